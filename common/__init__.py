@@ -1,0 +1,1 @@
+"""What every service needs and is about no table: settings, logs, problem documents."""

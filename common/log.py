@@ -1,0 +1,39 @@
+"""One log for each service: loguru to stderr, as text for people or as JSON for machines."""
+
+import logging
+import sys
+from typing import Literal
+
+from loguru import logger
+
+TEXT = "<green>{time:HH:mm:ss.SSS}</green> <level>{level: <7}</level> <cyan>{extra[service]}</cyan> {message}"
+
+
+class Intercept(logging.Handler):
+    """Routes the standard library's logging (uvicorn, alembic) through loguru."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            level: str | int = logger.level(record.levelname).name
+        except ValueError:
+            level = record.levelno
+        logger.opt(depth=6, exception=record.exc_info).log(level, "{}", record.getMessage())
+
+
+def configure(service: str, form: Literal["text", "json"] = "text", level: str = "INFO") -> None:
+    """Call once, first thing in a process; `backtrace` and `diagnose` stay off: they print values of variables."""
+    logger.remove()
+    logger.configure(extra={"service": service})
+    logger.add(
+        sys.stderr,
+        level=level,
+        format=TEXT,
+        serialize=form == "json",
+        backtrace=False,
+        diagnose=False,
+    )
+    logging.basicConfig(handlers=[Intercept()], level=logging.WARNING, force=True)
+    for name in ("uvicorn", "uvicorn.error"):
+        stdlib = logging.getLogger(name)
+        stdlib.handlers, stdlib.propagate = [], True
+        stdlib.setLevel(logging.WARNING)

@@ -1,0 +1,62 @@
+"""Errors over HTTP are RFC 9457 problem documents that say whose fault it was and what to do."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from loguru import logger
+from starlette.exceptions import HTTPException
+
+
+class Problem(Exception):  # noqa: N818 (RFC 9457's word)
+    """An answer that is not the one asked for: `title` names it, `detail` says the cause and the cure."""
+
+    def __init__(
+        self, status: int, title: str, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.title, self.detail = status, title, detail
+        self.headers, self.extra = dict(headers or {}), extra
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.extra,
+        }
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(
+            self.document(), self.status, headers=self.headers, media_type="application/problem+json"
+        )
+
+
+def install(app: FastAPI) -> None:
+    """Every error of `app` becomes a problem document; a bug of ours is logged and tells a client nothing."""
+
+    @app.exception_handler(Problem)
+    def problem(_: Request, error: Problem) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(HTTPException)
+    def http(request: Request, error: HTTPException) -> JSONResponse:
+        title = HTTPStatus(error.status_code).phrase
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        return Problem(error.status_code, title, detail, headers=error.headers).response()
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+        detail = "; ".join(f"{e['at']}: {e['message']}" for e in errors)
+        return Problem(422, "The request is not valid", detail, errors=errors).response()
+
+    @app.exception_handler(Exception)
+    def bug(request: Request, error: Exception) -> JSONResponse:
+        logger.opt(exception=error).error("{} {} broke", request.method, request.url.path)
+        detail = "This is a bug of Slipway, not of your request. The service's log has the details."
+        return Problem(500, "Slipway made a mistake", detail).response()

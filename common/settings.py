@@ -1,0 +1,53 @@
+"""Settings come from the environment or `.env`; each name also as `NAME_FILE` holding a path to the value."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class FileSource(PydanticBaseSettingsSource):
+    """`NAME_FILE`: the way Docker secrets and systemd credentials hand over what must not stand in an environment."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = f"{field.validation_alias or field_name}_FILE".upper()
+        path = os.environ.get(name) or dotenv_values(".env").get(name)
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text().strip(), field_name, False
+        except OSError as error:
+            raise SystemExit(f"{name} names {path}, which cannot be read: {error.strerror}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, _, _ = self.get_field_value(field, name)
+            if value is not None:
+                found[str(field.validation_alias or name)] = value
+        return found
+
+
+class Settings(BaseSettings):
+    """The base of each service's settings: read once, frozen, an empty value counts as not set.
+
+    A field `x` is read from `X`; give it `validation_alias="SLIPWAY_X"` for another name.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, FileSource(settings_cls), env_settings, dotenv_settings
