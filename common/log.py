@@ -21,7 +21,7 @@ class Intercept(logging.Handler):
 
 
 def configure(service: str, form: Literal["text", "json"] = "text", level: str = "INFO") -> None:
-    """Call once, first thing in a process; `backtrace` and `diagnose` stay off: they print values of variables."""
+    """Call once, first thing in a process. `backtrace` and `diagnose` stay off: they print variables."""
     logger.remove()
     logger.configure(extra={"service": service})
     logger.add(

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 
 class FileSource(PydanticBaseSettingsSource):
-    """`NAME_FILE`: the way Docker secrets and systemd credentials hand over what must not stand in an environment."""
+    """`NAME_FILE`: how Docker secrets and systemd credentials hand over what must not stand in the open."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         name = f"{field.validation_alias or field_name}_FILE".upper()
@@ -48,6 +48,6 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the base class calls it by name)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, FileSource(settings_cls), env_settings, dotenv_settings
