@@ -1,0 +1,1 @@
+"""The tables that both sides share; every query lives here."""

@@ -1,0 +1,203 @@
+"""The tables. `vcs.pull_requests` is filled by Singer; everything else is written by this code alone."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from db.base import Base, words
+
+
+class PullRequest(Base):
+    """A pull request as Singer brought it from GitHub; the target adds its `_sdc_` columns beside these."""
+
+    __tablename__ = "pull_requests"
+    __table_args__ = {"schema": "vcs"}
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    repository: Mapped[str] = mapped_column("_sdc_repository")
+    number: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str | None]
+    title: Mapped[str | None]
+    html_url: Mapped[str | None]
+    user_login: Mapped[str | None]
+    base_ref: Mapped[str | None]
+    head_ref: Mapped[str | None]
+    head_sha: Mapped[str | None]
+    merge_commit_sha: Mapped[str | None]
+    created_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    merged_at: Mapped[datetime | None]
+
+
+class SyncState(Base):
+    """Singer's state of a repository: moved forward only when tap and target both ended well."""
+
+    __tablename__ = "sync_states"
+    __table_args__ = {"schema": "vcs"}
+
+    repository: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[dict[str, Any]]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+
+class Delivery(Base):
+    """A webhook delivery that was taken: GitHub sends one again when an answer is lost."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = {"schema": "vcs"}
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+
+
+class Appliance(Base):
+    """One row: what this database has followed, so that a demo never mixes with a real repository."""
+
+    __tablename__ = "appliance"
+
+    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    mode: Mapped[str]
+    since: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Trigger(StrEnum):
+    MERGE = "merge"
+    TAG = "tag"
+    MANUAL = "manual"
+    SCHEDULE = "schedule"
+    DRIFT = "drift"
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    BUILDING = "building"
+    PASSED = "passed"  # the gate let it through and somebody has to deploy it
+    DEPLOYED = "deployed"  # the gate let it through and made its deployment
+    REJECTED = "rejected"  # the commit's fault
+    FAILED = "failed"  # the world's, after five tries, or ours
+    SUPERSEDED = "superseded"  # a newer merge came before it was begun
+
+    @property
+    def ended(self) -> bool:
+        return self not in (Status.QUEUED, Status.BUILDING)
+
+
+class Release(Base):
+    """One attempt to bring one commit of a model to production."""
+
+    __tablename__ = "releases"
+    __table_args__ = (
+        Index(
+            "uq_releases_merge",
+            "model",
+            "commit",
+            unique=True,
+            postgresql_where=text("trigger = 'merge'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(index=True)
+    repository: Mapped[str]
+    commit: Mapped[str]
+    trigger: Mapped[Trigger] = mapped_column(words(Trigger), default=Trigger.MERGE)
+    pull_request: Mapped[int | None]
+    title: Mapped[str | None]
+    author: Mapped[str | None]
+    merged_at: Mapped[datetime | None]
+
+    status: Mapped[Status] = mapped_column(words(Status), default=Status.QUEUED, index=True)
+    reason: Mapped[str | None]  # why it is not live, in words for a person
+    token: Mapped[str | None]  # of the builder that holds it: each of its writes is conditional on this
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    entry_point: Mapped[str | None]
+    kind: Mapped[str | None]  # regression, classification, time-series or generic
+    info: Mapped[dict[str, Any] | None]
+    metrics: Mapped[dict[str, float] | None]
+    environment: Mapped[str | None]  # the key of its environment
+    lock: Mapped[str | None]  # what was resolved: the environment can be made again from this
+    python: Mapped[str | None]  # the interpreter it was resolved for
+    data: Mapped[dict[str, Any] | None]  # digests of the data sets that were used
+    artifact: Mapped[str | None]  # sha256 of the trained model
+
+    stages: Mapped[list["Stage"]] = relationship(lazy="raise", order_by="Stage.id")
+
+
+class Outcome(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    REJECTED = "rejected"
+    UNAVAILABLE = "unavailable"
+    FAILED = "failed"
+
+
+class Stage(Base):
+    """A step of a release, as often as it was begun."""
+
+    __tablename__ = "stages"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    release_id: Mapped[int] = mapped_column(ForeignKey("releases.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    outcome: Mapped[Outcome] = mapped_column(words(Outcome), default=Outcome.RUNNING)
+    started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    ended_at: Mapped[datetime | None]
+
+
+class Cause(StrEnum):
+    GATE = "gate"
+    OPERATOR = "operator"
+    ROLLBACK = "rollback"
+    AUTOMATIC_ROLLBACK = "automatic rollback"
+    PROMOTION = "promotion"
+
+
+class State(StrEnum):
+    WANTED = "wanted"
+    LIVE = "live"  # it has reached users; the newest of these is what they get
+    FAILED = "failed"
+
+
+class Deployment(Base):
+    """The decision "this release is what this model should serve"."""
+
+    __tablename__ = "deployments"
+    __table_args__ = (
+        Index("uq_deployments_gate", "release_id", unique=True, postgresql_where=text("cause = 'gate'")),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(index=True)
+    release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"), index=True)
+    cause: Mapped[Cause] = mapped_column(words(Cause))
+    who: Mapped[str]
+    why: Mapped[str | None]
+    state: Mapped[State] = mapped_column(words(State), default=State.WANTED)
+    reason: Mapped[str | None]  # why it failed, in words for a person
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    live_at: Mapped[datetime | None]
+
+    release: Mapped[Release] = relationship(lazy="raise")
+
+
+class Prediction(Base):
+    """A sampled request and what was answered; bounded in rows."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (Index("ix_predictions_model_id", "model", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    model: Mapped[str]
+    release_id: Mapped[int]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    request: Mapped[dict[str, Any]]  # {"features": …}
+    answer: Mapped[dict[str, Any]]  # {"prediction": …}

@@ -1,0 +1,38 @@
+"""Sampled predictions: what was asked and what was answered, bounded in rows a model."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from db.models import Prediction
+
+KEPT = 1000  # rows a model
+
+
+def record(session: Session, predictions: Sequence[Prediction]) -> None:
+    """Add a batch and forget what is beyond the newest `KEPT` of each model."""
+    session.add_all(predictions)
+    session.flush()
+    for model in {prediction.model for prediction in predictions}:
+        oldest_kept = (
+            select(Prediction.id)
+            .where(Prediction.model == model)
+            .order_by(Prediction.id.desc())
+            .offset(KEPT)
+            .limit(1)
+        )
+        session.execute(
+            delete(Prediction).where(
+                Prediction.model == model, Prediction.id <= oldest_kept.scalar_subquery()
+            )
+        )
+
+
+def newest_features(session: Session, model: str) -> tuple[Any] | None:
+    """The features of the newest recorded request (in a tuple: they may be None), None when there is none."""
+    request = session.scalar(
+        select(Prediction.request).where(Prediction.model == model).order_by(Prediction.id.desc()).limit(1)
+    )
+    return (request["features"],) if request else None

@@ -1,0 +1,226 @@
+"""Releases: queued by the look-out, claimed by one builder at a time, settled once."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy.orm import Session, selectinload
+
+from db import deployments
+from db.models import Cause, Outcome, Release, Stage, Status, Trigger
+from db.pull_requests import Accepted
+from db.session import notify
+
+TRIES = 5  # of a release whose failure was the world's
+
+
+class Lost(Exception):
+    """The claim was taken from this builder: whatever it still holds is void."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One builder's hold on one release; each write is conditional on `token`."""
+
+    release: Release
+    token: str
+
+    @property
+    def held(self) -> ColumnElement[bool]:
+        return (Release.id == self.release.id) & (Release.token == self.token)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The gate let it through; `seen` is the newest decision it knew when it compared."""
+
+    seen: int | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """It ends here, for a reason that a person understands."""
+
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True)
+class Later:
+    """The world was not ready: once more at `due_at`."""
+
+    reason: str
+    due_at: datetime
+
+
+def queue_merges(session: Session, model: str, merges: Sequence[Accepted]) -> Release | None:
+    """Queue the newest of `merges` (newest first) when it is unknown.
+
+    Those that came since the newest known one are kept as superseded; what a model had before its first
+    release is not looked at.
+    """
+    known = select(Release.commit).where(Release.model == model, Release.trigger == Trigger.MERGE)
+    commits = set(session.scalars(known.where(Release.commit.in_([m.commit for m in merges]))))
+    if not merges or merges[0].commit in commits:
+        return None
+    first = session.scalar(select(func.count()).select_from(known.subquery())) == 0
+    unknown = []
+    for merge in merges[:1] if first else merges:
+        if merge.commit in commits:
+            break
+        unknown.append(merge)
+
+    newest, *older = [_from_merge(model, merge) for merge in unknown]
+    for release in older:
+        release.status, release.finished_at = Status.SUPERSEDED, func.now()
+        release.reason = f"#{newest.pull_request} was merged after it, before it was begun"
+    session.execute(
+        update(Release)
+        .where(Release.model == model, Release.status == Status.QUEUED)
+        .values(
+            status=Status.SUPERSEDED,
+            finished_at=func.now(),
+            reason=f"#{newest.pull_request} was merged after it, before it was begun",
+        )
+    )
+    session.add_all([*reversed(older), newest])
+    session.flush()
+    notify(session, "releases", model)
+    return newest
+
+
+def _from_merge(model: str, merge: Accepted) -> Release:
+    return Release(
+        model=model,
+        repository=merge.repository,
+        commit=merge.commit,
+        trigger=Trigger.MERGE,
+        status=Status.QUEUED,
+        pull_request=merge.number,
+        title=merge.title,
+        author=merge.author,
+        merged_at=merge.merged_at,
+    )
+
+
+def due(session: Session, model: str) -> int | None:
+    """The release of `model` that waits to be built and whose time has come."""
+    return session.scalar(
+        select(Release.id)
+        .where(Release.model == model, Release.status == Status.QUEUED, Release.due_at <= func.now())
+        .order_by(Release.id.desc())
+        .limit(1)
+    )
+
+
+def next_due_at(session: Session) -> datetime | None:
+    """When the next waiting release is due, for a look-out that wants to sleep until then."""
+    return session.scalar(select(func.min(Release.due_at)).where(Release.status == Status.QUEUED))
+
+
+def building(session: Session) -> Sequence[Release]:
+    return session.scalars(select(Release).where(Release.status == Status.BUILDING)).all()
+
+
+def claim(session: Session, release_id: int) -> Claim | None:
+    """Take a queued release, with a new token; None when somebody else has it or it ended meanwhile."""
+    token = secrets.token_hex(16)
+    release = session.scalar(
+        update(Release)
+        .where(Release.id == release_id, Release.status == Status.QUEUED)
+        .values(
+            status=Status.BUILDING,
+            token=token,
+            attempts=Release.attempts + 1,
+            started_at=func.coalesce(Release.started_at, func.now()),
+            reason=None,
+        )
+        .returning(Release)
+    )
+    return Claim(release, token) if release else None
+
+
+def record(session: Session, claim: Claim, **facts: Any) -> None:
+    """Write what a stage found out; raises `Lost` when the claim is no longer held."""
+    written = session.execute(update(Release).where(claim.held).values(**facts).returning(Release.id))
+    if written.scalar() is None:
+        raise Lost
+
+
+def settle(session: Session, claim: Claim, outcome: Deployed | Ended | Later) -> None:
+    """Status, deployment and NOTIFY, all or nothing.
+
+    Raises `Lost` when the claim is no longer held, `deployments.Overtaken` when somebody decided since the
+    gate compared: then the gate is to be asked again.
+    """
+    facts: dict[str, Any]
+    match outcome:
+        case Deployed(seen):
+            facts = {"status": Status.DEPLOYED, "reason": None, "finished_at": func.now()}
+        case Ended(status, reason):
+            facts = {"status": status, "reason": reason, "finished_at": func.now()}
+        case Later(reason, due_at) if claim.release.attempts < TRIES:
+            facts = {"status": Status.QUEUED, "reason": reason, "due_at": due_at}
+        case Later(reason, _):
+            given_up = f"{reason} (given up after {TRIES} tries)"
+            facts = {"status": Status.FAILED, "reason": given_up, "finished_at": func.now()}
+    if isinstance(outcome, Deployed):
+        release = claim.release
+        deployments.lock(session, release.model)
+        record(session, claim, **facts, token=None)
+        deployments.decide(
+            session, release.model, release.id, Cause.GATE, who="gate", why=None, seen=outcome.seen
+        )
+    else:
+        record(session, claim, **facts, token=None)
+    notify(session, "releases", claim.release.model)
+
+
+def abandon(session: Session, release: Release) -> None:
+    """Put a release whose builder died back into the queue; after too many deaths it fails."""
+    held = (Release.id == release.id) & (Release.token == release.token)
+    ended = (Stage.release_id == release.id) & (Stage.outcome == Outcome.RUNNING)
+    session.execute(update(Stage).where(ended).values(outcome=Outcome.FAILED, ended_at=func.now()))
+    if release.attempts < TRIES:
+        facts: dict[str, Any] = {
+            "status": Status.QUEUED,
+            "reason": "its builder was cut off; it goes on from there",
+        }
+    else:
+        reason = f"its builder died {TRIES} times without a word: is there enough memory?"
+        facts = {"status": Status.FAILED, "reason": reason, "finished_at": func.now()}
+    session.execute(update(Release).where(held).values(token=None, due_at=func.now(), **facts))
+
+
+def begin_stage(session: Session, claim: Claim, name: str) -> int:
+    """A row for a stage that begins now; `Lost` when the claim is no longer held."""
+    record(session, claim, status=Status.BUILDING)
+    stage = Stage(release_id=claim.release.id, name=name)
+    session.add(stage)
+    session.flush()
+    return stage.id
+
+
+def end_stage(session: Session, stage: int, outcome: Outcome) -> None:
+    session.execute(
+        update(Stage).where(Stage.id == stage).values(outcome=outcome, ended_at=func.clock_timestamp())
+    )
+
+
+def find(session: Session, release_id: int) -> Release | None:
+    """A release with its stages."""
+    return session.get(Release, release_id, options=[selectinload(Release.stages)], populate_existing=True)
+
+
+def history(session: Session, model: str | None = None, limit: int = 50) -> Sequence[Release]:
+    """Releases, newest first."""
+    query = select(Release).order_by(Release.id.desc()).limit(limit)
+    return session.scalars(query.where(or_(model is None, Release.model == model))).all()
+
+
+def pause(attempts: int) -> timedelta:
+    """How long the world is given before try number `attempts + 1`: 15 s, 1, 4, 16 minutes."""
+    return timedelta(seconds=15 * 4 ** max(0, attempts - 1))
