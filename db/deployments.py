@@ -1,6 +1,7 @@
 """Decisions about what a model serves; whoever decides, decides here."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, joinedload
@@ -10,7 +11,15 @@ from db.session import notify
 
 
 class Overtaken(Exception):
-    """Somebody decided for this model since the decider looked."""
+    """Somebody decided for this model, or something else went live, since the decider looked."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a decider knew of a model's deployments: their ids, None where there was none."""
+
+    newest: int | None
+    live: int | None
 
 
 def lock(session: Session, model: str) -> None:
@@ -18,9 +27,10 @@ def lock(session: Session, model: str) -> None:
     session.execute(text("SELECT pg_advisory_xact_lock(hashtext('deployments'), hashtext(:m))"), {"m": model})
 
 
-def newest(session: Session, model: str) -> int | None:
-    """The newest decision of any state: what a decider has to have seen."""
-    return session.scalar(select(func.max(Deployment.id)).where(Deployment.model == model))
+def look(session: Session, model: str) -> Seen:
+    """The newest decision of any state and the live one, as they are now."""
+    of_model = select(func.max(Deployment.id)).where(Deployment.model == model)
+    return Seen(session.scalar(of_model), session.scalar(of_model.where(Deployment.state == State.LIVE)))
 
 
 def decide(
@@ -31,11 +41,11 @@ def decide(
     *,
     who: str,
     why: str | None,
-    seen: int | None,
+    seen: Seen | None,
 ) -> Deployment:
-    """Want `release_id` live; `Overtaken` when `seen` is no longer the newest decision."""
+    """Want `release_id` live; `Overtaken` when `seen` (None: never mind) is no longer what is so."""
     lock(session, model)
-    if newest(session, model) != seen:
+    if seen is not None and look(session, model) != seen:
         raise Overtaken
     deployment = Deployment(
         model=model, release_id=release_id, cause=cause, who=who, why=why, state=State.WANTED
@@ -74,6 +84,7 @@ def wanted(session: Session, model: str) -> Deployment | None:
 
 def went_live(session: Session, deployment: Deployment) -> None:
     """Say back that users get it now; older wishes that were not tried have failed with it."""
+    lock(session, deployment.model)
     session.execute(
         update(Deployment)
         .where(Deployment.id == deployment.id, Deployment.state == State.WANTED)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session, selectinload
 
 from db import deployments
@@ -35,9 +35,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Deployed:
-    """The gate let it through; `seen` is the newest decision it knew when it compared."""
+    """The gate let it through; `seen` is what it compared with."""
 
-    seen: int | None
+    seen: deployments.Seen
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def settle(session: Session, claim: Claim, outcome: Deployed | Ended | Later) ->
     """
     facts: dict[str, Any]
     match outcome:
-        case Deployed(seen):
+        case Deployed():
             facts = {"status": Status.DEPLOYED, "reason": None, "finished_at": func.now()}
         case Ended(status, reason):
             facts = {"status": status, "reason": reason, "finished_at": func.now()}
@@ -184,15 +184,26 @@ def abandon(session: Session, release: Release) -> None:
     held = (Release.id == release.id) & (Release.token == release.token)
     ended = (Stage.release_id == release.id) & (Stage.outcome == Outcome.RUNNING)
     session.execute(update(Stage).where(ended).values(outcome=Outcome.FAILED, ended_at=func.now()))
+    facts: dict[str, Any]
     if release.attempts < TRIES:
-        facts: dict[str, Any] = {
-            "status": Status.QUEUED,
-            "reason": "its builder was cut off; it goes on from there",
-        }
+        facts = {"status": Status.QUEUED, "reason": "its builder was cut off; it goes on from there"}
     else:
         reason = f"its builder died {TRIES} times without a word: is there enough memory?"
         facts = {"status": Status.FAILED, "reason": reason, "finished_at": func.now()}
     session.execute(update(Release).where(held).values(token=None, due_at=func.now(), **facts))
+
+
+def give_back(session: Session, claim: Claim, reason: str) -> None:
+    """Put a release back that could not be finished for no fault of its own; it costs no try."""
+    record(
+        session,
+        claim,
+        status=Status.QUEUED,
+        reason=reason,
+        token=None,
+        attempts=Release.attempts - 1,
+        due_at=func.now(),
+    )
 
 
 def begin_stage(session: Session, claim: Claim, name: str) -> int:
@@ -218,7 +229,9 @@ def find(session: Session, release_id: int) -> Release | None:
 def history(session: Session, model: str | None = None, limit: int = 50) -> Sequence[Release]:
     """Releases, newest first."""
     query = select(Release).order_by(Release.id.desc()).limit(limit)
-    return session.scalars(query.where(or_(model is None, Release.model == model))).all()
+    if model is not None:
+        query = query.where(Release.model == model)
+    return session.scalars(query).all()
 
 
 def pause(attempts: int) -> timedelta:
