@@ -1,19 +1,19 @@
 """A stand-in for GitHub's REST API: pull requests with GitHub's shapes, limits and failures, offline.
 
-    pulls = PullRequests("demo/encyclopedia-visits", path=home / "pulls.json")   # kept on disk; None: in memory
+    pulls = PullRequests("demo/encyclopedia-visits", path=home / "pulls.json")   # no path: in memory
     number = pulls.open(title="Use the weekday", head="weekday", head_sha=sha, base_sha=sha, author="ada")
     pulls.merge(number, commit=merge_sha)                # GitHub's view of a merge that git has done
     pulls.close(number); pulls.touch(number, title="…")  # every change moves `updated_at`
     pulls.get(number), pulls.list("open" | "closed" | "all")
 
-    github = serve(pulls, port=0, actions={"merge": merge_next})    # several collections: several repositories
+    github = serve(pulls, port=0, actions={"merge": merge_next})    # several collections may be given
     github.url                                           # what GITHUB_API_URL must be
     github.serve_forever()  or  with github: …           # `with` answers from a thread until the block ends
 
-`actions` are the owner's own control calls: `POST /_control/<name>` with a JSON body calls `action(**body)` and
-answers with what it returns as JSON; a `ValueError` is a 409 with its words. What the stand-in brings itself:
-`GET /_control/log` (the requests since the last reset), `POST /_control/reset`, `/fault`, `/open`, `/merge`, `/touch`.
-An action of the owner goes before ours of the same name.
+`actions` are the owner's own control calls: `POST /_control/<name>` with a JSON body calls `action(**body)`
+and answers with what it returns as JSON; a `ValueError` is a 409 with its words. What the stand-in brings
+itself: `GET /_control/log` (the requests since the last reset), `POST /_control/` `reset`, `fault`, `open`,
+`merge`, `touch`. An action of the owner goes before ours of the same name.
 """
 
 from resources.demo.github.faults import Fault
