@@ -34,20 +34,27 @@ def environment(requirements: Path = REQUIREMENTS) -> Path:
 def make(requirements: Path, home: Path) -> None:
     with tempfile.TemporaryDirectory(dir=home.parent) as folder:
         new = Path(folder) / "environment"
-        binary = uv.find_uv_bin()
-        subprocess.run(
-            [binary, "venv", "--quiet", "--no-project", "--relocatable", "--python", sys.executable, new],
-            check=True,
-        )
-        subprocess.run(
-            [binary, "pip", "install", "--quiet", "--no-deps", "--compile-bytecode", "--requirement"]
-            + [requirements, "--python", new / "bin" / "python"],
-            check=True,
+        python = new / "bin" / "python"
+        run("venv", "--quiet", "--no-project", "--relocatable", "--python", sys.executable, new)
+        run(
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--compile-bytecode",
+            "-r",
+            requirements,
+            "--python",
+            python,
         )
         new.rename(home)
 
 
+def run(*arguments: str | Path) -> None:
+    subprocess.run([uv.find_uv_bin(), *arguments], check=True)
+
+
 @pytest.fixture(scope="session")
 def default_environment() -> Path:
-    """Use it in a conftest: `from tests.support.environments import default_environment as default_environment`."""
+    """For a conftest: `from tests.support.environments import default_environment  # noqa: F401`."""
     return environment()
