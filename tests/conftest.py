@@ -1,0 +1,58 @@
+"""A real Postgres for all tests, and a migrated database of its own for each test that asks."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg2
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from cli.postgres import Postgres
+from db import migrate
+from db import session as db_session
+
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
+NUMBERS = count(1)
+
+
+def execute(server: Postgres, statement: str) -> None:
+    connection = psycopg2.connect(server.url())
+    try:
+        connection.autocommit = True  # CREATE and DROP DATABASE allow no transaction
+        connection.cursor().execute(statement)
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One server for the whole run; it ends with pytest, however that ends."""
+    home: Path = tmp_path_factory.mktemp("postgres")
+    server = Postgres(home, settings=FAST).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: Postgres) -> str:
+    """The name of a migrated, empty database: copying it takes a fraction of migrating anew."""
+    execute(postgres, "CREATE DATABASE migrated")
+    migrate.upgrade(postgres.url("migrated"))
+    return "migrated"
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
+    """The address of a migrated, empty database that is this test's alone."""
+    name = f"test_{next(NUMBERS)}"
+    execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    yield postgres.url(name)
+    execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sessions(database_url: str) -> Iterator[sessionmaker[Session]]:
+    made = db_session.sessions(database_url)
+    yield made
+    made.kw["bind"].dispose()
