@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
+from zlib import crc32
 
 from resources.demo.github.pulls import PullRequest
 
@@ -12,10 +13,12 @@ REPOSITORY = (
     '"@repository@"'  # stands in twice for the same long object; put in as text, which is 10 times faster
 )
 
-REPOSITORY_LINKS = """forks keys collaborators teams hooks issue_events events assignees branches tags git_blobs
-    git_tags git_refs trees statuses languages stargazers contributors subscribers subscription commits archive
-    git_commits comments issue_comment contents compare merges downloads issues pulls milestones notifications
-    labels releases deployments"""
+REPOSITORY_LINKS = """
+    forks keys collaborators teams hooks issue_events events assignees branches tags git_blobs git_tags
+    git_refs trees statuses languages stargazers contributors subscribers subscription commits archive
+    git_commits comments issue_comment contents compare merges downloads issues pulls milestones
+    notifications labels releases deployments
+"""
 USER_LINKS = "followers following gists starred subscriptions organizations repos events received_events"
 
 
@@ -32,7 +35,7 @@ def repository_text(repository: str, api: str) -> str:
 
 @lru_cache(maxsize=16)
 def repository_id(repository: str) -> int:
-    return 1000 + sum(repository.encode())
+    return crc32(repository.encode()) % 1_000_000
 
 
 def repository_document(repository: str, api: str) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def user_document(login: str, api: str) -> dict[str, Any]:
     url = f"{api}/users/{login}"
     return {
         "login": login,
-        "id": 1000 + sum(login.encode()),
+        "id": crc32(login.encode()),
         "node_id": f"U_{login}",
         "avatar_url": f"https://avatars.githubusercontent.com/{login}?v=4",
         "gravatar_id": "",

@@ -78,6 +78,13 @@ class GitHub(ThreadingHTTPServer):
         self.log.clear()
         self.used = 0
 
+    def count(self, request: str) -> None:
+        """One more call of the window; the window that has ended gives way to a new one."""
+        self.log.append(request)
+        if time.time() >= self.window_ends:
+            self.used, self.window_ends = 0, int(time.time()) + WINDOW
+        self.used += 1
+
     def collection(self, repository: str | None = None) -> PullRequests:
         """The first one when none is named."""
         return self.pulls[repository] if repository else next(iter(self.pulls.values()))
@@ -121,8 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == ["_control", "log"]:
             self.send(plain(self.server.log))
             return
-        self.server.log.append(f"GET {self.path}")
-        self.server.used += 1
+        self.server.count(f"GET {self.path}")
         if self.server.token and self.headers.get("Authorization", "").split(" ")[-1] != self.server.token:
             self.send(refusal(401, "Bad credentials", quota=False))
             return
