@@ -1,0 +1,1 @@
+"""GitHub → Postgres: brings a repository's pull requests into the database."""
