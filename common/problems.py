@@ -11,7 +11,7 @@ from loguru import logger
 from starlette.exceptions import HTTPException
 
 
-class Problem(Exception):  # noqa: N818 (RFC 9457's word)
+class Problem(Exception):
     """An answer that is not the one asked for: `title` names it, `detail` says the cause and the cure."""
 
     def __init__(

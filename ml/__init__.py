@@ -1,0 +1,1 @@
+"""Postgres to production: builds releases and serves what is live."""

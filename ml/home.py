@@ -1,0 +1,39 @@
+"""Where things are in `SLIPWAY_HOME`; nothing else builds a path in it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """Everything here but the artifacts can be made again from Postgres, git and the package index."""
+
+    root: Path
+
+    def repository(self, model: str) -> Path:
+        """The bare clone of a model's repository."""
+        return self.root / "repositories" / f"{model}.git"
+
+    def environment(self, key: str) -> Path:
+        return self.root / "environments" / key
+
+    def artifact(self, model: str, release: int) -> Path:
+        """The trained model of a release, as its `train` gave it."""
+        return self.root / "artifacts" / model / str(release)
+
+    def release(self, release: int) -> Path:
+        """The folder where a release is built and, later, runs: source tree, outputs of stages, logs."""
+        return self.root / "releases" / str(release)
+
+    def source(self, release: int) -> Path:
+        return self.release(release) / "source"
+
+    def logs(self, release: int) -> Path:
+        return self.release(release) / "logs"
+
+    def log(self, release: int, stage: str) -> Path:
+        return self.logs(release) / f"{stage}.log"
+
+    def scratch(self, release: int) -> Path:
+        """HOME and TMPDIR of the model's code."""
+        return self.release(release) / "scratch"

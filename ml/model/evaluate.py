@@ -1,0 +1,56 @@
+"""Scores a trained model on the test data, and asks it to describe itself."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from . import repository, tables
+from .fault import Fault, call
+from .jsonable import Unfit, jsonable
+
+
+def evaluate(_: str, question: dict[str, Any]) -> dict[str, Any]:
+    """`{"metrics": name → finite number, "info": what info() gave}`."""
+    entry_point = repository.load(question["source"], question["entry_point"])
+    model = Path(question["artifact"]).read_bytes()
+    scores = call("evaluate()", entry_point.evaluate, model, tables.read(question["data"]))
+    return {"metrics": metrics(scores), "info": description(call("info()", entry_point.info))}
+
+
+def metrics(scores: Any) -> dict[str, float]:
+    """The scores as plain finite numbers; numpy's scalars are welcome."""
+    if not hasattr(scores, "items"):
+        raise Fault(f"evaluate() gave {kind(scores)}: it has to return a dict of metrics")
+    found = {str(name): number(str(name), value) for name, value in scores.items()}
+    if not found:
+        raise Fault("evaluate() gave an empty dict: without a number nothing can be judged")
+    return found
+
+
+def number(name: str, value: Any) -> float:
+    plain = value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value
+    if isinstance(plain, (str, bytes)):
+        raise Fault(f"evaluate() gave {name} = {plain!r}, a text: a metric is a number")
+    try:
+        plain = float(plain)
+    except (TypeError, ValueError) as error:
+        raise Fault(f"evaluate() gave {name} of type {kind(value)}: a metric is a number") from error
+    if not math.isfinite(plain):
+        raise Fault(f"evaluate() gave {name} = {plain}: a metric is a finite number")
+    return plain
+
+
+def description(info: Any) -> dict[str, Any]:
+    if not hasattr(info, "items"):
+        raise Fault(f"info() gave {kind(info)}: it has to return a dict that describes the model")
+    try:
+        plain: dict[str, Any] = jsonable(dict(info))
+    except Unfit as unfit:
+        raise Fault(f"info() gave something that JSON cannot hold: {unfit}") from unfit
+    return plain
+
+
+def kind(value: Any) -> str:
+    return "None" if value is None else type(value).__name__

@@ -1,0 +1,1 @@
+"""Where foreign code runs; nothing else starts a process that is not ours."""

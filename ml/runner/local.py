@@ -1,0 +1,90 @@
+"""Runs foreign code on this machine: clean environment, log, time limit, an end for the whole tree."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from common.leash import LEASH
+
+# what a process needs to speak TLS as this machine does; no setting of ours is among them
+MACHINE = ("LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class TimedOut(Exception):
+    """It ran longer than it may, and was ended."""
+
+
+class Process:
+    """A tree of foreign processes on a leash that we hold: it ends with us, or when we let go."""
+
+    def __init__(self, leash: subprocess.Popen[bytes]) -> None:
+        self._leash = leash
+        self.pid = leash.pid
+
+    def poll(self) -> int | None:
+        """The exit code (128 + n for signal n), None while it runs."""
+        return self._leash.poll()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code; raises `TimedOut` after `timeout` seconds, when it has been ended."""
+        try:
+            return self._leash.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise TimedOut from error
+
+    def kill(self) -> None:
+        """End the whole tree, at once."""
+        assert self._leash.stdin is not None
+        with suppress(OSError):
+            self._leash.stdin.close()
+        try:
+            self._leash.wait(10)
+        except subprocess.TimeoutExpired:
+            self._leash.kill()
+            self._leash.wait()
+
+    close = kill
+
+
+def start(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path,
+    log: Path,
+    scratch: Path,
+    environment: Path | None = None,
+    pass_fd: int | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> Process:
+    """Start `argv`; stdout and stderr go to the end of `log`, HOME and TMPDIR are `scratch`.
+
+    `environment` is a virtual environment whose programs come first on PATH; `pass_fd` is inherited.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    passed = () if pass_fd is None else (pass_fd,)
+    options = () if pass_fd is None else ("--pass", str(pass_fd))
+    with log.open("ab") as output:
+        leash = subprocess.Popen(
+            [*LEASH, *options, "0", "SIGKILL", *map(str, argv)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            cwd=cwd,
+            env=clean_environment(scratch, environment) | dict(extra or {}),
+            pass_fds=passed,
+            start_new_session=True,
+        )
+    return Process(leash)
+
+
+def clean_environment(scratch: Path, environment: Path | None) -> dict[str, str]:
+    """What foreign code gets to see: no token, no database, nothing of ours."""
+    kept = {name: os.environ[name] for name in MACHINE if name in os.environ}
+    path = f"{environment}/bin:{SYSTEM_PATH}" if environment else SYSTEM_PATH
+    own = {"PATH": path, "HOME": str(scratch), "TMPDIR": str(scratch)}
+    return {"LANG": "C.UTF-8"} | kept | own | ({"VIRTUAL_ENV": str(environment)} if environment else {})

@@ -1,0 +1,105 @@
+"""Checkout: the tree of one commit, without `.git`. The only door to git."""
+
+import os
+import shutil
+from pathlib import Path
+
+import git
+
+from ml import flock
+from ml.errors import Rejected, Unavailable
+from ml.settings import Model
+
+ASKPASS = Path(__file__).with_name("askpass.sh")
+LIMIT = 600  # seconds for one fetch
+MISSING = (
+    "not our ref",
+    "couldn't find remote ref",
+    "no such remote ref",
+    "did not send all necessary objects",
+)
+
+
+def fetch(
+    model: Model, commit: str, *, clone: Path, into: Path, token: str = "", host: str = "github.com"
+) -> Path:
+    """The folder `into`, holding the tree of `commit`; `clone` is kept as a bare repository between releases.
+
+    Raises `Rejected` when the repository has no such commit, `Unavailable` when it cannot be reached.
+    """
+    if into.exists():
+        return into
+    with flock.hold(clone.with_suffix(".lock")):
+        repository = bare(clone)
+        with repository.git.custom_environment(**credentials(token, host)):
+            if not has(repository, commit):
+                bring(repository, model, commit)
+        return lay_out(repository, commit, into)
+
+
+def bare(clone: Path) -> git.Repo:
+    """Our clone, made when it is missing or broken; no hook or template of this machine takes part."""
+    try:
+        return git.Repo(clone)
+    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
+        shutil.rmtree(clone, ignore_errors=True)
+        return git.Repo.init(clone, bare=True, template="")
+
+
+def has(repository: git.Repo, commit: str) -> bool:
+    try:
+        repository.git.cat_file("-e", f"{commit}^{{tree}}")
+    except git.GitCommandError:
+        return False
+    return True
+
+
+def bring(repository: git.Repo, model: Model, commit: str) -> None:
+    """Fetch the one commit; where the server cannot do that, the whole branch."""
+    branch = f"+refs/heads/{model.branch}:refs/heads/{model.branch}"
+    try:
+        repository.git.fetch("--no-tags", "--depth=1", model.clone_url, commit, kill_after_timeout=LIMIT)
+    except git.GitCommandError:
+        try:
+            repository.git.fetch("--no-tags", model.clone_url, branch, kill_after_timeout=LIMIT)
+        except git.GitCommandError as failure:
+            if not any(word in str(failure.stderr) for word in MISSING):
+                raise unreachable(model, failure) from failure
+    if not has(repository, commit):
+        raise Rejected(
+            f"commit {commit} is not in {model.clone_url}: was {model.branch} rewritten after the merge?"
+        )
+
+
+def unreachable(model: Model, failure: git.GitCommandError) -> Unavailable:
+    lines = [line.strip() for line in str(failure.stderr).splitlines() if "fatal:" in line or "ERROR" in line]
+    said = (lines or [str(failure.stderr).strip() or f"git ended with {failure.status}"])[-1].strip("' \n")
+    return Unavailable(
+        f"{model.clone_url} cannot be fetched: {said.removeprefix('stderr: ')}. "
+        "Check SLIPWAY_CLONE_URL, GITHUB_TOKEN and the network"
+    )
+
+
+def lay_out(repository: git.Repo, commit: str, into: Path) -> Path:
+    """The commit's files in a new folder, renamed into place when it is whole."""
+    into.parent.mkdir(parents=True, exist_ok=True)
+    new = into.with_name(into.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    index = into.with_name("index")
+    with repository.git.custom_environment(GIT_INDEX_FILE=str(index), GIT_WORK_TREE=str(new)):
+        repository.git.execute(["git", "-c", "core.hooksPath=/dev/null", "read-tree", commit], istream=None)
+        repository.git.execute(
+            ["git", "-c", "core.hooksPath=/dev/null", "checkout-index", "--all", "--force"]
+        )
+    index.unlink(missing_ok=True)
+    new.rename(into)
+    return into
+
+
+def credentials(token: str, host: str) -> dict[str, str]:
+    """git's environment: it never asks a person, and gets the token for `host` alone, through askpass."""
+    asking = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    if not token:
+        return asking | {"GIT_ASKPASS": os.devnull}
+    return asking | {"GIT_ASKPASS": str(ASKPASS), "SLIPWAY_GIT_HOST": host, "SLIPWAY_GIT_TOKEN": token}

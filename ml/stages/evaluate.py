@@ -1,0 +1,33 @@
+"""Evaluate: the trained model scored on the test data, and described by itself."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml.runner import verb
+from ml.runner.verb import Room
+from ml.stages.data import DataSet
+from ml.stages.train import Artifact
+
+
+@dataclass(frozen=True)
+class Scored:
+    metrics: dict[str, float]  # finite, at least one
+    info: dict[str, Any]
+
+
+def score(
+    room: Room, entry_point: str, artifact: Artifact, data: DataSet, *, into: Path, log: Path, timeout: float
+) -> Scored:
+    """Ask once and keep the answer in `into`; `Rejected` with what the model did wrong."""
+    done = into / "scored.json"
+    if not done.exists():
+        new = into.with_name("evaluate.new")
+        shutil.rmtree(new, ignore_errors=True)
+        question = {"entry_point": entry_point, "artifact": str(artifact.path), "data": data.question()}
+        result = verb.ask("evaluate", question, room=room, folder=new, log=log, timeout=timeout)
+        (new / done.name).write_text(json.dumps({"metrics": result["metrics"], "info": result["info"]}))
+        new.rename(into)
+    return Scored(**json.loads(done.read_text()))

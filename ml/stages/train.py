@@ -1,0 +1,47 @@
+"""Train: the model's own `train`, once; its bytes are the artifact."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml.runner import verb
+from ml.runner.verb import Room
+from ml.stages.data import DataSet
+
+
+@dataclass(frozen=True)
+class Artifact:
+    path: Path
+    sha256: str
+
+
+def fit(
+    room: Room, entry_point: str, data: DataSet, *, into: Path, artifact: Path, log: Path, timeout: float
+) -> Artifact:
+    """Train in a new folder that becomes `into` when all is done; the model's bytes go to `artifact`.
+
+    Raises `Rejected` with what the model did wrong.
+    """
+    done = into / "artifact.json"
+    if not done.exists():
+        new = into.with_name("train.new")
+        shutil.rmtree(new, ignore_errors=True)
+        question = {"entry_point": entry_point, "data": data.question()}
+        verb.ask("train", question, room=room, folder=new, log=log, timeout=timeout)
+        digest = keep(new / "artifact", artifact)
+        (new / done.name).write_text(json.dumps({"sha256": digest}))
+        new.rename(into)
+    return Artifact(artifact, json.loads(done.read_text())["sha256"])
+
+
+def keep(trained: Path, artifact: Path) -> str:
+    """Put the bytes in their place for good; their sha256."""
+    with trained.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    artifact.parent.mkdir(parents=True, exist_ok=True)
+    trained.replace(artifact)
+    return digest
