@@ -1,0 +1,94 @@
+"""Makes the example's data, the same every time: daily visits of an encyclopedia that does not exist.
+
+    python -m resources.demo.generate FOLDER
+
+Writes train.csv and test.csv in the wide format: `Page`, then a column a day. Each page has a size of its
+own; all of them share growth, a weekly and a yearly rhythm and good and bad days; some are in the news.
+"""
+
+import csv
+import random
+import sys
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+SEED = 20250407
+PAGES = 240
+FIRST_DAY = date(2023, 1, 1)
+TRAIN_DAYS, TEST_DAYS = 731, 90  # two years to learn from, the three months after them to be judged by
+
+YEARLY_GROWTH = 0.3
+WEEK = (1.12, 1.16, 1.14, 1.10, 0.98, 0.68, 0.82)  # people look things up at work and at school
+YEAR = (1.16, 1.12, 1.10, 1.02, 1.00, 0.88, 0.76, 0.78, 0.98, 1.04, 1.12, 1.06)
+
+KINDS = ["History", "Anatomy", "Theory", "Geography", "Music", "Language", "Philosophy", "Economy"]
+# fmt: off
+TOPICS = [
+    "Glass", "Rivers", "Bees", "Bridges", "Copper", "Clouds", "Sleep", "Salt", "Maps", "Tea",
+    "Clocks", "Whales", "Paper", "Gravity", "Moss", "Harbours", "Numbers", "Bread", "Lightning",
+    "Tides", "Owls", "Looms", "Comets", "Silk", "Kites", "Lenses", "Marble", "Ferns", "Ink",
+    "Wolves",
+]
+# fmt: on
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    table = dict(visits())
+    write(folder / "train.csv", 0, TRAIN_DAYS, table)
+    write(folder / "test.csv", TRAIN_DAYS, TRAIN_DAYS + TEST_DAYS, table)
+
+
+def visits() -> Iterator[tuple[str, list[int]]]:
+    """Each page with its visits a day, in the order of the days."""
+    chance = random.Random(SEED)
+    everybody = list(shared(chance))
+    for number in range(PAGES):
+        page = f"{KINDS[number % len(KINDS)]}_of_{TOPICS[number // len(KINDS)]}"
+        size = 4.0 * 40.0 ** chance.random()
+        yield page, [round(size * day * one) for day, one in zip(everybody, alone(chance), strict=True)]
+
+
+def shared(chance: random.Random) -> Iterator[float]:
+    """What a day does to all pages alike."""
+    mood = 0.0
+    for number in range(TRAIN_DAYS + TEST_DAYS):
+        day = FIRST_DAY + timedelta(days=number)
+        mood = 0.6 * mood + 0.03 * noise(chance)
+        growth = 1.0 + YEARLY_GROWTH * number / 365.0
+        yield growth * WEEK[day.weekday()] * season(day) * (1.0 + mood)
+
+
+def season(day: date) -> float:
+    """From the middle of one month to the middle of the next in a straight line."""
+    along = (day.day - 15) / 30.0
+    here, beside = YEAR[day.month - 1], YEAR[(day.month if along > 0 else day.month - 2) % 12]
+    return here + abs(along) * (beside - here)
+
+
+def alone(chance: random.Random) -> Iterator[float]:
+    """What a day does to one page: chance, and now and then the news, which fade."""
+    news = 0.0
+    for _ in range(TRAIN_DAYS + TEST_DAYS):
+        news *= 0.6
+        if chance.random() < 0.001:
+            news += 8.0 * chance.random()
+        yield max(0.0, 1.0 + 0.3 * noise(chance) + news)
+
+
+def noise(chance: random.Random) -> float:
+    """About a normal variate; sums and products alone, which every machine rounds alike."""
+    return 2.0 * (chance.random() + chance.random() + chance.random() - 1.5)
+
+
+def write(file: Path, start: int, end: int, table: dict[str, list[int]]) -> None:
+    days = [FIRST_DAY + timedelta(days=number) for number in range(start, end)]
+    with file.open("w", newline="") as out:
+        rows = csv.writer(out, lineterminator="\n")
+        rows.writerow(["Page", *days])
+        rows.writerows([page, *counts[start:end]] for page, counts in table.items())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+from tests.support.environments import default_environment  # noqa: F401
