@@ -1,0 +1,59 @@
+"""One log for all processes: whole lines, each after its process's name, and a bounded file for each."""
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import TextIO
+
+COLOURS = (36, 33, 35, 32, 34, 31)  # cyan, yellow, magenta, green, blue, red: told apart on light and dark
+WIDTH = 8
+MOST = 4 * 1024 * 1024  # a log file is set aside at this size; the one set aside before goes
+
+
+class Console:
+    """Writes to `stream` for the person who looks on, and to FOLDER/NAME.log."""
+
+    def __init__(self, folder: Path, stream: TextIO | None = None) -> None:
+        self.folder, self.stream = folder, stream or sys.stdout
+        self.coloured = self.stream.isatty() and not os.environ.get("NO_COLOR")
+        self.files: dict[str, TextIO] = {}
+        self.lock = Lock()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def say(self, name: str, line: str) -> None:
+        """One line. What could move the cursor or hide text is shown, never sent to the terminal."""
+        text = "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in line.rstrip())
+        with self.lock:
+            file = self.files.get(name) or self._open(name)
+            file.write(text + "\n")
+            if file.tell() > MOST:
+                file.close()
+                path = self._path(name)
+                path.replace(path.with_suffix(".log.1"))
+                self._open(name)
+            self._show(f"{self._prefix(name)} {text}\n")
+
+    def block(self, text: str) -> None:
+        """Several lines that belong together, for the person who looks on alone."""
+        with self.lock:
+            self._show(f"\n{text}\n\n")
+
+    def _show(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # nobody looks on any more: the files have it
+            self.stream.write(text)
+            self.stream.flush()
+
+    def _prefix(self, name: str) -> str:
+        if not self.coloured:
+            return f"{name:<{WIDTH}} |"
+        colour = COLOURS[list(self.files).index(name) % len(COLOURS)]
+        return f"\033[{colour}m{name:<{WIDTH}} |\033[0m"
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _open(self, name: str) -> TextIO:
+        self.files[name] = self._path(name).open("a", buffering=1, encoding="utf-8", errors="replace")
+        return self.files[name]

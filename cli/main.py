@@ -1,0 +1,85 @@
+"""The command line: `slipway up | status | releases | logs | demo`."""
+
+from typing import Annotated
+
+import click
+import typer
+from pydantic import ValidationError
+from typer.core import TyperGroup
+
+from cli import look
+from cli.errors import Trouble
+from cli.settings import Settings
+
+
+class Commands(TyperGroup):
+    """The one place where what a person must put right becomes one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except Trouble as trouble:
+            raise click.ClickException(str(trouble)) from trouble
+        except ValidationError as error:
+            wrong = (f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+            raise click.ClickException("; ".join(wrong)) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Takes merged pull requests of a model repository to production, on one machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def up() -> None:
+    """Run the whole appliance here, without Docker, until Ctrl-C.
+
+    With nothing configured this is the demo. SLIPWAY_REPOSITORY=owner/name and GITHUB_TOKEN follow
+    a repository of your own. What it keeps is in SLIPWAY_HOME (.slipway), its ports are VCS_PORT
+    (8080) and ML_PORT (8000). Nothing is left running when it ends.
+    """
+    from cli.up import up as run  # noqa: PLC0415 (the database's library takes a while to load)
+
+    run(Settings())
+
+
+@app.command()
+def status() -> None:
+    """What is live, what is being built, and whether GitHub's side is well.
+
+    Asks the appliance on this machine, or the one that SLIPWAY_URL names. Ends with 1 when nothing
+    answers there.
+    """
+    typer.echo(look.status(look.Appliance(Settings())))
+
+
+@app.command()
+def releases(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the newest first.")] = 20,
+) -> None:
+    """The releases: which commit, how each ended, and why."""
+    typer.echo(look.history(look.Appliance(Settings()).releases()[:limit]))
+
+
+@app.command()
+def logs(
+    release: Annotated[
+        int | None, typer.Argument(help="A release's number; without it the newest one.")
+    ] = None,
+) -> None:
+    """What building a release said, stage by stage.
+
+    The services' own logs are in SLIPWAY_HOME/logs.
+    """
+    appliance = look.Appliance(Settings())
+    if release is None:
+        known = appliance.releases()
+        if not known:
+            raise Trouble("no release yet: merge a pull request, then POST /checkout")
+        release = int(known[0]["id"])
+    typer.echo(appliance.get(f"/releases/{release}/logs").text, nl=False)

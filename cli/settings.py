@@ -1,0 +1,31 @@
+"""What the command line is told: where the appliance lives, on which ports, and what it follows."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from common.settings import Settings as Base
+
+
+class Settings(Base):
+    home: Path = Field(Path(".slipway"), validation_alias="SLIPWAY_HOME")
+    bind: str = Field("127.0.0.1", validation_alias="SLIPWAY_BIND")
+    vcs_port: int = Field(8080, ge=1, le=65535)
+    ml_port: int = Field(8000, ge=1, le=65535)
+    database_url: str = Field("", repr=False)
+    repository: str = Field("", validation_alias="SLIPWAY_REPOSITORY")
+    branch: str = Field("main", validation_alias="SLIPWAY_BRANCH")
+    url: str = Field("", validation_alias="SLIPWAY_URL")
+
+    @property
+    def host(self) -> str:
+        """The address to call the appliance at from this machine."""
+        return "127.0.0.1" if self.bind in ("0.0.0.0", "::") else self.bind  # noqa: S104 (compared, not bound)
+
+    @property
+    def vcs_url(self) -> str:
+        return f"http://{self.host}:{self.vcs_port}"
+
+    @property
+    def serve_url(self) -> str:
+        return self.url.rstrip("/") or f"http://{self.host}:{self.ml_port}"

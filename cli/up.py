@@ -1,0 +1,130 @@
+"""The appliance without Docker: the same processes as the compose file's, as children of this one."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
+
+import psycopg2
+
+from cli import home, ports
+from cli.console import Console
+from cli.errors import Trouble
+from cli.postgres import Postgres
+from cli.settings import Settings
+from cli.supervisor import OURS, Asked, Program, Supervisor
+from cli.welcome import welcome
+from db import appliance
+from db.session import sessions
+
+DATABASE = "slipway"
+DEMO = "demo/encyclopedia-visits"
+
+
+def up(settings: Settings) -> None:
+    """Run the appliance until somebody asks it to end; `Trouble` when it cannot start."""
+    folder = settings.home.absolute()
+    home.prepare(folder)
+    held = home.lock(folder)
+    if settings.vcs_port == settings.ml_port:
+        raise Trouble(f"VCS_PORT and ML_PORT are both {settings.ml_port}: give one of them another")
+    ports.check(settings.bind, settings.vcs_port, "VCS_PORT")
+    ports.check(settings.bind, settings.ml_port, "ML_PORT")
+
+    console = Console(folder / "logs")
+    supervisor = Supervisor(console, held)
+    try:
+        begin(settings, folder, supervisor)
+        if supervisor.wait(lambda: answers(settings.vcs_url) and answers(settings.serve_url), seconds=120):
+            console.block(welcome(settings))
+        else:
+            console.say(OURS, f"{settings.vcs_url} or {settings.serve_url} does not answer: see above why")
+        supervisor.wait(lambda: False)
+    except Asked:
+        console.say(OURS, "ending; once more to hurry")
+    finally:
+        supervisor.end(last="postgres")
+
+
+def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:
+    """Start everything, each thing once what it needs is there."""
+    environment = os.environ | {
+        "SLIPWAY_HOME": str(folder),
+        "VCS_PORT": str(settings.vcs_port),
+        "ML_PORT": str(settings.ml_port),
+        "PYTHONUNBUFFERED": "1",
+    }
+    singer = supervisor.begin(python("singer", "vcs.install", environment))
+    environment |= {"DATABASE_URL": settings.database_url or database(folder, supervisor, environment)}
+    supervisor.finish(supervisor.begin(python("migrate", "db.migrate", environment)))
+    follow(environment["DATABASE_URL"], "repository" if settings.repository else "demo")
+
+    if not settings.repository:
+        environment |= stand_in(folder, ports.free())
+        supervisor.keep(python("demo", "resources.demo", environment))
+    supervisor.keep(python("serve", "ml", environment))
+    supervisor.keep(python("watch", "ml.watch", environment))
+    supervisor.finish(singer)
+    supervisor.keep(python("vcs", "vcs", environment))
+
+
+def python(name: str, module: str, environment: Mapping[str, str]) -> Program:
+    return Program(name, (sys.executable, "-m", module), environment)
+
+
+def database(folder: Path, supervisor: Supervisor, environment: Mapping[str, str]) -> str:
+    """Start the appliance's own Postgres; the address of the appliance's database in it."""
+    postgres = Postgres(folder / "postgres")
+    server = supervisor.keep(
+        Program("postgres", tuple(postgres.command), environment, signal.SIGINT, grace=10)
+    )
+    if not supervisor.wait(lambda: postgres.ready() or server.over, seconds=60) or server.over:
+        raise Trouble(f"Postgres does not start: {server.last_line}")
+    connection = psycopg2.connect(postgres.url())
+    try:
+        connection.autocommit = True  # CREATE DATABASE allows no transaction
+        cursor = connection.cursor()
+        cursor.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
+        if not cursor.fetchone():
+            cursor.execute(f"CREATE DATABASE {DATABASE}")
+    finally:
+        connection.close()
+    return postgres.url(DATABASE)
+
+
+def follow(url: str, mode: appliance.Mode) -> None:
+    """Hold this database to what it has followed so far."""
+    made = sessions(url)
+    try:
+        with made.begin() as session:
+            appliance.follow(session, mode)
+    except appliance.Mismatch as mismatch:
+        raise Trouble(str(mismatch)) from mismatch
+    finally:
+        made.kw["bind"].dispose()
+
+
+def stand_in(folder: Path, port: int) -> dict[str, str]:
+    """What makes the others follow the demo: where its API is, and where its repository."""
+    bypass = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1"]))
+    return {
+        "SLIPWAY_DEMO": "1",
+        "SLIPWAY_REPOSITORY": DEMO,
+        "SLIPWAY_CLONE_URL": (folder / "demo" / "encyclopedia-visits.git").as_uri(),
+        "DEMO_PORT": str(port),
+        "GITHUB_API_URL": f"http://127.0.0.1:{port}",
+        "GITHUB_TOKEN": "demo",
+        "NO_PROXY": bypass,
+        "no_proxy": bypass,
+    }
+
+
+def answers(url: str) -> bool:
+    try:
+        with build_opener(ProxyHandler({})).open(f"{url}/health", timeout=1):
+            return True
+    except (OSError, HTTPException):  # refused, too slow, or not 200
+        return False

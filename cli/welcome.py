@@ -1,0 +1,39 @@
+"""What a person reads when the appliance runs: where to look, and what to try."""
+
+import os
+import sys
+from pathlib import Path
+
+from cli.settings import Settings
+
+PLACES = """\
+Slipway runs. Ctrl-C ends all of it.
+
+  the live model       {serve}
+  a prediction         {serve}/predict
+  look for merges now  curl -X POST {vcs}/checkout
+  how it stands        {slipway} status
+"""
+
+DEMO = """
+This is the demo: a stand-in for GitHub and a model of made-up visits, both on this machine.
+
+  merge a pull request {slipway} demo merge
+  your own repository  SLIPWAY_REPOSITORY=owner/name GITHUB_TOKEN=… SLIPWAY_HOME=.slipway-own make up
+"""
+
+REPOSITORY = """
+It follows {repository}, branch {branch}.
+"""
+
+
+def welcome(settings: Settings) -> str:
+    names = [name for name in ("SLIPWAY_HOME", "ML_PORT") if name in os.environ]
+    command = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "slipway" else "slipway"
+    return (PLACES + (REPOSITORY if settings.repository else DEMO)).format(
+        serve=settings.serve_url,
+        vcs=settings.vcs_url,
+        slipway=" ".join([*(f"{name}={os.environ[name]}" for name in names), command]),
+        repository=settings.repository,
+        branch=settings.branch,
+    )
