@@ -33,12 +33,7 @@ class Appliance:
 
     def live(self) -> list[dict[str, Any]]:
         """What is live, by model."""
-        try:
-            found = self.get("/").json()
-        except Trouble:
-            if self.releases():
-                return []
-            raise
+        found = self.get("/").json()
         models = found.get("models", [found])
         return [model for model in models if model.get("release")]
 

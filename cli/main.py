@@ -1,32 +1,30 @@
 """The command line: `slipway up | status | releases | logs | demo`."""
 
+import sys
 from typing import Annotated
 
-import click
 import typer
 from pydantic import ValidationError
-from typer.core import TyperGroup
 
 from cli import look
 from cli.errors import Trouble
 from cli.settings import Settings
 
 
-class Commands(TyperGroup):
+class Commands(typer.Typer):
     """The one place where what a person must put right becomes one line and exit code 1."""
 
-    def invoke(self, ctx: click.Context) -> object:
+    def __call__(self) -> None:
         try:
-            return super().invoke(ctx)
+            super().__call__()
         except Trouble as trouble:
-            raise click.ClickException(str(trouble)) from trouble
+            sys.exit(f"slipway: {trouble}")
         except ValidationError as error:
             wrong = (f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-            raise click.ClickException("; ".join(wrong)) from error
+            sys.exit(f"slipway: {'; '.join(wrong)}")
 
 
-app = typer.Typer(
-    cls=Commands,
+app = Commands(
     help="Takes merged pull requests of a model repository to production, on one machine.",
     no_args_is_help=True,
     add_completion=False,
@@ -50,7 +48,7 @@ def up() -> None:
 
 @app.command()
 def status() -> None:
-    """What is live, what is being built, and whether GitHub's side is well.
+    """What is live, what is being built, and how vcs is.
 
     Asks the appliance on this machine, or the one that SLIPWAY_URL names. Ends with 1 when nothing
     answers there.
@@ -68,9 +66,7 @@ def releases(
 
 @app.command()
 def logs(
-    release: Annotated[
-        int | None, typer.Argument(help="A release's number; without it the newest one.")
-    ] = None,
+    release: Annotated[int | None, typer.Argument(help="A release's number; without it, the newest.")] = None,
 ) -> None:
     """What building a release said, stage by stage.
 
