@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.models import Delivery, PullRequest, SyncState
+
+Which = Literal["accepted", "open", "all"]
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,37 @@ def accepted(session: Session, repository: str, branch: str, limit: int) -> list
     return [Accepted(**row) for row in rows.mappings()]
 
 
-def recent(session: Session, repository: str, limit: int = 100) -> Sequence[PullRequest]:
-    """What is known of a repository, newest number first."""
-    return session.scalars(
-        select(PullRequest)
-        .where(PullRequest.repository == repository)
-        .order_by(PullRequest.number.desc())
-        .limit(limit)
-    ).all()
+def count_accepted(session: Session, repository: str, branch: str) -> int:
+    found = session.execute(
+        text("""
+            SELECT count(*) FROM vcs.accepted_pull_requests
+            WHERE repository = :repository AND branch = :branch
+        """),
+        {"repository": repository, "branch": branch},
+    )
+    return int(found.scalar_one())
+
+
+def listed(
+    session: Session, repository: str, branch: str, which: Which, *, limit: int, offset: int = 0
+) -> Sequence[PullRequest]:
+    """What is known of a repository; the accepted ones by their merge, the others by number, newest first."""
+    query = select(PullRequest).where(PullRequest.repository == repository)
+    newest = PullRequest.number.desc()
+    match which:
+        case "accepted":
+            query = query.where(PullRequest.base_ref == branch, PullRequest.merged_at.is_not(None))
+            query = query.where(PullRequest.merge_commit_sha.is_not(None))
+            query = query.order_by(PullRequest.merged_at.desc(), newest)
+        case "open":
+            query = query.where(PullRequest.state == "open").order_by(newest)
+        case "all":
+            query = query.order_by(newest)
+    return session.scalars(query.limit(limit).offset(offset)).all()
 
 
 def state(session: Session, repository: str) -> dict[str, Any] | None:
-    """Singer's state of a repository, None before its first whole sync."""
+    """How far the sync of a repository has come, None before its first whole one."""
     known = session.get(SyncState, repository)
     return known.state if known else None
 

@@ -1,0 +1,152 @@
+"""vcs over HTTP: /checkout, /webhook, /pull-requests, /health, /metrics."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from common import problems
+from common.problems import Problem
+from db import pull_requests
+from db.models import PullRequest
+from db.pull_requests import Accepted, Which
+from vcs.failures import SyncFailed
+from vcs.install import installed
+from vcs.metrics import Metrics
+from vcs.settings import VcsSettings
+from vcs.singer import Singer
+from vcs.sync import Sync, Synced, Syncer
+from vcs.webhook import Webhook
+
+
+class Checkout(BaseModel, from_attributes=True):
+    repository: str
+    rows: int
+    newly_accepted: int
+    newest_merge: Accepted | None
+    seconds: float
+
+
+def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
+    """The app; its `state.syncer` runs from its start to its end."""
+    singer = Singer(settings)
+    metrics = Metrics(singer)
+    syncer = Syncer(Sync(settings, sessions, singer), settings.sync_seconds, metrics.observe)
+    webhook = Webhook(
+        settings.webhook_secret.get_secret_value(), settings.repository, sessions, nudge=syncer.ask
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        syncer.start()
+        yield
+        syncer.stop()
+        webhook.close()
+        await asyncio.to_thread(syncer.join, 3)
+
+    app = FastAPI(title="Slipway vcs", description=__doc__, lifespan=lifespan)
+    app.state.syncer = syncer
+    problems.install(app)
+
+    @app.exception_handler(SyncFailed)
+    def failed(_: Request, failure: SyncFailed) -> JSONResponse:
+        headers = {"Retry-After": str(failure.wait)} if failure.wait else {}
+        detail = f"{failure.cause[:1].upper()}{failure.cause[1:].rstrip('.')}. {failure.cure}"
+        return Problem(failure.status, failure.title, detail, headers=headers, kind=failure.kind).response()
+
+    @app.api_route("/checkout", methods=["GET", "POST"])
+    async def checkout() -> Checkout:
+        """Sync now and say what was found. Calls that come while a sync runs share the next one."""
+        return Checkout.model_validate(await asyncio.wrap_future(syncer.ask()))
+
+    @app.post("/webhook")
+    async def deliver(request: Request) -> JSONResponse:
+        """For GitHub: events `pull_request` and `push`, signed with SLIPWAY_WEBHOOK_SECRET."""
+        try:
+            status, answer = await webhook.take(request)
+        except Problem as problem:
+            metrics.webhooks.labels(problem.status).inc()
+            raise
+        metrics.webhooks.labels(status).inc()
+        return JSONResponse(answer, status)
+
+    @app.get("/pull-requests")
+    def pulls(
+        state: Which = "accepted",
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        page: Annotated[int, Query(ge=1, le=100_000)] = 1,
+    ) -> dict[str, Any]:
+        """What is known, newest first; `accepted` were merged into the branch that is followed."""
+        try:
+            with sessions() as session:
+                found = pull_requests.listed(
+                    session,
+                    settings.repository,
+                    settings.branch,
+                    state,
+                    limit=limit + 1,
+                    offset=(page - 1) * limit,
+                )
+        except SQLAlchemyError as error:
+            raise database_gone() from error
+        following = f"/pull-requests?state={state}&limit={limit}&page={page + 1}"
+        return {
+            "repository": settings.repository,
+            "branch": settings.branch,
+            "state": state,
+            "pull_requests": [row(pull) for pull in found[:limit]],
+            "next": following if len(found) > limit else None,
+        }
+
+    @app.get("/health")
+    def health() -> dict[str, Any]:
+        """200 when a sync can run; what GitHub says does not matter here."""
+        try:
+            with sessions() as session:
+                session.execute(text("SELECT 1"))
+        except SQLAlchemyError as error:
+            raise database_gone() from error
+        if not installed(settings.singer_home):
+            missing = SyncFailed("not-installed", "an environment is missing or out of date")
+            raise Problem(missing.status, missing.title, missing.cure)
+        return {"status": "ok", "repository": settings.repository, "last_sync": last(syncer)}
+
+    @app.get("/metrics")
+    def prometheus() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def row(pull: PullRequest) -> dict[str, Any]:
+    return {
+        "number": pull.number,
+        "title": pull.title,
+        "state": "merged" if pull.merged_at else pull.state,
+        "author": pull.user_login,
+        "branch": pull.base_ref,
+        "commit": pull.merge_commit_sha,
+        "created_at": pull.created_at,
+        "updated_at": pull.updated_at,
+        "merged_at": pull.merged_at,
+        "url": pull.html_url,
+    }
+
+
+def last(syncer: Syncer) -> str:
+    if syncer.last is None:
+        return "none yet"
+    return "ok" if isinstance(syncer.last, Synced) else str(syncer.last)
+
+
+def database_gone() -> Problem:
+    gone = SyncFailed("database-gone", "")
+    return Problem(gone.status, gone.title, gone.cure, kind=gone.kind)

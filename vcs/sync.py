@@ -1,0 +1,221 @@
+"""One sync at a time; whoever asks meanwhile shares the next one."""
+
+import hashlib
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from loguru import logger
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import pull_requests
+from db.pull_requests import Accepted
+from db.session import notify
+from vcs import failures
+from vcs.failures import SyncFailed
+from vcs.settings import VcsSettings
+from vcs.singer import CATALOG, Brought, Progress, Singer
+
+CHANNEL = "pull_requests"
+APART = 2.0  # seconds from the beginning of one sync to the beginning of the next
+LOW = 0.1  # of the quota: below it only the tick syncs
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a sync found."""
+
+    repository: str
+    rows: int  # pull requests that are new or changed
+    newly_accepted: int
+    newest_merge: Accepted | None
+    seconds: float
+
+
+Outcome = Synced | SyncFailed
+
+
+class Sync:
+    """Brings one repository's pull requests into the database, once, from the calling thread."""
+
+    def __init__(self, settings: VcsSettings, sessions: sessionmaker[Session], singer: Singer) -> None:
+        self.repository, self.branch = settings.repository, settings.branch
+        self.sessions, self.singer = sessions, singer
+        # Other columns are in every row only when everything is brought once more.
+        self.catalog = hashlib.sha256(CATALOG.read_bytes()).hexdigest()[:16]
+
+    def run(self) -> Synced:
+        """When it returns, rows, state and NOTIFY are committed; after `SyncFailed` the state is as before."""
+        began = time.perf_counter()
+        try:
+            with self.sessions() as session:
+                known = pull_requests.state(session, self.repository) or {}
+            brought = self.singer.sync(self.progress(known))
+            with self.sessions.begin() as session:
+                accepted = self.settle(session, known, brought)
+                newest = pull_requests.accepted(session, self.repository, self.branch, limit=1)
+        except DBAPIError as error:
+            code = getattr(error.orig, "pgcode", None)
+            raise failures.database(code, type(error.orig).__name__, str(error.orig)) from error
+        seconds = round(time.perf_counter() - began, 3)
+        return Synced(self.repository, brought.rows, accepted, newest[0] if newest else None, seconds)
+
+    def progress(self, known: dict[str, Any]) -> Progress:
+        if known.get("catalog") != self.catalog:
+            return Progress()
+        return Progress(known["singer"], known["newest"])
+
+    def settle(self, session: Session, known: dict[str, Any], brought: Brought) -> int:
+        """Move the state forward and wake the look-out; how many are accepted that were not so before.
+
+        Counted against the last sync that ended well: what came with one that did not is news as well.
+        """
+        accepted = pull_requests.count_accepted(session, self.repository, self.branch)
+        before: int = known.get("accepted", {}).get(self.branch, 0)
+        state = {
+            "singer": brought.progress.state,
+            "newest": brought.progress.newest,
+            "catalog": self.catalog,
+            "accepted": {self.branch: accepted},
+        }
+        pull_requests.save_state(session, self.repository, state)
+        if accepted > before:
+            notify(session, CHANNEL)
+        return max(0, accepted - before)
+
+
+class Syncer:
+    """The thread that syncs: when asked, and by the tick."""
+
+    def __init__(
+        self, sync: Sync, tick: float, observe: Callable[[Outcome, float], None] = lambda *_: None
+    ) -> None:
+        self.sync, self.tick, self.observe = sync, tick, observe
+        self.last: Outcome | None = None
+        self._turn = threading.Condition()
+        self._asked: Future[Synced] | None = None  # of all who wait for the next sync
+        self._began = -math.inf
+        self._pause: tuple[float, SyncFailed] | None = None  # until when GitHub wants to hear nothing
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="sync", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the sync that runs; everybody who waits is told."""
+        with self._turn:
+            self._stopping = True
+            self._turn.notify()
+        self.sync.singer.close()
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(seconds)
+
+    def ask(self) -> Future[Synced]:
+        """The next sync's outcome, shared by all who ask before it begins; `SyncFailed` when it may not begin."""
+        with self._turn:
+            if refusal := self._refusal():
+                refused: Future[Synced] = Future()
+                refused.set_exception(refusal)
+                return refused
+            if self._asked is None:
+                self._asked = Future()
+                self._asked.set_running_or_notify_cancel()  # one who goes away cancels nobody else's
+                self._turn.notify()
+            return self._asked
+
+    def _refusal(self) -> SyncFailed | None:
+        if self._stopping:
+            return SyncFailed("stopping", "no sync is begun any more")
+        now, quota = time.time(), self.sync.singer.quota
+        if self._pause and now < self._pause[0]:
+            until, failure = self._pause
+            return SyncFailed(failure.kind, failure.cause, math.ceil(until - now))
+        if quota and now < quota.reset and quota.remaining < quota.limit * LOW:
+            cause = f"{quota.remaining} of {quota.limit} calls are left for {quota.reset - now:.0f} s"
+            return SyncFailed("low-quota", cause, math.ceil(quota.reset - now))
+        return None
+
+    def _due(self) -> float:
+        """Seconds until the next sync; 0 or less: now."""
+        now, since = time.time(), time.monotonic() - self._began
+        if self._pause and now < self._pause[0]:
+            return self._pause[0] - now
+        if self._asked:
+            return APART - since
+        return self._interval(now) - since if self.tick else math.inf
+
+    def _interval(self, now: float) -> float:
+        """The tick, or longer where what is left of the quota has to last until the window ends."""
+        quota = self.sync.singer.quota
+        if not quota or now >= quota.reset:
+            return self.tick
+        return max(self.tick, (quota.reset - now) / max(1, quota.remaining))
+
+    def _loop(self) -> None:
+        while self._wait():
+            self._once()
+        self._answer(SyncFailed("stopping", "no sync is begun any more"))
+
+    def _wait(self) -> bool:
+        """Until a sync is due; False when it is time to end."""
+        with self._turn:
+            while not self._stopping and (due := self._due()) > 0:
+                self._turn.wait(min(due, 3600))
+            return not self._stopping
+
+    def _once(self) -> None:
+        with self._turn:
+            self._began = time.monotonic()
+            waiting, self._asked = self._asked, None
+        outcome = self._run()
+        self.observe(outcome, time.monotonic() - self._began)
+        self._log(outcome)
+        with self._turn:
+            self.last = outcome
+            self._pause = None
+            if isinstance(outcome, SyncFailed) and outcome.wait:
+                self._pause = (time.time() + outcome.wait, outcome)
+        answer(waiting, outcome)
+
+    def _run(self) -> Outcome:
+        try:
+            return self.sync.run()
+        except SyncFailed as failure:
+            return failure
+        except Exception as error:  # noqa: BLE001 (a bug of ours must not end the thread that all wait for)
+            logger.exception("the sync broke")
+            return SyncFailed("broken", repr(error))
+
+    def _answer(self, outcome: Outcome) -> None:
+        with self._turn:
+            waiting, self._asked = self._asked, None
+        answer(waiting, outcome)
+
+    def _log(self, outcome: Outcome) -> None:
+        if isinstance(outcome, SyncFailed):
+            repeated = isinstance(self.last, SyncFailed) and self.last.kind == outcome.kind
+            logger.log("DEBUG" if repeated or self._stopping else "WARNING", "{}", outcome)
+        elif outcome.rows or isinstance(self.last, SyncFailed):
+            logger.info(
+                "{}: {} pull requests new or changed, {} newly accepted, in {:.1f} s",
+                outcome.repository,
+                outcome.rows,
+                outcome.newly_accepted,
+                outcome.seconds,
+            )
+
+
+def answer(waiting: Future[Synced] | None, outcome: Outcome) -> None:
+    if waiting is None:
+        return
+    if isinstance(outcome, SyncFailed):
+        waiting.set_exception(outcome)
+    else:
+        waiting.set_result(outcome)
