@@ -30,6 +30,7 @@ def main() -> None:
     except OSError as error:
         address = f"{settings.demo_bind}:{settings.demo_port}"
         sys.exit(f"The demo cannot listen on {address}: {error.strerror}. Name another port with DEMO_PORT.")
+    note(settings.home / "demo" / "address", f"http://{reachable(settings.demo_bind)}:{demo.server_port}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logger.info("{} open pull requests; clone from {}", len(demo.collection().list("open")), demo.clone_url)
     try:
@@ -38,6 +39,17 @@ def main() -> None:
         pass
     finally:
         demo.server_close()
+
+
+def note(file: Path, text: str) -> None:
+    """Where `slipway demo` in another terminal finds the stand-in."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.replace(file)
+
+
+def reachable(bind: str) -> str:
+    return "127.0.0.1" if bind == "0.0.0.0" else bind
 
 
 if __name__ == "__main__":
