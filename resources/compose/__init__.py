@@ -1,0 +1,1 @@
+"""What the containers of docker-compose.yaml run beside the services: Postgres's start, migration, health."""
