@@ -50,7 +50,7 @@ class Sync:
         self.catalog = hashlib.sha256(CATALOG.read_bytes()).hexdigest()[:16]
 
     def run(self) -> Synced:
-        """When it returns, rows, state and NOTIFY are committed; after `SyncFailed` the state is as before."""
+        """When it returns, rows, state and NOTIFY are committed; after `SyncFailed` the state is the old."""
         began = time.perf_counter()
         try:
             with self.sessions() as session:
@@ -118,7 +118,7 @@ class Syncer:
         self._thread.join(seconds)
 
     def ask(self) -> Future[Synced]:
-        """The next sync's outcome, shared by all who ask before it begins; `SyncFailed` when it may not begin."""
+        """The next sync's outcome, shared by all who ask before it begins. Fails at once if none may."""
         with self._turn:
             if refusal := self._refusal():
                 refused: Future[Synced] = Future()
