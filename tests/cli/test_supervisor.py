@@ -1,0 +1,105 @@
+"""Children are kept running, and none is left behind, whatever ends the supervisor."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.processes import alive, tree
+from tests.support.waiting import wait_until
+
+# Two children: one well-behaved; one that ignores SIGTERM and has a daemon of its own.
+SUPERVISE = """
+import os, sys
+from pathlib import Path
+from cli.console import Console
+from cli.supervisor import Asked, Program, Supervisor
+
+GOOD = "import time; print('good is here'); time.sleep(1000)"
+STUBBORN = (
+    "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "subprocess.Popen(['sleep', '1000'], start_new_session=True); print('stubborn is here'); time.sleep(1000)"
+)
+folder, grace = Path(sys.argv[1]), float(sys.argv[2])
+environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+supervisor = Supervisor(Console(folder / "logs"), os.open(folder / "lock", os.O_CREAT))
+for name, code in (("good", GOOD), ("stubborn", STUBBORN)):
+    supervisor.keep(Program(name, (sys.executable, "-c", code), environment, grace=grace))
+try:
+    supervisor.wait(lambda: False)
+except Asked:
+    supervisor.end(last="good")
+"""
+
+
+class Supervised:
+    def __init__(self, folder: Path, grace: float) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SUPERVISE, str(folder), str(grace)],
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.until("good", "good is here")
+        self.until("stubborn", "stubborn is here")
+
+    def log(self, name: str) -> str:
+        path = self.folder / "logs" / f"{name}.log"
+        return path.read_text() if path.exists() else ""
+
+    def until(self, name: str, text: str, times: int = 1) -> None:
+        wait_until(lambda: self.log(name).count(text) >= times, 20, f"{name} says {text!r}")
+
+    def child(self, name: str) -> psutil.Process:
+        mark = f"{name} is here"
+        found = [p for p in tree(self.process.pid) if mark in p.cmdline()[-1] and p.cmdline()[1] == "-c"]
+        return next(p for p in found if p.pid != self.process.pid)
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[Supervised]:
+    running = Supervised(tmp_path, grace=0.5)
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_nothing_is_left_behind(supervised: Supervised, number: signal.Signals) -> None:
+    everybody = tree(supervised.process.pid)
+    assert len(everybody) == 6  # itself, two leashes, two children, a daemon
+    supervised.process.send_signal(number)
+    supervised.process.wait(20)
+    wait_until(lambda: not alive(everybody), 20, f"all have ended after {number.name}")
+
+
+def test_asked_twice_it_does_not_wait_for_the_stubborn(tmp_path: Path) -> None:
+    supervised = Supervised(tmp_path, grace=1000)
+    everybody = tree(supervised.process.pid)
+    supervised.process.send_signal(signal.SIGINT)
+    wait_until(lambda: alive(everybody), 5, "the stubborn child is still there")
+    supervised.process.send_signal(signal.SIGINT)
+    supervised.process.wait(20)
+    assert alive(everybody) == []
+
+
+def test_a_child_that_dies_is_started_again(supervised: Supervised) -> None:
+    first = supervised.child("good")
+    first.kill()
+    supervised.until("good", "good is here", times=2)
+    assert supervised.child("good").pid != first.pid
+    supervised.until("slipway", "good was killed by SIGKILL: it is started again in 0.5 s")
+    supervised.child("good").terminate()
+    supervised.until("slipway", "good was killed by SIGTERM: it is started again in 1 s")
+
+
+def test_a_leash_that_dies_takes_its_child_along(supervised: Supervised) -> None:
+    child = supervised.child("good")
+    os.kill(child.ppid(), signal.SIGKILL)
+    wait_until(lambda: not alive([child]), 20, "the child is gone")
+    supervised.until("good", "good is here", times=2)

@@ -1,0 +1,48 @@
+"""Processes that tests start, and what is left of them."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+
+NOBODY = 65534
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; one that ended and waits for its parent to notice does not."""
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and all below it, as they are now."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def mentioning(text: Path | str) -> list[psutil.Process]:
+    """Processes with `text` in their command line or environment, whoever their parent is by now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            said = [*process.cmdline(), *process.environ().values()]
+        except psutil.Error:
+            continue
+        if any(str(text) in part for part in said) and process.pid != os.getpid():
+            found.append(process)
+    return alive(found)
+
+
+def normal_user(python: Path) -> list[str]:
+    """What makes a command run as a normal user: nothing when the tests do so themselves.
+
+    A project under /root is closed to that user; then he keeps root's way past file permissions.
+    """
+    if os.geteuid() != 0:
+        return []
+    assert shutil.which("setpriv"), "util-linux is part of every Debian and Ubuntu"
+    plain = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    if subprocess.run([*plain, python, "-c", "import cli"], capture_output=True, check=False).returncode == 0:
+        return plain
+    return [*plain, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
