@@ -49,7 +49,7 @@ def note(file: Path, text: str) -> None:
 
 
 def reachable(bind: str) -> str:
-    return "127.0.0.1" if bind == "0.0.0.0" else bind
+    return "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
 
 
 if __name__ == "__main__":
