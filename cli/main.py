@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import look
+from cli import demo, look
 from cli.errors import Trouble
 from cli.settings import Settings
 
@@ -31,6 +31,7 @@ app = Commands(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(demo.app, name="demo")
 
 
 @app.command()

@@ -28,7 +28,7 @@ It follows {repository}, branch {branch}.
 
 
 def welcome(settings: Settings) -> str:
-    names = [name for name in ("SLIPWAY_HOME", "ML_PORT") if name in os.environ]
+    names = [name for name in ("SLIPWAY_HOME", "VCS_PORT", "ML_PORT") if name in os.environ]
     command = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "slipway" else "slipway"
     return (PLACES + (REPOSITORY if settings.repository else DEMO)).format(
         serve=settings.serve_url,
