@@ -1,12 +1,14 @@
 """Puts a repository on the import path as `python main.py` would, with one difference.
 
 A repository may have a module named like one of the standard library's (`json.py`, `random.py`). Its own
-files get theirs, as they expect; everybody else (pandas, this folder) gets the standard library's.
+files get theirs, and what theirs has not, from the standard library's; everybody else (pandas, this folder)
+gets the standard library's.
 """
 
 from __future__ import annotations
 
 import builtins
+import importlib
 import importlib.util
 import os
 import sys
@@ -88,7 +90,22 @@ class OwnFirst:
         level: int = 0,
     ) -> ModuleType:
         top = name.split(".", 1)[0]
-        importer = str((globals or {}).get("__file__") or "")
-        if level == 0 and top in self.shared and importer.startswith(self.prefix):
-            name = OWN + name
+        if level == 0 and top in self.shared and self.is_theirs(globals or {}, name):
+            try:
+                self.load(top)
+                return self.usual(OWN + name, globals, locals, fromlist or (), 0)
+            except ModuleNotFoundError as error:
+                if not (error.name or "").startswith(OWN):
+                    raise  # else: a part that only the standard library's has, as in `import json.decoder`
         return self.usual(name, globals, locals, fromlist or (), level)
+
+    def is_theirs(self, importer: Mapping[str, Any], name: str) -> bool:
+        """Whether a file of the repository asks; their `json.py` means the standard one by `import json`."""
+        file = str(importer.get("__file__") or "")
+        return file.startswith(self.prefix) and importer.get("__name__") != OWN + name
+
+    def load(self, top: str) -> None:
+        """Import their module; what it has not is looked for in the standard library's."""
+        theirs, standard = importlib.import_module(OWN + top), importlib.import_module(top)
+        if "__getattr__" not in vars(theirs):
+            vars(theirs)["__getattr__"] = lambda attribute: getattr(standard, attribute)

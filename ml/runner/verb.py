@@ -41,7 +41,10 @@ def ask(
     try:
         code = process.wait(timeout)
     except local.TimedOut as error:
-        raise Rejected(f"{verb}() took longer than {duration(timeout)} and was ended") from error
+        raise Rejected(
+            f"{verb}() was ended at its time limit of {duration(timeout)}: make it faster, or have the "
+            f"operator raise SLIPWAY_{verb.upper()}_TIMEOUT"
+        ) from error
     finally:
         process.kill()
     return answer(verb, folder / "output.json", code)

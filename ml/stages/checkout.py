@@ -38,12 +38,12 @@ def fetch(
 
 
 def bare(clone: Path) -> git.Repo:
-    """Our clone, made when it is missing or broken; no hook or template of this machine takes part."""
+    """Our clone, made when it is missing or broken."""
     try:
         return git.Repo(clone)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError):
         shutil.rmtree(clone, ignore_errors=True)
-        return git.Repo.init(clone, bare=True, template="")
+        return git.Repo.init(clone, bare=True)
 
 
 def has(repository: git.Repo, commit: str) -> bool:
@@ -88,10 +88,8 @@ def lay_out(repository: git.Repo, commit: str, into: Path) -> Path:
     new.mkdir()
     index = into.with_name("index")
     with repository.git.custom_environment(GIT_INDEX_FILE=str(index), GIT_WORK_TREE=str(new)):
-        repository.git.execute(["git", "-c", "core.hooksPath=/dev/null", "read-tree", commit], istream=None)
-        repository.git.execute(
-            ["git", "-c", "core.hooksPath=/dev/null", "checkout-index", "--all", "--force"]
-        )
+        repository.git.read_tree(commit)
+        repository.git.checkout_index("--all", "--force")  # unlike `checkout`, it runs no hook
     index.unlink(missing_ok=True)
     new.rename(into)
     return into

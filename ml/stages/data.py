@@ -49,7 +49,7 @@ def one(name: str, section: DataSection, source: Path, appliance: Path) -> DataS
             return described(path, "csv")
     raise Rejected(
         f"there is no {name} data: put it at data/{name}.csv in the repository, or name it as [data] {name} "
-        f"in slipway.toml, or put it on the appliance at {appliance}/{name}.csv"
+        f"in slipway.toml, or put it on the appliance at {appliance}/{name}.csv (SLIPWAY_DATA)"
     )
 
 

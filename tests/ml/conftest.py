@@ -1,0 +1,157 @@
+"""An appliance's building half: a repository, its database, one look after the other."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import deployments, releases
+from db.models import Release
+from db.session import notify
+from ml.settings import Settings
+from ml.watch import Lookout
+from tests.support.repositories import Files, ModelRepository
+from tests.support.waiting import wait_until
+
+CACHE = Path(__file__).parents[2] / ".slipway/tests"
+
+
+@dataclass
+class Appliance:
+    """Merges go in, releases come out; builders are real processes."""
+
+    settings: Settings
+    sessions: sessionmaker[Session]
+    repository: ModelRepository
+    lookout: Lookout
+    merged: int = 0
+    began: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(hours=1))
+
+    @property
+    def model(self) -> str:
+        return self.settings.models()[0].name
+
+    def merge(self, files: Files, commit: str | None = None) -> str:
+        """Merge a pull request that brings `files`, and let it be known as Singer does; gives its commit."""
+        self.merged += 1
+        commit = commit or self.repository.merge_pull_request(self.merged, files)
+        self.ingest(self.merged, commit)
+        return commit
+
+    def ingest(self, number: int, commit: str, branch: str = "main", merged: bool = True) -> None:
+        with self.sessions.begin() as session:
+            session.execute(
+                text("""
+                    INSERT INTO vcs.pull_requests
+                        (id, _sdc_repository, number, state, title, base_ref, merge_commit_sha, merged_at)
+                    VALUES (:number, :repository, :number, 'closed', :title, :branch, :commit, :at)
+                """),
+                {
+                    "number": number,
+                    "repository": self.settings.repository,
+                    "title": f"Change {number}",
+                    "branch": branch,
+                    "commit": commit,
+                    "at": self.began + timedelta(minutes=number) if merged else None,
+                },
+            )
+
+    def notify(self) -> None:
+        """As vcs does when a sync has brought something."""
+        with self.sessions.begin() as session:
+            notify(session, "pull_requests")
+
+    def settle(self, seconds: float = 120) -> None:
+        """Look until nothing is queued or being built."""
+        end = time.monotonic() + seconds
+        while True:
+            self.lookout.look()
+            if all(release.status.ended for release in self.releases()):
+                return
+            assert time.monotonic() < end, (
+                f"not settled: {[(r.id, r.status, r.reason) for r in self.releases()]}"
+            )
+            time.sleep(0.05)
+
+    def releases(self) -> list[Release]:
+        """Newest first."""
+        with self.sessions.begin() as session:
+            return list(releases.history(session))
+
+    def release(self, commit: str) -> Release:
+        return next(release for release in self.releases() if release.commit == commit)
+
+    def wanted(self) -> int | None:
+        """The release that the newest decision wants live."""
+        with self.sessions.begin() as session:
+            deployment = deployments.wanted(session, self.model)
+            return deployment.release_id if deployment else None
+
+    def wait_for_stage(self, name: str) -> Release:
+        """Look until the newest release has begun the stage."""
+
+        def begun() -> Release | None:
+            self.lookout.look()
+            with self.sessions.begin() as session:
+                found = releases.find(session, self.releases()[0].id)
+                assert found is not None
+                return found if name in [stage.name for stage in found.stages] else None
+
+        found = wait_until(begun, 60, f"the stage {name} begins")
+        assert found is not None
+        return found
+
+    def log(self, release: Release, stage: str) -> str:
+        return (self.settings.home / f"releases/{release.id}/logs/{stage}.log").read_text()
+
+
+@pytest.fixture
+def shared_home(tmp_path: Path) -> Path:
+    """A SLIPWAY_HOME of the test's own; environments and uv's cache are shared between tests and runs."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("environments", "cache"):
+        (CACHE / name).mkdir(parents=True, exist_ok=True)
+        (home / name).symlink_to(CACHE / name)
+    return home
+
+
+@pytest.fixture
+def make_appliance(
+    database_url: str,
+    sessions: sessionmaker[Session],
+    tmp_path: Path,
+    shared_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., Appliance]]:
+    made: list[Appliance] = []
+
+    def make(**variables: str) -> Appliance:
+        repository = ModelRepository(tmp_path / "repository")
+        environment = {
+            "DATABASE_URL": database_url,
+            "SLIPWAY_HOME": str(shared_home),
+            "SLIPWAY_REPOSITORY": "acme/web-traffic",
+            "SLIPWAY_CLONE_URL": repository.url,
+            **variables,
+        }
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        settings = Settings()  # type: ignore[call-arg]
+        appliance = Appliance(settings, sessions, repository, Lookout(settings, sessions))
+        made.append(appliance)
+        return appliance
+
+    yield make
+    for appliance in made:
+        appliance.lookout.stop()
+
+
+@pytest.fixture
+def appliance(make_appliance: Callable[..., Appliance]) -> Appliance:
+    return make_appliance()

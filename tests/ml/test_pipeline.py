@@ -1,0 +1,172 @@
+"""What becomes of a merge: real git, real Postgres, real processes, no model in front of users yet."""
+
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from db import releases
+from db.models import Status
+from tests.ml.conftest import Appliance
+from tests.models import faulty, working
+
+PLAIN = {
+    "numpy metrics": working.numpy_metrics,
+    "dated predictions": working.dated_predictions,
+    "prints": working.talkative,
+    "namesakes": working.namesakes,
+    "HTML in info": working.html_in_info,
+    "own requirements": working.own_requirements,
+    "state in the module": working.module_state,
+    "a regressor": working.regressor,
+}
+
+
+def test_a_merge_becomes_a_release_that_is_wanted_live(appliance: Appliance) -> None:
+    commit = appliance.merge(working.quick(smape=0.25))
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert (release.status, release.reason) == (Status.DEPLOYED, None)
+    assert release.metrics is not None
+    assert release.metrics["SMAPE"] == 0.25
+    assert release.kind == "time-series"
+    assert appliance.wanted() == release.id
+    with appliance.sessions.begin() as session:
+        found = releases.find(session, release.id)
+        assert found is not None
+        stages = [stage.name for stage in found.stages]
+    assert stages == ["checkout", "environment", "data", "train", "evaluate", "gate", "deploy"]
+    assert not (appliance.settings.home / f"releases/{release.id}/source/.git").exists()
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_plain_interface_runs_unchanged(name: str, appliance: Appliance) -> None:
+    commit = appliance.merge(PLAIN[name]())
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert (release.status, release.reason) == (Status.DEPLOYED, None)
+
+
+@pytest.mark.parametrize("name", faulty.FAULTS)
+def test_a_faulty_commit_is_rejected_in_words_for_its_author(
+    name: str, make_appliance: Callable[..., Appliance]
+) -> None:
+    appliance = make_appliance(SLIPWAY_TRAIN_TIMEOUT="3" if name == "train hangs" else "60")
+    fault = faulty.FAULTS[name]
+    commit = appliance.merge(fault.files)
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert (release.status, appliance.wanted()) == (Status.REJECTED, None)
+    assert release.reason is not None
+    for word in fault.says:
+        assert word.lower() in release.reason.lower()
+    assert "Traceback" not in release.reason
+
+
+def test_a_fault_does_not_stop_the_next_merge(appliance: Appliance) -> None:
+    broken = appliance.merge(faulty.TRAIN["train raises"].files)
+    appliance.settle()
+    good = appliance.merge(working.quick())
+    appliance.settle()
+
+    assert appliance.release(broken).status is Status.REJECTED
+    assert appliance.wanted() == appliance.release(good).id
+
+
+def test_of_several_merges_between_two_looks_only_the_newest_is_built(appliance: Appliance) -> None:
+    first = appliance.merge(working.quick(smape=0.3))
+    appliance.settle()
+    older = [appliance.merge(working.quick(smape=smape)) for smape in (0.29, 0.28)]
+    newest = appliance.merge(working.quick(smape=0.27))
+    appliance.settle()
+
+    assert [appliance.release(c).status for c in (first, newest)] == [Status.DEPLOYED] * 2
+    assert [appliance.release(c).status for c in older] == [Status.SUPERSEDED] * 2
+    assert appliance.release(older[0]).reason == "#4 was merged after it, before it was begun"
+
+
+def test_the_merge_commit_is_built_and_never_the_head_of_the_branch(appliance: Appliance) -> None:
+    merged = appliance.merge(working.quick(smape=0.3))
+    appliance.repository.write(working.quick(smape=0.1)).commit("Pushed past the pull request")
+    appliance.settle()
+
+    release = appliance.release(merged)
+    assert release.metrics is not None
+    assert release.metrics["SMAPE"] == 0.3
+
+
+def test_other_branches_and_closed_pull_requests_are_not_built(appliance: Appliance) -> None:
+    head = appliance.repository.propose(7, working.quick())
+    appliance.ingest(7, head, merged=False)
+    appliance.ingest(8, head, branch="develop")
+    appliance.settle()
+
+    assert appliance.releases() == []
+
+
+def test_a_missing_commit_is_rejected(appliance: Appliance) -> None:
+    commit = appliance.merge({}, commit="0123456789abcdef0123456789abcdef01234567")
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert release.status is Status.REJECTED
+    assert release.reason is not None
+    assert commit in release.reason
+
+
+def test_an_unreachable_repository_is_tried_again_later(make_appliance: Callable[..., Appliance]) -> None:
+    appliance = make_appliance(SLIPWAY_CLONE_URL="http://127.0.0.1:9/acme/web-traffic.git")
+    appliance.merge(working.quick())
+    release = appliance.wait_for_stage("checkout")
+    for builder in list(appliance.lookout.builders.values()):
+        builder.wait(30)
+
+    release = appliance.releases()[0]
+    assert release.status is Status.QUEUED
+    assert release.due_at > release.created_at
+    assert release.reason is not None
+    assert "SLIPWAY_CLONE_URL" in release.reason
+
+
+def test_data_may_lie_on_the_appliance(appliance: Appliance) -> None:
+    folder = appliance.settings.data_of(appliance.model)
+    folder.mkdir(parents=True)
+    for name in ("train", "test"):
+        (folder / f"{name}.csv").write_text(working.quick()[f"data/{name}.csv"])
+    commit = appliance.merge(working.without_data())
+    appliance.settle()
+
+    assert appliance.release(commit).status is Status.DEPLOYED
+
+
+def test_model_code_sees_no_secret(
+    make_appliance: Callable[..., Appliance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "ghp_secret")
+    monkeypatch.setenv("SLIPWAY_TOKEN", "operators-only")
+    appliance = make_appliance()
+    files = working.quick()
+    files["main.py"] = files["main.py"].replace(
+        "import time", "import os, time\nprint('ENVIRONMENT', sorted(os.environ.items()))", 1
+    )
+    commit = appliance.merge(files)
+    appliance.settle()
+
+    said = appliance.log(appliance.release(commit), "train")
+    assert "ENVIRONMENT" in said
+    for secret in ("ghp_secret", "operators-only", "postgresql", "DATABASE_URL"):
+        assert secret not in said
+
+
+def test_what_training_leaves_running_ends_with_it(appliance: Appliance) -> None:
+    files = working.quick()
+    daemon = "import subprocess; subprocess.Popen(['sleep', '4711'], start_new_session=True)"
+    files["main.py"] = files["main.py"].replace("import time", f"import time\n{daemon}", 1)
+    commit = appliance.merge(files)
+    appliance.settle()
+
+    assert appliance.release(commit).status is Status.DEPLOYED
+    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "4711"]]
