@@ -87,7 +87,7 @@ def database(folder: Path, supervisor: Supervisor, environment: Mapping[str, str
     try:
         connection.autocommit = True  # CREATE DATABASE allows no transaction
         cursor = connection.cursor()
-        cursor.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE])
         if not cursor.fetchone():
             cursor.execute(f"CREATE DATABASE {DATABASE}")
     finally:
