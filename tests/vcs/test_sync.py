@@ -1,0 +1,286 @@
+"""What a sync brings, what it leaves alone, and who shares it."""
+
+from datetime import UTC, datetime
+
+import httpx
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import pull_requests
+from db.wakeup import Wakeup
+from resources.demo.github import Fault, GitHub, PullRequests
+from resources.demo.github.pulls import fill
+from tests.support.waiting import wait_until
+from tests.vcs.conftest import REPOSITORY, SettingsOf
+from vcs.settings import VcsSettings
+from vcs.singer import Singer
+from vcs.sync import Sync, Syncer
+
+
+def test_a_checkout_says_what_it_found(client: httpx.Client, pulls: PullRequests) -> None:
+    pulls.open("Still open", head="a")
+    merged = pulls.open("Use the weekday", head="b", author="grace")
+    pulls.merge(merged, commit="c0ffee", at=datetime(2026, 3, 1, 12, 30, tzinfo=UTC))
+
+    answer = client.post("/checkout")
+
+    assert answer.status_code == 200
+    found = answer.json()
+    assert found.pop("seconds") > 0
+    assert found == {
+        "repository": REPOSITORY,
+        "rows": 2,
+        "newly_accepted": 1,
+        "newest_merge": {
+            "repository": REPOSITORY,
+            "number": merged,
+            "title": "Use the weekday",
+            "author": "grace",
+            "commit": "c0ffee",
+            "merged_at": "2026-03-01T12:30:00Z",
+        },
+    }
+
+
+def test_a_checkout_is_a_link_too(client: httpx.Client) -> None:
+    assert client.get("/checkout").json()["newest_merge"] is None
+
+
+def test_with_nothing_new_one_request_goes_to_github(sync: Sync, github: GitHub, pulls: PullRequests) -> None:
+    fill(pulls, 250)
+    first = sync.run()
+    assert (first.rows, first.newly_accepted, len(github.log)) == (250, 175, 3)
+
+    github.reset()
+    again = sync.run()
+
+    assert (again.rows, again.newly_accepted) == (0, 0)
+    assert again.newest_merge == first.newest_merge
+    assert len(github.log) == 1
+
+
+def test_only_what_changed_is_brought(sync: Sync, github: GitHub, pulls: PullRequests) -> None:
+    fill(pulls, 150)
+    sync.run()
+    pulls.merge(10)
+    pulls.touch(20, title="Edited")
+    github.reset()
+
+    second = sync.run()
+
+    assert (second.rows, second.newly_accepted, len(github.log)) == (2, 1, 1)
+    assert second.newest_merge and second.newest_merge.number == 10
+
+
+def test_a_merge_within_the_second_of_the_last_sync_is_not_lost(sync: Sync, pulls: PullRequests) -> None:
+    moment = datetime(2026, 5, 1, tzinfo=UTC)
+    number = pulls.open("Quick", head="a", at=moment)
+    sync.run()
+    pulls.merge(number, commit="abc", at=moment)
+    other = pulls.open("Also quick", head="b", at=moment)
+
+    second = sync.run()
+
+    assert (second.rows, second.newly_accepted) == (2, 1)
+    assert second.newest_merge and second.newest_merge.commit == "abc"
+    assert other > number
+    assert sync.run().rows == 0
+
+
+def test_only_merges_into_the_branch_are_accepted(sync: Sync, pulls: PullRequests) -> None:
+    pulls.merge(pulls.open("Elsewhere", head="a", base="develop"))
+
+    assert (found := sync.run()).rows == 1
+    assert found.newly_accepted == 0
+    assert found.newest_merge is None
+
+
+def test_repositories_keep_apart(
+    sync: Sync, github: GitHub, pulls: PullRequests, settings_of: SettingsOf, sessions: sessionmaker[Session]
+) -> None:
+    other = PullRequests("acme/gadgets")
+    github.pulls[other.repository] = other
+    pulls.merge(pulls.open("Ours", head="a"))
+    sync.run()
+    other.merge(other.open("Theirs", head="a"))
+    settings = settings_of(repository="acme/gadgets")
+
+    found = Sync(settings, sessions, Singer(settings)).run()
+
+    assert (found.rows, found.newly_accepted) == (1, 1)
+    assert found.newest_merge and found.newest_merge.title == "Theirs"
+    assert sync.run().rows == 0
+
+
+def test_titles_that_postgres_cannot_hold_are_mended(
+    sync: Sync, pulls: PullRequests, sessions: sessionmaker[Session]
+) -> None:
+    pulls.merge(pulls.open("nul \x00, half a pair \ud83d, a whole one 🚀, \\N, tab\t", head="a"))
+
+    newest = sync.run().newest_merge
+
+    assert newest and newest.title == "nul , half a pair ?, a whole one 🚀, \\N, tab\t"
+
+
+def test_people_and_branches_that_are_gone_are_no_error(
+    sync: Sync, pulls: PullRequests, github: GitHub
+) -> None:
+    pulls.open("From a deleted fork", head="a")
+    github.faults.arm(Fault("garbled", fields={"user": None, "head": None, "body": None, "labels": None}))
+
+    assert sync.run().rows == 1
+
+
+def test_the_table_stays_as_the_migration_made_it(
+    sync: Sync, pulls: PullRequests, sessions: sessionmaker[Session]
+) -> None:
+    """The target would make its own table with times that lose their zone; it must not touch ours."""
+    fill(pulls, 20)
+    with sessions.begin() as session:
+        session.execute(text("SET LOCAL search_path TO public"))
+        session.execute(
+            text("ALTER ROLE postgres IN DATABASE " + database(session) + " SET timezone = 'Asia/Tokyo'")
+        )
+        before = shape(session)
+    at = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+    pulls.merge(pulls.open("In Tokyo too", head="a"), at=at)
+
+    newest = sync.run().newest_merge
+
+    assert newest and newest.merged_at == at
+    with sessions() as session:
+        assert shape(session) == before
+
+
+def database(session: Session) -> str:
+    return str(session.execute(text("SELECT current_database()")).scalar_one())
+
+
+def shape(session: Session) -> list[tuple[str, ...]]:
+    """Columns with their types, indexes and views of the schema."""
+    queries = (
+        "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns",
+        "SELECT tablename, indexname, indexdef, '' FROM pg_indexes",
+        "SELECT table_name, view_definition, '', '' FROM information_schema.views",
+    )
+    found = []
+    for query in queries:
+        where = "schemaname" if "pg_indexes" in query else "table_schema"
+        rows = session.execute(text(f"SELECT * FROM ({query} WHERE {where} = 'vcs') AS found ORDER BY 1, 2"))
+        found += [tuple(map(str, row)) for row in rows]
+    assert len(found) > 30
+    return found
+
+
+def test_the_look_out_is_woken_by_what_is_newly_accepted_and_by_nothing_else(
+    sync: Sync, pulls: PullRequests, database_url: str, sessions: sessionmaker[Session]
+) -> None:
+    wakeup = Wakeup(database_url, "pull_requests")
+    try:
+        wakeup.wait(5)  # the first one always looks
+        number = pulls.open("Use the weekday", head="a")
+        sync.run()
+        assert not wakeup.wait(0.2)
+
+        pulls.merge(number)
+        sync.run()
+        assert wakeup.wait(5)
+        with sessions() as session:
+            assert len(pull_requests.accepted(session, REPOSITORY, "main", limit=5)) == 1
+
+        sync.run()
+        assert not wakeup.wait(0.2)
+    finally:
+        wakeup.close()
+
+
+def test_a_new_catalog_brings_everything_once_more(sync: Sync, pulls: PullRequests) -> None:
+    fill(pulls, 5)
+    sync.run()
+    sync.catalog = "of a later version"
+
+    assert sync.run().rows == 5
+    assert sync.run().rows == 0
+
+
+def test_who_asks_while_a_sync_runs_shares_the_next_one(
+    sync: Sync, github: GitHub, pulls: PullRequests
+) -> None:
+    syncer = Syncer(sync, tick=0)
+    syncer.start()
+    try:
+        github.faults.arm(Fault("none", delay=0.5))
+        first = syncer.ask()
+        wait_until(lambda: github.log, 20, "the first sync asks GitHub")
+        github.faults.arm(None)
+        number = pulls.open("While it runs", head="a")
+        pulls.merge(number)
+        others = [syncer.ask() for _ in range(50)]
+
+        assert len(set(map(id, others))) == 1
+        found = others[0].result(60)
+        assert first.done()
+        assert found.newest_merge and found.newest_merge.number == number
+        assert len(github.log) == 2
+    finally:
+        syncer.stop()
+        syncer.join(10)
+
+
+def test_the_tick_syncs_by_itself(
+    settings_of: SettingsOf, sessions: sessionmaker[Session], github: GitHub, pulls: PullRequests
+) -> None:
+    settings = settings_of(sync_seconds=0.1)
+    syncer = Syncer(Sync(settings, sessions, Singer(settings)), settings.sync_seconds)
+    syncer.start()
+    try:
+        wait_until(lambda: len(github.log) >= 2, 60, "two syncs")
+    finally:
+        syncer.stop()
+        syncer.join(10)
+
+
+def test_below_a_tenth_of_the_quota_only_the_tick_syncs(
+    client: httpx.Client, github: GitHub, pulls: PullRequests
+) -> None:
+    github.faults.arm(Fault("none", remaining=499))
+    assert client.post("/checkout").status_code == 200
+
+    answer = client.post("/checkout")
+
+    assert answer.status_code == 429
+    assert answer.json()["kind"] == "low-quota"
+    assert "499 of 5000 calls are left" in answer.json()["detail"]
+    assert int(answer.headers["Retry-After"]) > 0
+    assert len(github.log) == 1
+
+
+def test_a_public_repository_needs_no_token(
+    settings_of: SettingsOf, sessions: sessionmaker[Session], github: GitHub, pulls: PullRequests
+) -> None:
+    github.token = None
+    pulls.open("Public", head="a")
+    settings = settings_of(github_token="")
+
+    assert Sync(settings, sessions, Singer(settings)).run().rows == 1
+
+
+def test_what_is_known_is_listed(client: httpx.Client, pulls: PullRequests) -> None:
+    fill(pulls, 12)
+    client.post("/checkout")
+
+    accepted = client.get("/pull-requests").json()
+    assert [p["state"] for p in accepted["pull_requests"]] == ["merged"] * 9
+    assert accepted["next"] is None
+    assert [p["number"] for p in client.get("/pull-requests?state=open").json()["pull_requests"]] == [10]
+    page = client.get("/pull-requests?state=all&limit=5&page=2").json()
+    assert [p["number"] for p in page["pull_requests"]] == [7, 6, 5, 4, 3]
+    assert client.get(page["next"]).json()["next"] is None
+    assert client.get("/pull-requests?state=wrong").headers["Content-Type"] == "application/problem+json"
+
+
+def test_health_and_metrics(client: httpx.Client, settings: VcsSettings) -> None:
+    assert client.get("/health").json() == {"status": "ok", "repository": REPOSITORY, "last_sync": "none yet"}
+    client.post("/checkout")
+    assert client.get("/health").json()["last_sync"] == "ok"
+    assert 'slipway_syncs_total{outcome="ok"} 1.0' in client.get("/metrics").text
