@@ -68,6 +68,11 @@ class Appliance(look.Appliance):
             raise Trouble(refusal(answer))
         return answer.json()
 
+    def releases(self) -> list[Row]:
+        """As many as a demo will have, the newest first."""
+        found: list[Row] = self.get("/releases?limit=1000").json()["releases"]
+        return found
+
     def release_of(self, commit: str) -> Row | None:
         """The merge's own release, with its stages."""
         same = (r for r in self.releases() if r["commit"] == commit and r["trigger"] == "merge")
