@@ -38,7 +38,7 @@ class Console:
     def block(self, text: str) -> None:
         """Several lines that belong together, for the person who looks on alone."""
         with self.lock:
-            self._show(f"\n{text}\n\n")
+            self._show(f"\n{text.strip()}\n\n")
 
     def _show(self, text: str) -> None:
         with suppress(OSError, ValueError):  # nobody looks on any more: the files have it

@@ -20,22 +20,28 @@ class Appliance:
         # No proxy of the environment: the appliance is on this machine, or named on purpose.
         self.http = httpx.Client(timeout=30, trust_env=False, headers={"Accept": "application/json"})
 
-    def get(self, path: str) -> httpx.Response:
-        url = self.settings.serve_url + path
+    def fetch(self, path: str) -> httpx.Response:
+        """serve's answer, whatever it is."""
         try:
-            answer = self.http.get(url)
+            return self.http.get(self.settings.serve_url + path)
         except httpx.TransportError as error:
             cure = "start it by `make up`, or name another address in SLIPWAY_URL"
             raise Trouble(f"nothing answers at {self.settings.serve_url} ({error}): {cure}") from error
+
+    def get(self, path: str) -> httpx.Response:
+        """serve's answer, which must be a good one."""
+        answer = self.fetch(path)
         if answer.is_error:
             raise Trouble(detail(answer))
         return answer
 
-    def live(self) -> list[dict[str, Any]]:
-        """What is live, by model."""
+    def live(self) -> list[str]:
+        """A line for each model: what of it is live, or why nothing is."""
+        answer = self.fetch("/")
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            return [f"nothing yet. {detail(answer)}"]
         found = self.get("/").json()
-        models = found.get("models", [found])
-        return [model for model in models if model.get("release")]
+        return [live_line(model) for model in found.get("models", [found])]
 
     def releases(self) -> list[dict[str, Any]]:
         """The newest first."""
@@ -61,13 +67,15 @@ def detail(answer: httpx.Response) -> str:
 
 
 def status(appliance: Appliance) -> str:
-    live, releases = appliance.live(), appliance.releases()
-    rows = [("live", live_line(model)) for model in live] or [("live", "nothing yet")]
-    rows += [("building", release_line(r)) for r in releases if r["status"] in UNDER_WAY]
-    return table([*rows, ("vcs", appliance.vcs())])
+    """What is live, what is under way, and how vcs is: a line each."""
+    live = [("live", line) for line in appliance.live()]
+    building = [("building", release_line(r)) for r in appliance.releases() if r["status"] in UNDER_WAY]
+    return table([*live, *building, ("vcs", appliance.vcs())])
 
 
 def live_line(model: dict[str, Any]) -> str:
+    if not model.get("release"):
+        return f"{model['model']}  nothing yet"
     parts = [model["model"], f"release {model['release']}", short(model["commit"])]
     return "  ".join([*parts, f"since {moment(model['since'])}", numbers(model.get("metrics"))]).rstrip()
 
