@@ -37,9 +37,8 @@ class Settings(BaseSettings):
     A field `x` is read from `X`; give it `validation_alias="SLIPWAY_X"` for another name.
     """
 
-    model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
-    )
+    # no `populate_by_name`: a field `home` of the name SLIPWAY_HOME would be read from HOME too
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
 
     @classmethod
     def settings_customise_sources(
