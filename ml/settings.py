@@ -34,6 +34,7 @@ class Settings(Base):
     data: Path | None = Field(None, validation_alias="SLIPWAY_DATA")
     bind: str = Field("127.0.0.1", validation_alias="SLIPWAY_BIND")
     ml_port: int = 8000
+    vcs_port: int = 8080  # only to say where a sync can be asked for
     poll_seconds: float = Field(15, validation_alias="SLIPWAY_POLL_SECONDS", gt=0)
     builds: int = Field(1, validation_alias="SLIPWAY_BUILDS", ge=1)
     workers: int = Field(1, validation_alias="SLIPWAY_WORKERS", ge=1)

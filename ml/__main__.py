@@ -1,0 +1,29 @@
+"""Starts `serve`: `python -m ml`."""
+
+import uvicorn
+from loguru import logger
+
+from common import log
+from ml.app import create
+from ml.settings import Settings
+
+
+def main() -> None:
+    settings = Settings()
+    log.configure("serve", settings.log)
+    logger.info("serving on http://{}:{}", settings.bind, settings.ml_port)
+    uvicorn.run(
+        create(settings),
+        host=settings.bind,
+        port=settings.ml_port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+
+
+if __name__ == "__main__":
+    main()

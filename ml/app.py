@@ -1,0 +1,70 @@
+"""The app of `serve`: predictions, pages, and the followers that keep the right release live."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from common import problems
+from db.session import sessions
+from db.wakeup import Wakeup
+from ml import pages
+from ml.serving.follow import Follower
+from ml.serving.gateway import Gateway
+from ml.serving.live import Places
+from ml.serving.recorder import Recorder
+from ml.settings import Settings
+
+
+def create(settings: Settings) -> ASGIApp:
+    """`serve` as an ASGI app; its lifespan starts and ends every worker."""
+    factory = sessions(settings.database_url)
+    places = Places(settings.models())
+    recorder = Recorder(factory, on=settings.record)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        followers = [Follower(place, settings, factory) for place in places.by_model.values()]
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(follower.run()) for follower in followers]
+        tasks.append(loop.create_task(recorder.run()))
+        stop = listen(settings, [follower.woken for follower in followers])
+        yield
+        stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    app = FastAPI(title="Slipway", lifespan=lifespan, docs_url=None, redoc_url=None)
+    problems.install(app)
+    gateway = Gateway(places, recorder, app)
+    pages.install(app, settings, places, gateway, factory)
+    return gateway
+
+
+def listen(settings: Settings, woken: Sequence[asyncio.Event]) -> Callable[[], None]:
+    """Set these events whenever a deployment may have been made; gives what ends that."""
+    loop = asyncio.get_running_loop()
+    wakeup = Wakeup(settings.database_url, "deployments")
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            if wakeup.wait(settings.poll_seconds) and not ended.is_set():
+                with suppress(RuntimeError):  # the loop has ended meanwhile
+                    loop.call_soon_threadsafe(wake)
+        wakeup.close()
+
+    def wake() -> None:
+        for event in woken:
+            event.set()
+
+    def stop() -> None:
+        ended.set()
+        wakeup.wake()
+
+    threading.Thread(target=work, daemon=True, name="deployments").start()
+    return stop

@@ -1,0 +1,35 @@
+"""/health: can this process do its work? /ready: would a prediction be answered?"""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from common.problems import Problem
+from ml.serving.live import Places
+
+
+def routes(places: Places) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/health", summary="Can this process do its work?")
+    async def health() -> dict[str, Any]:
+        """200 while predictions are answered, or will be with the first release; says how Postgres is."""
+        away = places.database()
+        live = {
+            name: place.live.release.id if place.live else None for name, place in places.by_model.items()
+        }
+        if away and not any(live.values()):
+            detail = f"Postgres is away and nothing is live: {away}. It is asked again every second."
+            raise Problem(503, "Postgres is away", detail)
+        return {"status": "ok", "database": f"away: {away}" if away else "ok", "live": live}
+
+    @router.get("/ready", summary="Would a prediction be answered?")
+    async def ready() -> dict[str, str]:
+        """200 once each model has a live release."""
+        missing = [name for name, place in places.by_model.items() if place.live is None]
+        if missing or not places.by_model:
+            detail = f"Nothing is live yet of: {', '.join(missing) or 'no model'}. GET / says why."
+            raise Problem(503, "Not ready", detail, headers={"Retry-After": "5"})
+        return {"status": "ready"}
+
+    return router

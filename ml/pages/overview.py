@@ -1,0 +1,126 @@
+"""The overview: what is live, how good it is, and what is being done for the next release."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from common.problems import Problem
+from db import releases
+from db.models import Release, Status
+from ml.pages.releases import summaries
+from ml.pages.render import answer, iso, lasting, page, wants_page
+from ml.serving.live import Live, Place, Places
+from ml.settings import Model, Settings
+
+SHOWN = 6  # releases on the page
+
+
+def routes(settings: Settings, places: Places, sessions: sessionmaker[Session]) -> APIRouter:
+    router = APIRouter(tags=["models"])
+
+    @router.get("/", summary="What is live")
+    def overview(request: Request) -> Response:
+        """The live release of the model; with several models, of each."""
+        if len(places.by_model) > 1:
+            models = [facts(place) for place in places.by_model.values()]
+            return answer(request, "models.html", {"models": models})
+        return model_page(request, places.find(None))
+
+    @router.get("/models/{name}", summary="What is live of one model")
+    def model(request: Request, name: str) -> Response:
+        return model_page(request, places.find(name))
+
+    def model_page(request: Request, place: Place) -> Response:
+        history, said = look(place)
+        if place.live is None and not wants_page(request):
+            raise Problem(503, "Nothing is live yet", " ".join(said), headers={"Retry-After": "5"})
+        more = {
+            "said": said,
+            "history": history,
+            "address": place.model.name if len(places.by_model) > 1 else None,
+            "busy": any(release["status"] in ("queued", "building") for release in history)
+            or place.doing is not None,
+        }
+        if place.live is None:
+            return page(request, "nothing.html", 503, model=place.model.name, call=checkout(request), **more)
+        return answer(request, "model.html", facts(place), web=web(place.model), **more)
+
+    def look(place: Place) -> tuple[list[dict[str, Any]], list[str]]:
+        """The newest releases, and in words what is going on."""
+        said = [f"Postgres is away: {place.database}."] if place.database else []
+        try:
+            with sessions.begin() as session:
+                newest = releases.history(session, place.model.name, SHOWN)
+                busy = [r.id for r in newest if r.status is Status.BUILDING]
+                building = releases.find(session, busy[0]) if busy else None
+                history = summaries(session, newest)
+        except DBAPIError as error:
+            return [], said or [f"Postgres is away: {str(error.orig).strip()}."]
+        return history, said + going_on(place, newest, building)
+
+    def checkout(request: Request) -> str:
+        """The exact call that brings what was merged."""
+        port = "" if settings.vcs_port == 80 else f":{settings.vcs_port}"
+        return f"curl -X POST http://{request.url.hostname}{port}/checkout"
+
+    return router
+
+
+def facts(place: Place) -> dict[str, Any]:
+    """The live release of a model; nulls while there is none."""
+    live: Live | None = place.live
+    release = live.release if live else None
+    return {
+        "model": place.model.name,
+        "repository": place.model.repository,
+        "release": release.id if release else None,
+        "commit": release.commit if release else None,
+        "pull_request": release.pull_request if release else None,
+        "title": release.title if release else None,
+        "since": iso(live.since) if live else None,
+        "kind": release.kind if release else None,
+        "info": release.info if release else None,
+        "metrics": release.metrics if release else None,
+    }
+
+
+def going_on(place: Place, newest: Sequence[Release], building: Release | None) -> list[str]:
+    """Sentences, most urgent first."""
+    said = []
+    if place.doing:
+        said.append(f"In progress: {place.doing}.")
+    if building is not None:
+        said.append(f"Building {named(building)}{stage(building)}.")
+    for release in newest[:1]:
+        if release.status is Status.QUEUED:
+            waiting = f": {release.reason}" if release.reason else " for its turn"
+            said.append(f"{named(release).capitalize()} waits{waiting}.")
+        if release.status in (Status.REJECTED, Status.FAILED):
+            said.append(f"{named(release).capitalize()} was {release.status}: {release.reason}.")
+    if place.trouble:
+        said.append(f"{place.trouble}.")
+    if not newest and place.live is None:
+        said.append("No pull request has been merged yet; POST /checkout of the vcs service looks for one.")
+    return said
+
+
+def named(release: Release) -> str:
+    name = f"release {release.id}"
+    return f"#{release.pull_request} ({name})" if release.pull_request else name
+
+
+def stage(release: Release) -> str:
+    """The stage that it is in, and for how long."""
+    if not release.stages:
+        return ""
+    newest = release.stages[-1]
+    return f": {newest.name} for {lasting(iso(newest.started_at), iso(newest.ended_at))}"
+
+
+def web(model: Model) -> str | None:
+    """Where the repository can be looked at, when its clone address is one of the web's."""
+    return model.clone_url.removesuffix(".git") if model.clone_url.startswith("https://") else None

@@ -1,0 +1,78 @@
+"""The form that tries the live model, and a prediction by an address alone."""
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from common.problems import Problem
+from ml.pages import query
+from ml.pages.form import Field, fields
+from ml.pages.render import page, wants_page
+from ml.pages.series import points
+from ml.serving.gateway import Gateway, nothing_live
+from ml.serving.live import Live, Places
+
+
+def routes(places: Places, gateway: Gateway) -> APIRouter:
+    router = APIRouter(tags=["predictions"])
+
+    @router.get("/predict", summary="A prediction by an address alone; for a person, the form")
+    async def predict(request: Request) -> Response:
+        return await answer(request, None)
+
+    @router.get("/models/{name}/predict", summary="The same, of one of several models")
+    async def predict_of(request: Request, name: str) -> Response:
+        return await answer(request, name)
+
+    async def answer(request: Request, name: str | None) -> Response:
+        place = places.find(name)
+        if place.live is None:
+            raise nothing_live()
+        pairs = [(key, text) for key, text in request.query_params.multi_items() if text != ""]
+        if wants_page(request):
+            return await form(request, name, place.live, pairs)
+        if not pairs:
+            detail = "Give the features in the address (?num_days=7), or POST them as JSON."
+            raise Problem(400, "No features", detail)
+        document, release = await ask(name, place.live, pairs)
+        return JSONResponse(document, headers={"X-Slipway-Release": release, "Vary": "Accept"})
+
+    async def ask(name: str | None, live: Live, pairs: list[tuple[str, str]]) -> tuple[dict[str, Any], str]:
+        body = msgspec.json.encode(query.features(pairs, live.schema))
+        payload, release = await gateway.predict(name, body)
+        return msgspec.json.decode(payload), release.decode()
+
+    async def form(request: Request, name: str | None, live: Live, pairs: list[tuple[str, str]]) -> Response:
+        """The form with what was typed; with something typed, the answer or what was wrong with it."""
+        status, values, headers = 200, shown(live, name, pairs), {}
+        if pairs:
+            try:
+                document, headers["X-Slipway-Release"] = await ask(name, live, pairs)
+                values |= {"answer": document, "points": points(document["prediction"])}
+                values["call"] = query.features(pairs, live.schema)
+            except Problem as problem:
+                status, values["problem"] = problem.status, problem.document()
+        response = page(request, "predict.html", status, **values)
+        response.headers.update(headers)
+        return response
+
+    return router
+
+
+def shown(live: Live, name: str | None, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    info = live.release.info or {}
+    asked: list[Field] = fields(live, pairs)
+    return {
+        "model": live.release.model,
+        "address": name,
+        "info": info,
+        "release": live.release.id,
+        "commit": live.release.commit,
+        "fields": asked,
+        "answer": None,
+        "points": None,
+        "problem": None,
+        "call": None,
+    }

@@ -1,0 +1,34 @@
+"""Features from an address: `?num_days=7` is 7, `?x=1&y=true` is {"x": 1, "y": true}."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+
+def features(pairs: Iterable[tuple[str, str]], schema: dict[str, Any] | None) -> Any:
+    """A single value goes by any name, unless the model asks for an object with a field of that name."""
+    given: dict[str, list[str]] = {}
+    for name, text in pairs:
+        given.setdefault(name, []).append(text)
+    fields = (schema or {}).get("properties", {})
+    if len(given) == 1 and next(iter(given)) not in fields:
+        return value(next(iter(given.values())), schema)
+    return {name: value(texts, fields.get(name)) for name, texts in given.items()}
+
+
+def value(texts: list[str], schema: dict[str, Any] | None) -> Any:
+    """A name that is given more than once is a list."""
+    inner = (schema or {}).get("items") if len(texts) > 1 else schema
+    values = [parsed(text, inner) for text in texts]
+    return values[0] if len(values) == 1 else values
+
+
+def parsed(text: str, schema: dict[str, Any] | None) -> Any:
+    """JSON when it is JSON, else the text itself; a text where the model asks for one."""
+    if schema and (schema.get("type") == "string" or text in schema.get("enum", ())):
+        return text
+    try:
+        return msgspec.json.decode(text.strip())
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return text

@@ -1,0 +1,118 @@
+"""Pages from templates: everything escaped, nothing from another host, the page or the data by `Accept`."""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette import staticfiles
+from starlette.types import Scope
+
+RESOURCES = Path(__file__).parents[2] / "resources"
+STATIC = RESOURCES / "static"
+
+SAFE = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Vary": "Accept",
+}
+
+templates = Environment(
+    loader=FileSystemLoader(RESOURCES / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class StaticFiles(staticfiles.StaticFiles):
+    """Files whose address changes with what is in them: a browser asks for each once."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        if scope["query_string"]:
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+@cache
+def static(name: str) -> str:
+    """The address of a static file, with a digest of it."""
+    return f"/static/{name}?{hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]}"
+
+
+def wants_page(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")
+
+
+def answer(request: Request, template: str, document: Mapping[str, Any], **more: Any) -> Response:
+    """`document` for a program; for a person `template`, which also gets `more`."""
+    if wants_page(request):
+        return page(request, template, 200, **document, **more)
+    return JSONResponse(document, headers={"Vary": "Accept"})
+
+
+def page(request: Request, template: str, status: int, /, **values: Any) -> HTMLResponse:
+    base = str(request.base_url).rstrip("/")
+    text = templates.get_template(template).render(path=request.url.path, base=base, **values)
+    return HTMLResponse(text, status, headers=SAFE)
+
+
+def iso(moment: datetime | None) -> str | None:
+    """Times over HTTP: UTC, to the millisecond."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def ago(moment: datetime | str | None) -> str:
+    """How long ago, as people say it."""
+    if moment is None:
+        return "–"
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+    for size, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {word}{'s' if count != 1 else ''} ago"
+    return "just now" if seconds < 10 else f"{int(seconds)} seconds ago"
+
+
+def lasting(start: str | None, end: str | None) -> str:
+    """How long something took, or has taken so far."""
+    if start is None:
+        return "–"
+    until = datetime.fromisoformat(end) if end else datetime.now(UTC)
+    seconds = (until - datetime.fromisoformat(start)).total_seconds()
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def number(value: Any) -> str:
+    """A number as short as it can be read: six significant digits."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def shell(value: Any) -> str:
+    """JSON as one argument of a command line."""
+    return shlex.quote(json.dumps(value))
+
+
+templates.globals.update(static=static, lasting=lasting)
+templates.filters.update(ago=ago, number=number, pretty=pretty, shell=shell)

@@ -1,0 +1,212 @@
+"""Wanted → live: brings up what the database wants, switches, and says back what is served."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from loguru import logger
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import deployments, predictions
+from db.models import Deployment, State
+from ml.errors import Rejected, Unavailable
+from ml.home import Home
+from ml.restore import restore
+from ml.serving import health
+from ml.serving.answers import Label
+from ml.serving.live import Live, Place
+from ml.serving.pool import Limits, Pool
+from ml.serving.threads import aside
+from ml.serving.worker import Recipe
+from ml.settings import Settings
+
+LONGEST_PAUSE = 300.0  # seconds between two tries of something that the world keeps from us
+
+
+@dataclass
+class Postponed:
+    """A deployment that could not be tried for no fault of its own."""
+
+    deployment: int
+    pause: float = 1.0
+    due: float = 0.0
+
+    def again(self) -> None:
+        self.due = time.monotonic() + self.pause
+        self.pause = min(LONGEST_PAUSE, self.pause * 2)
+
+
+class Follower:
+    """One model's. Whatever happens, what is live stays live until something better has answered."""
+
+    def __init__(self, place: Place, settings: Settings, sessions: sessionmaker[Session]) -> None:
+        self.place, self.settings, self.sessions = place, settings, sessions
+        self.home = Home(settings.home.absolute())
+        self.limits = Limits(settings.workers, settings.predict_timeout)
+        self.woken = asyncio.Event()
+        self._postponed: dict[int, Postponed] = {}
+        self._unsaid: list[
+            tuple[Deployment, str | None]
+        ] = []  # what Postgres has to be told: live, or why not
+        self._leaving: set[asyncio.Task[None]] = set()  # the way out of pools that were live
+
+    async def run(self) -> None:
+        """Until cancelled; then every worker is ended."""
+        try:
+            while True:
+                self.woken.clear()
+                await self._look_safely()
+                await self._rest()
+        finally:
+            await self._stop()
+
+    async def _look_safely(self) -> None:
+        try:
+            await self.look()
+        except DBAPIError as error:
+            reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no answer"
+            if self.place.database is None:
+                logger.warning("Postgres is away, {} stays as it is: {}", self.place.model.name, reason)
+            self.place.database = reason
+        except Exception:  # noqa: BLE001 (a bug of ours must not stop the following)
+            logger.exception("following {} broke", self.place.model.name)
+
+    async def look(self) -> None:
+        """One look: say what is unsaid, restore what was live, try what is wanted."""
+        await self._say()
+        live, wanted = await aside(self._ask)
+        self.place.database = None
+        serving = self.place.live
+        if live is None and wanted is None:
+            self.place.trouble = None
+        if serving is not None and live is not None and serving.deployment.id == live.id:
+            self.place.live = replace(serving, since=live.live_at or serving.since)
+        elif live is not None:
+            await self._attempt(live)
+        if wanted is not None:
+            await self._attempt(wanted)
+
+    def _ask(self) -> tuple[Deployment | None, Deployment | None]:
+        model = self.place.model.name
+        with self.sessions.begin() as session:
+            return deployments.live(session, model), deployments.wanted(session, model)
+
+    async def _attempt(self, deployment: Deployment) -> None:
+        """Bring it up and switch to it, or say why not."""
+        postponed = self._postponed.setdefault(deployment.id, Postponed(deployment.id))
+        if time.monotonic() < postponed.due:
+            return
+        name = f"release {deployment.release_id} of {deployment.model}"
+        self.place.doing = f"starting {name}"
+        try:
+            live = await self._bring_up(deployment)
+        except Rejected as fault:
+            logger.warning("{} cannot take the place: {}", name, fault)
+            self.place.trouble = f"{name}: {fault}"
+            if deployment.state is State.LIVE:
+                postponed.again()  # it has been live: a person may bring back what is missing
+            else:
+                self._unsaid.append((deployment, str(fault)))
+        except Unavailable as fault:
+            postponed.again()
+            logger.warning("{} is tried again in {:g} s: {}", name, postponed.pause / 2, fault)
+            self.place.trouble = f"{name} is tried again: {fault}"
+        except Exception:
+            postponed.again()
+            self.place.trouble = (
+                f"{name} could not be started for a fault of Slipway's; its log has the details"
+            )
+            raise
+        else:
+            self._switch(live)
+        finally:
+            self.place.doing = None
+        await self._say()
+
+    async def _bring_up(self, deployment: Deployment) -> Live:
+        """Workers of the release beside the live ones', ready to take the place."""
+        release = deployment.release
+        ready = await aside(restore, self.settings, self.place.model, release, self._tell)
+        recipe = Recipe(
+            ready.room,
+            ready.artifact,
+            ready.entry_point,
+            release.kind,
+            ready.log,
+            self.home.release(release.id) / "serve",
+        )
+        pool = Pool(recipe, self.limits, Label(release.model, release.id, release.commit))
+        await pool.open()
+        try:
+            chosen = await aside(health.choose, pool, release.kind, self._recorded(release.model))
+            await health.check(pool, chosen)
+        except BaseException:
+            await pool.close()
+            raise
+        return Live(deployment, release, pool, deployment.live_at or datetime.now(UTC))
+
+    def _tell(self, what: str) -> None:
+        logger.info("{}", what)
+        self.place.doing = what
+
+    def _recorded(self, model: str) -> Callable[[], tuple[object] | None]:
+        def newest() -> tuple[object] | None:
+            with self.sessions.begin() as session:
+                return predictions.newest_features(session, model)
+
+        return newest
+
+    def _switch(self, live: Live) -> None:
+        """The one assignment; the old workers finish what they hold, what waits goes to the new ones."""
+        old, self.place.live = self.place.live, live
+        self.place.trouble = None
+        self._postponed.clear()
+        logger.info("{} is live, commit {}", live.pool.label, live.release.commit[:8])
+        if live.deployment.state is State.WANTED:
+            self._unsaid.append((live.deployment, None))
+        if old is not None:
+            old.pool.hand_over(live.pool)
+            leaving = asyncio.get_running_loop().create_task(leave(old.pool))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    async def _say(self) -> None:
+        """Tell Postgres what became of deployments; what it could not be told is kept until it can."""
+        while self._unsaid:
+            deployment, reason = self._unsaid[0]
+            await aside(self._write, deployment, reason)
+            self._unsaid.pop(0)
+
+    def _write(self, deployment: Deployment, reason: str | None) -> None:
+        with self.sessions.begin() as session:
+            if reason is None:
+                deployments.went_live(session, deployment)
+            else:
+                deployments.failed(session, deployment, reason)
+
+    async def _rest(self) -> None:
+        """Until woken, or until something postponed is due."""
+        pauses = [postponed.due - time.monotonic() for postponed in self._postponed.values() if postponed.due]
+        pause = max(0.1, min([self.settings.poll_seconds, *pauses]))
+        try:
+            await asyncio.wait_for(self.woken.wait(), pause)
+        except TimeoutError:
+            return
+
+    async def _stop(self) -> None:
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+        if self.place.live is not None:
+            await self.place.live.pool.close()
+
+
+async def leave(pool: Pool) -> None:
+    """Drain, then end; also when cut short."""
+    try:
+        await pool.drain()
+    finally:
+        await pool.close()

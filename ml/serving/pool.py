@@ -1,0 +1,211 @@
+"""The workers of one release: they share what is asked, and are replaced when they die or hang."""
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from loguru import logger
+
+from common.problems import Problem
+from ml.errors import Rejected, Unavailable
+from ml.serving import batching
+from ml.serving.answers import Label
+from ml.serving.protocol import Hello
+from ml.serving.worker import Recipe, Request, Worker
+
+START_TIMEOUT = 120.0  # seconds in which a model has to be loaded
+WAITING = 2048  # requests that may wait; beyond it a client is told to come back
+FORGIVEN = 60.0  # seconds after which a death no longer counts
+LONGEST_PAUSE = 15.0  # seconds between two tries to replace a worker that keeps dying
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many workers, and how long one may work on one row (seconds)."""
+
+    workers: int
+    predict_timeout: float
+    start_timeout: float = START_TIMEOUT
+
+
+class Pool:
+    """`ask` from the moment `open` came back until `close`; `label` comes with each answer."""
+
+    def __init__(self, recipe: Recipe, limits: Limits, label: Label) -> None:
+        self.recipe, self.limits, self.label = recipe, limits, label
+        self.hello = Hello()
+        self.workers: list[Worker] = []
+        self.waiting: deque[Request] = deque()
+        self.restarts = 0
+        self._deaths: deque[float] = deque()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._watch: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.heir: Pool | None = None  # the pool that took the place
+        self._loop = asyncio.get_running_loop()
+
+    async def open(self) -> Hello:
+        """Start every worker; `Rejected` or `Unavailable` when one of them cannot hold the model."""
+        starts = [self._loop.create_task(self._start()) for _ in range(self.limits.workers)]
+        try:
+            self.hello = (await asyncio.gather(*starts))[0]
+        except BaseException:
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
+            await self.close()
+            raise
+        return self.hello
+
+    def ask(self, body: bytes) -> "asyncio.Future[tuple[bytes, Label]]":
+        """The answer's row and the label of whoever gave it; raises `Problem` in its place."""
+        answer: asyncio.Future[tuple[bytes, Label]] = self._loop.create_future()
+        if len(self.waiting) >= WAITING:
+            raise overloaded(f"{WAITING} predictions wait already")
+        if not self.workers and self._pause() > 0:
+            raise overloaded("the model's workers keep ending")
+        self.waiting.append(Request(body, answer, time.monotonic()))
+        self._pump()
+        return answer
+
+    def hand_over(self, heir: "Pool") -> None:
+        """What waits here, and what comes back from workers that die from now on, is for `heir` to do."""
+        self.heir = heir
+        waiting = list(self.waiting)
+        self.waiting.clear()
+        self._put_back(waiting)
+
+    async def drain(self) -> None:
+        """Until the workers have answered what they hold; one that hangs is ended when its time is up."""
+        while any(worker.held for worker in self.workers):
+            await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """End the workers; what is still unanswered goes to the heir, or gets a 503."""
+        self._closed = True
+        if self._watch is not None:
+            self._watch.cancel()
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*(worker.end() for worker in self.workers), *tasks, return_exceptions=True)
+        self.workers.clear()
+        while self.waiting:
+            refuse(self.waiting.popleft(), overloaded("the service is ending"))
+
+    async def _start(self) -> Hello:
+        worker = Worker(self.label, self._freed, self._lost)
+        try:
+            hello = await worker.start(self.recipe, self.limits.start_timeout)
+        except BaseException:
+            await worker.end()
+            raise
+        self.workers.append(worker)
+        return hello
+
+    def _freed(self, _: Worker) -> None:
+        self._pump()
+
+    def _pump(self) -> None:
+        """Give what waits to the workers that are free."""
+        while self.waiting:
+            free = [worker for worker in self.workers if worker.free]
+            if not free:
+                break
+            free[0].send(batching.take(self.waiting, len(free), free[0].seconds_a_row))
+        if self._watch is None and not self._closed:
+            self._watch = self._loop.call_later(min(1.0, self.limits.predict_timeout / 4), self._look)
+
+    def _look(self) -> None:
+        """Now and then while there is work: is a worker stuck, has somebody waited too long?"""
+        self._watch = None
+        now = time.monotonic()
+        timeout = self.limits.predict_timeout
+        for worker in list(self.workers):
+            if worker.held and now - worker.since > timeout:
+                self._stuck(worker)
+        while self.waiting and now - self.waiting[0].arrived > 2 * timeout:
+            refuse(self.waiting.popleft(), overloaded("it waited for too long"))
+        if self.waiting or any(worker.held for worker in self.workers):
+            self._pump()
+
+    def _stuck(self, worker: Worker) -> None:
+        request = worker.held.popleft()
+        neighbours = list(worker.held)
+        worker.held.clear()
+        seconds = f"{self.limits.predict_timeout:g} s"
+        logger.warning("{} worked on a prediction for more than {}: its worker is ended", self.label, seconds)
+        detail = f"The model took longer than {seconds} (SLIPWAY_PREDICT_TIMEOUT) for this prediction."
+        refuse(request, Problem(504, "The model is too slow", detail))
+        worker.leave()
+        self._put_back(neighbours)
+
+    def _lost(self, worker: Worker) -> None:
+        """A worker ended, or gave back what it held: the row that it was working on is tried once more."""
+        held = list(worker.held)
+        worker.held.clear()
+        if worker.ended and held:
+            if held[0].blamed:
+                refuse(held.pop(0), died())
+            else:
+                held[0].blamed = True
+        if worker.ended and worker in self.workers:
+            self.workers.remove(worker)
+            self._keep(worker.end())
+            if not self._closed and self.heir is None:
+                logger.warning("a worker of {} ended, it is replaced", self.label)
+                self._deaths.append(time.monotonic())
+                self._keep(self._replace())
+        self._put_back(held)
+
+    def _put_back(self, requests: list[Request]) -> None:
+        """In front of what waits, where they came from."""
+        pool = self
+        while pool.heir is not None:
+            pool = pool.heir
+        pool.waiting.extendleft(request for request in reversed(requests) if not request.answer.done())
+        pool._pump()
+
+    async def _replace(self) -> None:
+        """Start another one; the more have died lately, the longer the pause before it."""
+        while not self._closed and self.heir is None:
+            await asyncio.sleep(self._pause())
+            self.restarts += 1
+            try:
+                await self._start()
+            except (Rejected, Unavailable) as fault:
+                logger.error("a worker of {} could not be replaced: {}", self.label, fault)
+                self._deaths.append(time.monotonic())
+            else:
+                self._pump()
+                return
+
+    def _pause(self) -> float:
+        """Seconds; none for the first two deaths in a minute."""
+        while self._deaths and time.monotonic() - self._deaths[0] > FORGIVEN:
+            self._deaths.popleft()
+        lately = len(self._deaths) - 2
+        return min(LONGEST_PAUSE, 0.25 * 2.0**lately) if lately > 0 else 0.0
+
+    def _keep(self, work: Any) -> None:
+        """Run beside everything else; the event loop itself would forget it."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def refuse(request: Request, problem: Problem) -> None:
+    if not request.answer.done():
+        request.answer.set_exception(problem)
+
+
+def overloaded(because: str) -> Problem:
+    detail = f"There is more to predict than the workers can do: {because}. Try again in a moment."
+    return Problem(503, "Too busy", detail, headers={"Retry-After": "1"})
+
+
+def died() -> Problem:
+    detail = "The model's process ended twice while it worked on this prediction."
+    return Problem(503, "The model crashed", detail, headers={"Retry-After": "5"})

@@ -1,0 +1,189 @@
+"""One process that holds a release's model: its start, what it has yet to answer, its end."""
+
+import asyncio
+import json
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from loguru import logger
+
+from ml.errors import Rejected, Unavailable
+from ml.runner import local, verb
+from ml.serving import protocol
+from ml.serving.answers import Label
+from ml.serving.protocol import Frames, Garbled, Hello
+from ml.serving.threads import aside
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """Features as a user sent them, and the promise of an answer: the row's JSON and who gave it."""
+
+    body: bytes
+    answer: "asyncio.Future[tuple[bytes, Label]]"
+    arrived: float
+    blamed: bool = False  # a worker died over it: once more, alone
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a worker of one release is started from."""
+
+    room: verb.Room
+    artifact: Path
+    entry_point: str
+    kind: str | None
+    log: Path
+    folder: Path  # where it finds its input.json
+
+
+class Worker(asyncio.Protocol):
+    """Takes one frame of rows at a time; `freed` is called when it could take the next, `lost` at its end."""
+
+    def __init__(
+        self, label: Label, freed: Callable[["Worker"], None], lost: Callable[["Worker"], None]
+    ) -> None:
+        self._label, self._freed, self._lost = label, freed, lost
+        self._frames = Frames(self._take)
+        self._frame = protocol.HELLO
+        self._transport: asyncio.Transport | None = None
+        self._process: local.Process | None = None
+        self.hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
+        self.held: deque[Request] = deque()  # in their order: the first is being worked on
+        self.since = 0.0  # when it began with that one
+        self.seconds_a_row = 0.0
+        self.ended = False
+
+    @property
+    def free(self) -> bool:
+        return not self.held and not self.ended and self.hello.done()
+
+    async def start(self, recipe: Recipe, timeout: float) -> Hello:
+        """Start the process and wait for its hello; `Rejected` when the model does not load."""
+        try:
+            self._process, ours = await aside(launch, recipe)
+        except OSError as error:
+            raise Unavailable(f"a worker could not be started: {error}") from error
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+        try:
+            hello = await asyncio.wait_for(asyncio.shield(self.hello), timeout)
+        except TimeoutError as error:
+            raise Rejected(f"the model was not loaded within {verb.duration(timeout)}") from error
+        except (Garbled, OSError) as error:
+            raise Rejected(await self._silence(error)) from error
+        if hello.error is not None:
+            raise Rejected(str(hello.error.get("message"))[:2000])
+        return hello
+
+    async def _silence(self, error: Exception) -> str:
+        assert self._process is not None
+        if isinstance(error, Garbled):
+            return f"the worker said what no worker says: {error}. Does the model write to foreign sockets?"
+        try:
+            return verb.silence("the model's start", await aside(self._process.wait, 5))
+        except local.TimedOut:
+            return "the worker closed its socket while it loaded the model"
+
+    def send(self, requests: list[Request]) -> None:
+        """Hand it a frame of rows; only while it is `free`."""
+        assert self._transport is not None
+        self._frame = self._frame % 0xFFFFFFFF + 1
+        self.held.extend(requests)
+        self.since = time.monotonic()
+        self._transport.write(protocol.question(self._frame, [request.body for request in requests]))
+
+    def leave(self, error: Exception | None = None) -> None:
+        """Hear no more of it, from this moment on."""
+        if self.ended:
+            return
+        self.ended = True
+        if not self.hello.done():
+            self.hello.set_exception(error or ConnectionError("the worker ended"))
+            self.hello.exception()  # looked at: nobody may be waiting for it any more
+        if self._transport is not None:
+            self._transport.abort()
+        self._lost(self)
+
+    async def end(self) -> None:
+        """End the process and all it started; what it held is given back by `lost`."""
+        self.leave()
+        if self._process is not None:
+            await aside(self._process.kill)
+
+    # what follows is called by the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._frames.feed(data)
+        except Garbled as error:
+            logger.warning("a worker is ended: {}", error)
+            self.leave(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.leave(exc)
+
+    def _take(self, frame: int, payload: bytes) -> None:
+        if not self.hello.done():
+            self.hello.set_result(protocol.hello(payload))
+            return
+        if frame != self._frame or not self.held:
+            raise Garbled("it answered what was not asked")
+        if payload.startswith(b'{"unreadable"'):
+            self._unreadable(payload)
+            return
+        rows = protocol.rows(payload)
+        if not 0 < len(rows) <= len(self.held):
+            raise Garbled(f"it gave {len(rows)} answers to {len(self.held)} rows")
+        now = time.monotonic()
+        self.seconds_a_row += 0.1 * ((now - self.since) / len(rows) - self.seconds_a_row)
+        self.since = now
+        answered = [self.held.popleft() for _ in rows]
+        if not self.held:
+            self._freed(self)  # the next frame leaves before these answers are written
+        for request, row in zip(answered, rows, strict=True):
+            if not request.answer.done():
+                request.answer.set_result((row, self._label))
+
+    def _unreadable(self, payload: bytes) -> None:
+        """One of the rows cannot be read by the model's Python: each for itself, to find out which."""
+        held = list(self.held)
+        self.held.clear()
+        if len(held) == 1 and not held[0].answer.done():
+            held[0].answer.set_result((payload, self._label))
+        else:
+            for request in held:
+                request.blamed = True
+            self.held.extend(held)
+            self._lost(self)
+        self._freed(self)
+
+
+def launch(recipe: Recipe) -> tuple[local.Process, socket.socket]:
+    """Start the process; blocking. Gives our end of the line to it."""
+    recipe.folder.mkdir(parents=True, exist_ok=True)
+    question = {
+        "source": str(recipe.room.source),
+        "entry_point": recipe.entry_point,
+        "artifact": str(recipe.artifact),
+        "kind": recipe.kind,
+    }
+    (recipe.folder / "input.json").write_text(json.dumps(question))
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = local.start(
+            verb.command(recipe.room, "serve", recipe.folder, str(theirs.fileno())),
+            cwd=recipe.room.source,
+            log=recipe.log,
+            scratch=recipe.room.scratch,
+            environment=recipe.room.environment,
+            pass_fd=theirs.fileno(),
+        )
+    return process, ours

@@ -1,0 +1,1 @@
+from tests.ml.serving.conftest import make_shop, shop  # noqa: F401

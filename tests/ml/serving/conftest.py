@@ -1,0 +1,42 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from ml.settings import Settings
+from tests.ml.serving.support import Shop
+from tests.support.repositories import ModelRepository
+
+
+@pytest.fixture
+def make_shop(
+    database_url: str,
+    sessions: sessionmaker[Session],
+    tmp_path: Path,
+    shared_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Shop]:
+    """A shop that nobody serves yet."""
+
+    def make(**variables: str) -> Shop:
+        repository = ModelRepository(tmp_path / "repository")
+        environment = {
+            "DATABASE_URL": database_url,
+            "SLIPWAY_HOME": str(shared_home),
+            "SLIPWAY_REPOSITORY": "acme/web-traffic",
+            "SLIPWAY_CLONE_URL": repository.url,
+            **variables,
+        }
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return Shop(Settings(), sessions, repository)  # type: ignore[call-arg]
+
+    return make
+
+
+@pytest.fixture
+def shop(make_shop: Callable[..., Shop]) -> Iterator[Shop]:
+    """A shop that is served."""
+    with make_shop().serving() as served:
+        yield served

@@ -1,0 +1,211 @@
+"""A served model without its building half: releases are left as a builder leaves them, `serve` is real."""
+
+import contextlib
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent, indent
+from typing import Any
+
+import httpx
+import uvicorn
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import deployments, releases
+from db.models import Cause, Deployment, Release, Status
+from ml.app import create
+from ml.home import Home
+from ml.settings import Settings
+from tests.support.repositories import ModelRepository
+from tests.support.waiting import free_port, wait_until
+
+ROOT = Path(__file__).parents[3]
+
+
+def main_py(
+    predict: str = "return features", head: str = "", more: str = "", features: str = "features"
+) -> str:
+    """A repository's main.py whose `predict` has this body; the standard library is all that it needs."""
+    return (
+        "import os, sys, time, typing\n"
+        + dedent(head)
+        + "\n\nclass EntryPoint:\n"
+        + "    def train(self, data): return b''\n"
+        + "    def evaluate(self, model, data): return {'SMAPE': 0.25}\n"
+        + "    def info(self): return {'Name': 'Test', 'Type': 'Generic'}\n"
+        + f"    def predict(self, model, {features}):\n"
+        + indent(dedent(predict).strip("\n"), " " * 8)
+        + "\n"
+        + indent(dedent(more).strip("\n"), " " * 4)
+        + "\n\nentry_point = EntryPoint()\n"
+    )
+
+
+@dataclass
+class Shop:
+    """Publishes releases, and asks for predictions over HTTP."""
+
+    settings: Settings
+    sessions: sessionmaker[Session]
+    repository: ModelRepository
+    url: str = ""
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+    published: int = 0
+
+    @property
+    def model(self) -> str:
+        return self.settings.models()[0].name
+
+    def publish(self, source: str, *, trained: bytes = b"trained", wait: bool = True, **facts: Any) -> int:
+        """Leave a release as the gate does: built, deployed, wanted. With `wait`, until it is live."""
+        self.published += 1
+        commit = self.repository.write({"main.py": source}).commit(f"Change {self.published}")
+        with self.sessions.begin() as session:
+            release = Release(
+                model=self.model,
+                repository=self.settings.repository,
+                commit=commit,
+                status=Status.DEPLOYED,
+                pull_request=self.published,
+                title=f"Change {self.published}",
+                entry_point="main:entry_point",
+                artifact=hashlib.sha256(trained).hexdigest(),
+                lock="",
+                python=platform.python_version(),
+                **{"kind": "generic", "info": {"Name": "Test"}, "metrics": {"SMAPE": 0.25}, **facts},
+            )
+            session.add(release)
+            session.flush()
+            artifact = Home(self.settings.home).artifact(self.model, release.id)
+            artifact.parent.mkdir(parents=True, exist_ok=True)
+            artifact.write_bytes(trained)
+        self.want(release.id)
+        if wait:
+            self.until_live(release.id)
+        return release.id
+
+    def want(self, release: int) -> None:
+        with self.sessions.begin() as session:
+            deployments.decide(session, self.model, release, Cause.OPERATOR, who="test", why=None, seen=None)
+
+    def deployment(self, release: int) -> Deployment:
+        with self.sessions.begin() as session:
+            return deployments.of_releases(session, [release])[release]
+
+    def until(self, release: int, state: str) -> Deployment:
+        def reached() -> Deployment | None:
+            known = self.deployment(release)
+            return known if known.state == state else None
+
+        found = wait_until(reached, 60, f"release {release} is {state}: {self.deployment(release).reason}")
+        assert found is not None
+        return found
+
+    def until_live(self, release: int) -> None:
+        self.until(release, "live")
+
+    def release(self, number: int) -> Release:
+        with self.sessions.begin() as session:
+            found = releases.find(session, number)
+            assert found is not None
+            return found
+
+    def predict(self, features: Any, path: str = "/predict") -> httpx.Response:
+        return self.client.post(self.url + path, json=features)
+
+    def get(self, path: str, accept: str = "application/json", **more: Any) -> httpx.Response:
+        return self.client.get(self.url + path, headers={"Accept": accept}, **more)
+
+    def served(self) -> int | None:
+        """The release that GET / names."""
+        document = self.get("/").json()
+        number: int | None = document.get("release")
+        return number
+
+    def log(self, release: int) -> str:
+        return Home(self.settings.home).log(release, "serve").read_text()
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator["Shop"]:
+        """`serve` in this process, in a thread of its own, until the block ends."""
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create(self.settings), host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2
+            )
+        )
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            wait_until(lambda: server.started or not thread.is_alive(), 30, "serve has started")
+            port = server.servers[0].sockets[0].getsockname()[1]
+            self.url = f"http://127.0.0.1:{port}"
+            yield self
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+    @contextlib.contextmanager
+    def process(self) -> Iterator[subprocess.Popen[bytes]]:
+        """`python -m ml` as a process of its own; killed when the block ends."""
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ml"], cwd=ROOT, env={**os.environ, "ML_PORT": str(port)}
+        )
+        try:
+            wait_until(self.answers, 30, "serve has started")
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def answers(self) -> bool:
+        try:
+            self.get("/health")
+        except httpx.TransportError:
+            return False
+        return True
+
+
+class Load:
+    """Clients that predict one after the other until the block ends; what they got is kept."""
+
+    def __init__(self, shop: Shop, features: Any = 1, clients: int = 4) -> None:
+        self.shop, self.features, self.clients = shop, features, clients
+        self.answers: list[tuple[int, dict[str, Any]]] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def _ask(self) -> None:
+        with httpx.Client(timeout=30) as client:
+            while not self._over.is_set():
+                answer = client.post(self.shop.url + "/predict", json=self.features)
+                self.answers.append((answer.status_code, answer.json()))
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, more: int) -> None:
+        """Until so many more predictions were answered."""
+        goal = len(self.answers) + more
+        while len(self.answers) < goal:
+            time.sleep(0.005)
+
+    @property
+    def failed(self) -> list[tuple[int, dict[str, Any]]]:
+        return [(status, document) for status, document in self.answers if status != 200]
