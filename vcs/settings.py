@@ -24,7 +24,7 @@ class InstallSettings(Settings):
 
 
 class VcsSettings(InstallSettings):
-    repository: str = Field("", validation_alias="SLIPWAY_REPOSITORY")
+    repository: str = Field(validation_alias="SLIPWAY_REPOSITORY")
     branch: str = Field("main", validation_alias="SLIPWAY_BRANCH")
     demo: bool = Field(False, validation_alias="SLIPWAY_DEMO")
     github_token: SecretStr = SecretStr("")

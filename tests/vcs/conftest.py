@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def settings_of(github: GitHub, database_url: str, singer_home: Path) -> Setting
             "sync_seconds": 0,
             "port": 0,
         }
-        return VcsSettings(**told | others)
+        fields = VcsSettings.model_fields
+        return VcsSettings(**{str(fields[n].validation_alias or n): v for n, v in (told | others).items()})
 
     return make
 
@@ -77,6 +79,12 @@ def sync(settings: VcsSettings, sessions: sessionmaker[Session]) -> Sync:
 
 @pytest.fixture
 def client(settings: VcsSettings, sessions: sessionmaker[Session]) -> Iterator[httpx.Client]:
+    with listening(settings, sessions) as made:
+        yield made
+
+
+@contextmanager
+def listening(settings: VcsSettings, sessions: sessionmaker[Session]) -> Iterator[httpx.Client]:
     """Talks to vcs over HTTP."""
     server = Server(uvicorn.Config(create(settings, sessions), port=0, log_config=None))
     thread = threading.Thread(target=server.run)
