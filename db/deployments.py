@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, joinedload
 
-from db.models import Cause, Deployment, State
+from db.models import Cause, Deployment, Quarantine, Release, State, Status
 from db.session import notify
 
 
 class Overtaken(Exception):
     """Somebody decided for this model, or something else went live, since the decider looked."""
+
+
+class Refused(Exception):
+    """The decision cannot be made; the text says why, for the person who asked."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,69 @@ def decide(
     session.flush()
     notify(session, "deployments", model)
     return deployment
+
+
+def deploy(session: Session, release: Release, *, who: str, why: str | None) -> Deployment:
+    """An operator's decision for a release that was built; it ends its commit's quarantine.
+
+    Raises `Refused` for a release that has nothing to serve.
+    """
+    lock(session, release.model)
+    session.refresh(release)
+    if release.status not in (Status.DEPLOYED, Status.PASSED):
+        raise Refused(
+            f"release {release.id} is {release.status}: only one that passed the gate can be deployed"
+        )
+    if release.pruned_at is not None:
+        raise Refused(f"the trained model of release {release.id} was pruned: train it again")
+    session.execute(
+        update(Quarantine)
+        .where(Quarantine.model == release.model, Quarantine.commit == release.commit)
+        .where(Quarantine.ended_at.is_(None))
+        .values(ended_at=func.now())
+    )
+    if release.status is Status.PASSED:
+        release.status, release.reason = Status.DEPLOYED, None
+    return decide(session, release.model, release.id, Cause.OPERATOR, who=who, why=why, seen=None)
+
+
+def roll_back(session: Session, model: str, *, cause: Cause, who: str, why: str | None) -> Deployment:
+    """Want the newest once-live release before the live one; the commit that is left goes into quarantine.
+
+    What is queued or being built at this moment will stop at `passed`. Raises `Refused` when there is nothing
+    to go back to.
+    """
+    lock(session, model)
+    left = live(session, model)
+    if left is None:
+        raise Refused(f"nothing of {model} is live: there is nothing to roll back")
+    session.add(Quarantine(model=model, commit=left.release.commit, release_id=left.release_id, why=why))
+    session.flush()
+    target = before(session, left)
+    if target is None:
+        raise Refused(f"no other release of {model} was live before and can be again: merge a mend instead")
+    session.execute(
+        update(Release)
+        .where(Release.model == model, Release.status.in_((Status.QUEUED, Status.BUILDING)))
+        .values(hold=f"release {left.release_id} was rolled back while it was on its way: deploy it by hand")
+    )
+    return decide(session, model, target.id, cause, who=who, why=why, seen=None)
+
+
+def before(session: Session, left: Deployment) -> Release | None:
+    """The newest once-live release before the deployment `left`: not pruned, its commit not in quarantine."""
+    quarantined = select(Quarantine.commit).where(
+        Quarantine.model == left.model, Quarantine.ended_at.is_(None)
+    )
+    return session.scalar(
+        select(Release)
+        .join(Deployment, Deployment.release_id == Release.id)
+        .where(Deployment.model == left.model, Deployment.live_at.is_not(None), Deployment.id < left.id)
+        .where(Release.id != left.release_id, Release.pruned_at.is_(None))
+        .where(Release.commit.not_in(quarantined))
+        .order_by(Deployment.id.desc())
+        .limit(1)
+    )
 
 
 def live(session: Session, model: str) -> Deployment | None:

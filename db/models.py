@@ -80,6 +80,7 @@ class Status(StrEnum):
     REJECTED = "rejected"  # the commit's fault
     FAILED = "failed"  # the world's, after five tries, or ours
     SUPERSEDED = "superseded"  # a newer merge came before it was begun
+    CANCELLED = "cancelled"  # an operator ended it
 
     @property
     def ended(self) -> bool:
@@ -98,6 +99,7 @@ class Release(Base):
             unique=True,
             postgresql_where=text("trigger = 'merge'"),
         ),
+        Index("uq_releases_tag", "model", "ref", unique=True, postgresql_where=text("trigger = 'tag'")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -105,6 +107,9 @@ class Release(Base):
     repository: Mapped[str]
     commit: Mapped[str]
     trigger: Mapped[Trigger] = mapped_column(words(Trigger), default=Trigger.MERGE)
+    ref: Mapped[str | None]  # the tag, of a release that a tag triggered
+    requested_by: Mapped[str | None]  # who asked for it by hand
+    warm_start: Mapped[int | None] = mapped_column(ForeignKey("releases.id"))  # whose artifact train() gets
     pull_request: Mapped[int | None]
     title: Mapped[str | None]
     author: Mapped[str | None]
@@ -128,6 +133,9 @@ class Release(Base):
     python: Mapped[str | None]  # the interpreter it was resolved for
     data: Mapped[dict[str, Any] | None]  # digests of the data sets that were used
     artifact: Mapped[str | None]  # sha256 of the trained model
+    verdict: Mapped[dict[str, Any] | None]  # what the gate compared with what, rule by rule
+    hold: Mapped[str | None]  # why it stops at `passed` when the gate lets it through
+    pruned_at: Mapped[datetime | None]  # from then on its artifact may be gone
 
     stages: Mapped[list["Stage"]] = relationship(lazy="raise", order_by="Stage.id")
 
@@ -187,6 +195,20 @@ class Deployment(Base):
     live_at: Mapped[datetime | None]
 
     release: Mapped[Release] = relationship(lazy="raise")
+
+
+class Quarantine(Base):
+    """A commit that was rolled back: no rollback goes to it, until an operator deploys it on purpose."""
+
+    __tablename__ = "quarantines"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(index=True)
+    commit: Mapped[str]
+    release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"))
+    why: Mapped[str | None]
+    since: Mapped[datetime] = mapped_column(server_default=func.now())
+    ended_at: Mapped[datetime | None]
 
 
 class Prediction(Base):

@@ -167,9 +167,10 @@ def settle(session: Session, claim: Claim, outcome: Deployed | Ended | Later) ->
         case Later(reason, _):
             given_up = f"{reason} (given up after {TRIES} tries)"
             facts = {"status": Status.FAILED, "reason": given_up, "finished_at": func.now()}
-    if isinstance(outcome, Deployed):
+    if isinstance(outcome, Deployed) and (hold := held_back(session, claim)) is not None:
+        record(session, claim, **facts | {"status": Status.PASSED, "reason": hold}, token=None)
+    elif isinstance(outcome, Deployed):
         release = claim.release
-        deployments.lock(session, release.model)
         record(session, claim, **facts, token=None)
         deployments.decide(
             session, release.model, release.id, Cause.GATE, who="gate", why=None, seen=outcome.seen
@@ -177,6 +178,85 @@ def settle(session: Session, claim: Claim, outcome: Deployed | Ended | Later) ->
     else:
         record(session, claim, **facts, token=None)
     notify(session, "releases", claim.release.model)
+
+
+def held_back(session: Session, claim: Claim) -> str | None:
+    """Why the release stops at `passed`: a rollback came while it was on its way."""
+    deployments.lock(session, claim.release.model)  # so that no rollback comes between this and the end
+    return session.scalar(select(Release.hold).where(claim.held))
+
+
+def cancel(session: Session, release_id: int, who: str) -> bool:
+    """End a release that is queued or building; its builder finds its claim gone. False when it had ended."""
+    cancelled = session.execute(
+        update(Release)
+        .where(Release.id == release_id, Release.status.in_((Status.QUEUED, Status.BUILDING)))
+        .values(status=Status.CANCELLED, reason=f"cancelled by {who}", token=None, finished_at=func.now())
+        .returning(Release.model)
+    ).scalar()
+    if cancelled is not None:
+        session.execute(
+            update(Stage)
+            .where(Stage.release_id == release_id, Stage.outcome == Outcome.RUNNING)
+            .values(outcome=Outcome.FAILED, ended_at=func.clock_timestamp())
+        )
+        notify(session, "releases", cancelled)
+    return cancelled is not None
+
+
+def queue(
+    session: Session,
+    model: str,
+    repository: str,
+    commit: str,
+    trigger: Trigger,
+    *,
+    who: str | None = None,
+    ref: str | None = None,
+    title: str | None = None,
+    warm_start: int | None = None,
+) -> Release:
+    """Queue a release that no merge asked for; those that wait already stay."""
+    release = Release(
+        model=model,
+        repository=repository,
+        commit=commit,
+        trigger=trigger,
+        status=Status.QUEUED,
+        requested_by=who,
+        ref=ref,
+        title=title,
+        warm_start=warm_start,
+    )
+    session.add(release)
+    session.flush()
+    notify(session, "releases", model)
+    return release
+
+
+def prune(session: Session, model: str, keep: int) -> Sequence[Release]:
+    """Mark all but the newest `keep` artifacts of a model as pruned; the files may go once this is committed.
+
+    Never the live release's, nor the one before it, nor one that is wanted or that a release on its way
+    starts from. Gives those marked now.
+    """
+    deployments.lock(session, model)
+    live = deployments.live(session, model)
+    needed = {live.release_id} if live else set()
+    if live and (previous := deployments.before(session, live)):
+        needed.add(previous.id)
+    if wanted := deployments.wanted(session, model):
+        needed.add(wanted.release_id)
+    on_its_way = Release.status.in_((Status.QUEUED, Status.BUILDING))
+    needed |= {id_ for id_ in session.scalars(select(Release.warm_start).where(on_its_way)) if id_}
+    built = select(Release).where(
+        Release.model == model, Release.artifact.is_not(None), Release.pruned_at.is_(None), ~on_its_way
+    )
+    spare = [r for r in session.scalars(built.order_by(Release.id.desc()).offset(keep)) if r.id not in needed]
+    for release in spare:
+        release.pruned_at = func.now()
+    session.flush()
+    return spare
 
 
 def abandon(session: Session, release: Release) -> None:

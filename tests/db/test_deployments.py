@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import deployments, releases
-from db.deployments import Overtaken, Seen
+from db.deployments import Overtaken, Refused, Seen
 from db.models import Cause, Release, Status, Trigger
 from db.releases import Claim, Deployed
 
@@ -102,3 +102,115 @@ def test_a_builder_that_lost_its_claim_decides_nothing(sessions: Sessions) -> No
         releases.settle(session, claim, Deployed(Seen(None, None)))
     with sessions.begin() as session:
         assert deployments.look(session, "m") == Seen(None, None)
+
+
+def built(sessions: Sessions, commit: str, *, live: bool = True) -> int:
+    """A release that passed the gate and, unless said otherwise, went live."""
+    claim = a_claim(sessions, commit)
+    with sessions.begin() as session:
+        releases.record(session, claim, artifact="digest")
+        releases.settle(session, claim, Deployed(deployments.look(session, "m")))
+    if live:
+        say(sessions, live=True)
+    return claim.release.id
+
+
+def roll_back(sessions: Sessions) -> int:
+    with sessions.begin() as session:
+        made = deployments.roll_back(session, "m", cause=Cause.ROLLBACK, who="dana", why="worse")
+        target = made.release_id
+    say(sessions, live=True)
+    return target
+
+
+def test_a_rollback_goes_to_what_was_live_before(sessions: Sessions) -> None:
+    first = built(sessions, "1")
+    built(sessions, "2")
+
+    assert roll_back(sessions) == first == live(sessions)
+
+
+def test_rolling_back_twice_goes_further_back_and_never_to_what_was_left(sessions: Sessions) -> None:
+    first, second = built(sessions, "1"), built(sessions, "2")
+    built(sessions, "3")
+
+    assert [roll_back(sessions), roll_back(sessions)] == [second, first]
+    with pytest.raises(Refused, match="no other release"), sessions.begin() as session:
+        deployments.roll_back(session, "m", cause=Cause.ROLLBACK, who="dana", why=None)
+    assert live(sessions) == first
+
+
+def test_a_refused_rollback_changes_nothing(sessions: Sessions) -> None:
+    only = built(sessions, "1")
+    with pytest.raises(Refused), sessions.begin() as session:
+        deployments.roll_back(session, "m", cause=Cause.ROLLBACK, who="dana", why=None)
+    newer = built(sessions, "2")
+
+    assert roll_back(sessions) == only != newer
+
+
+def test_what_was_on_its_way_during_a_rollback_waits_for_an_operator(sessions: Sessions) -> None:
+    built(sessions, "1")
+    built(sessions, "2")
+    building = a_claim(sessions, "3")
+    target = roll_back(sessions)
+    with sessions.begin() as session:
+        releases.settle(session, building, Deployed(deployments.look(session, "m")))
+
+    with sessions.begin() as session:
+        found = releases.find(session, building.release.id)
+        assert found is not None
+        assert (found.status, live(sessions)) == (Status.PASSED, target)
+        assert "rolled back" in (found.reason or "")
+        deployments.deploy(session, found, who="dana", why="it is the mend")
+    say(sessions, live=True)
+    assert live(sessions) == building.release.id
+
+
+def test_what_is_merged_after_a_rollback_goes_live_again(sessions: Sessions) -> None:
+    built(sessions, "1")
+    built(sessions, "2")
+    roll_back(sessions)
+
+    assert built(sessions, "3") == live(sessions)
+
+
+def test_an_operator_may_deploy_what_was_rolled_back_and_so_end_its_quarantine(sessions: Sessions) -> None:
+    built(sessions, "1")
+    second = built(sessions, "2")
+    roll_back(sessions)
+    with sessions.begin() as session:
+        deployments.deploy(session, session.get_one(Release, second), who="dana", why=None)
+    say(sessions, live=True)
+    third = built(sessions, "3")
+
+    assert live(sessions) == third
+    assert roll_back(sessions) == second
+
+
+def test_only_a_release_that_passed_can_be_deployed(sessions: Sessions) -> None:
+    claim = a_claim(sessions, "1")
+    with pytest.raises(Refused, match="is building"), sessions.begin() as session:
+        deployments.deploy(session, session.get_one(Release, claim.release.id), who="dana", why=None)
+
+
+def test_pruning_keeps_the_live_one_and_the_one_before(sessions: Sessions) -> None:
+    made = [built(sessions, str(number)) for number in range(5)]
+    roll_back(sessions)
+    with sessions.begin() as session:
+        pruned = {release.id for release in releases.prune(session, "m", keep=1)}
+
+    assert pruned == {made[0], made[1]}
+    with pytest.raises(Refused, match="pruned"), sessions.begin() as session:
+        deployments.deploy(session, session.get_one(Release, made[0]), who="dana", why=None)
+    assert roll_back(sessions) == made[2]
+
+
+def test_a_cancelled_release_is_lost_to_its_builder(sessions: Sessions) -> None:
+    claim = a_claim(sessions, "1")
+    with sessions.begin() as session:
+        assert releases.cancel(session, claim.release.id, who="dana")
+        assert not releases.cancel(session, claim.release.id, who="dana")
+
+    with pytest.raises(releases.Lost), sessions.begin() as session:
+        releases.settle(session, claim, Deployed(deployments.look(session, "m")))
