@@ -186,9 +186,10 @@ def part(record: Record, name: str) -> Record:
 
 def judge(answer: requests.Response) -> None:
     """`Failure` unless the answer is one; GitHub says both 403 and 429 for a limit."""
-    status, message = answer.status_code, f"{answer.status_code}: {words(answer)}"
+    status = answer.status_code
     if status == requests.codes.ok:
         return
+    message = f"{status}: {words(answer)}"
     if status in (requests.codes.forbidden, requests.codes.too_many_requests):
         limited(answer, message)
     kinds = {
@@ -226,9 +227,9 @@ def words(answer: requests.Response) -> str:
 
 def tidy(value: Any) -> Any:
     """Postgres takes neither NUL nor half of a surrogate pair in a text, and GitHub takes both in a title."""
-    if isinstance(value, str):
-        return value.replace("\x00", "").encode("utf-8", "replace").decode()
-    return value
+    if not isinstance(value, str) or (value.isascii() and "\x00" not in value):
+        return value
+    return value.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def count(report: Report) -> None:
@@ -242,6 +243,13 @@ def count(report: Report) -> None:
     singer.write_record = counted
 
 
+def hasten() -> None:
+    """Twice as fast: records are checked against the catalog here, and GitHub's times are all of one form."""
+    requests.models.CONTENT_CHUNK_SIZE = 1 << 20
+    singer.Transformer.transform = lambda _, record, *__, **___: record
+    singer.utils.strptime_to_utc = datetime.fromisoformat
+
+
 def main(job_file: int, report_file: int) -> int:
     with open(job_file, "rb") as file:
         job = json.load(file)
@@ -250,6 +258,7 @@ def main(job_file: int, report_file: int) -> int:
     GithubClient.authed_get = github.authed_get
     streams.PullRequests.path += "&per_page=100"
     count(report)
+    hasten()
     try:
         sync(GithubClient(job["config"]), job["config"], job["state"], job["catalog"])
     except Failure as failure:

@@ -1,0 +1,1 @@
+"""Slipway against its peers, side by side, on the machine that runs this: `make bench`."""
