@@ -124,6 +124,7 @@ class Release(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
+    release_on: Mapped[str | None]  # merge or tag, as its manifest says
     entry_point: Mapped[str | None]
     kind: Mapped[str | None]  # regression, classification, time-series or generic
     info: Mapped[dict[str, Any] | None]
@@ -209,6 +210,25 @@ class Quarantine(Base):
     why: Mapped[str | None]
     since: Mapped[datetime] = mapped_column(server_default=func.now())
     ended_at: Mapped[datetime | None]
+
+
+class Score(Base):
+    """A live release, evaluated again on the test data of the day; `passed` when it gave metrics."""
+
+    __tablename__ = "scores"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(index=True)
+    release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"))
+    requested_by: Mapped[str | None]
+    status: Mapped[Status] = mapped_column(words(Status))
+    reason: Mapped[str | None]
+    metrics: Mapped[dict[str, float] | None]
+    data: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+
+    release: Mapped[Release] = relationship(lazy="raise")
 
 
 class Prediction(Base):

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -74,18 +75,10 @@ def queue_merges(session: Session, model: str, merges: Sequence[Accepted]) -> Re
         unknown.append(merge)
 
     newest, *older = [_from_merge(model, merge) for merge in unknown]
+    reason = f"#{newest.pull_request} was merged after it, before it was begun"
     for release in older:
-        release.status, release.finished_at = Status.SUPERSEDED, func.now()
-        release.reason = f"#{newest.pull_request} was merged after it, before it was begun"
-    session.execute(
-        update(Release)
-        .where(Release.model == model, Release.status == Status.QUEUED)
-        .values(
-            status=Status.SUPERSEDED,
-            finished_at=func.now(),
-            reason=f"#{newest.pull_request} was merged after it, before it was begun",
-        )
-    )
+        release.status, release.finished_at, release.reason = Status.SUPERSEDED, func.now(), reason
+    supersede(session, model, reason)
     session.add_all([*reversed(older), newest])
     session.flush()
     notify(session, "releases", model)
@@ -107,11 +100,11 @@ def _from_merge(model: str, merge: Accepted) -> Release:
 
 
 def due(session: Session, model: str) -> int | None:
-    """The release of `model` that waits to be built and whose time has come."""
+    """The release of `model` that has waited longest to be built and whose time has come."""
     return session.scalar(
         select(Release.id)
         .where(Release.model == model, Release.status == Status.QUEUED, Release.due_at <= func.now())
-        .order_by(Release.id.desc())
+        .order_by(Release.id)
         .limit(1)
     )
 
@@ -119,6 +112,62 @@ def due(session: Session, model: str) -> int | None:
 def next_due_at(session: Session) -> datetime | None:
     """When the next waiting release is due, for a look-out that wants to sleep until then."""
     return session.scalar(select(func.min(Release.due_at)).where(Release.status == Status.QUEUED))
+
+
+def releases_on(session: Session, model: str) -> str:
+    """What the newest merge that was looked into says releases this model: `merge` or `tag`."""
+    said = session.scalar(
+        select(Release.release_on)
+        .where(Release.model == model, Release.trigger == Trigger.MERGE, Release.release_on.is_not(None))
+        .order_by(Release.id.desc())
+        .limit(1)
+    )
+    return said or "merge"
+
+
+def queue_tags(
+    session: Session, model: str, repository: str, tags: Sequence[tuple[str, str]]
+) -> Release | None:
+    """Queue the newest of `tags` (name and commit, newest version first) when it is unknown.
+
+    As with merges: those between it and the newest known one are kept as superseded.
+    """
+    known = set(
+        session.scalars(select(Release.ref).where(Release.model == model, Release.trigger == Trigger.TAG))
+    )
+    unknown = list(takewhile(lambda tag: tag[0] not in known, tags if known else tags[:1]))
+    if not unknown:
+        return None
+    newest = unknown[0][0]
+    supersede(session, model, f"{newest} was tagged after it, before it was begun")
+    for name, commit in reversed(unknown[1:]):
+        skipped = queue(session, model, repository, commit, Trigger.TAG, ref=name, title=name)
+        skipped.status, skipped.finished_at = Status.SUPERSEDED, func.now()
+        skipped.reason = f"{newest} was tagged after it, before it was begun"
+    return queue(session, model, repository, unknown[0][1], Trigger.TAG, ref=newest, title=newest)
+
+
+def supersede(session: Session, model: str, reason: str) -> None:
+    """What waits of a model will not be built."""
+    session.execute(
+        update(Release)
+        .where(Release.model == model, Release.status == Status.QUEUED)
+        .values(status=Status.SUPERSEDED, finished_at=func.now(), reason=reason)
+    )
+
+
+def cancelled(session: Session, release_ids: Sequence[int]) -> Sequence[int]:
+    """Those of these releases that were cancelled."""
+    return session.scalars(
+        select(Release.id).where(Release.id.in_(release_ids), Release.status == Status.CANCELLED)
+    ).all()
+
+
+def kept(session: Session) -> Sequence[Release]:
+    """Releases whose files are needed: on their way, or built and not pruned."""
+    on_its_way = Release.status.in_((Status.QUEUED, Status.BUILDING))
+    built = Release.status.in_((Status.PASSED, Status.DEPLOYED)) & Release.pruned_at.is_(None)
+    return session.scalars(select(Release).where(on_its_way | built)).all()
 
 
 def building(session: Session) -> Sequence[Release]:
