@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from common import problems
 from db.session import sessions
 from db.wakeup import Wakeup
-from ml import pages
+from ml import api, pages
 from ml.serving.follow import Follower
 from ml.serving.gateway import Gateway
 from ml.serving.live import Places
@@ -41,6 +41,7 @@ def create(settings: Settings) -> ASGIApp:
     app = FastAPI(title="Slipway", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
     gateway = Gateway(places, recorder, app)
+    api.install(app, settings, places, factory)
     pages.install(app, settings, places, gateway, factory)
     return gateway
 

@@ -1,13 +1,16 @@
-"""What `predict` takes, learnt from the type of its `features`: a JSON Schema, and JSON made into that type."""
+"""What `predict` takes, learnt from the type of its `features`: a JSON Schema, and JSON made into that."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import enum
 import inspect
 import typing
 from typing import Any
+
+from .example import Guess, example
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,32 +34,36 @@ class Taken:
     build: Build
 
 
+ANYTHING = Taken(None, lambda value, _: value)
+
+
 def learn(predict: Callable[..., Any]) -> Taken:
     """From the annotation of the second parameter (the first is the model); unannotated: anything goes."""
     try:
         name = list(inspect.signature(predict).parameters)[1]
         annotation = typing.get_type_hints(predict)[name]
         schema, build = describe(annotation, ())
-        return Taken({**schema, "examples": [example(schema, schema)]}, build)
+        if not schema:
+            return ANYTHING
+        if "examples" not in schema:
+            with contextlib.suppress(Guess):
+                schema = {**schema, "examples": [example(schema, schema)]}
+        return Taken(schema, build)
     except Exception:  # noqa: BLE001 (annotations are foreign code too: names that do not exist, metaclasses)
-        return Taken(None, lambda value, _: value)
+        return ANYTHING
 
 
 def describe(kind: Any, around: tuple[Any, ...]) -> tuple[dict[str, Any], Build]:
     """Schema and builder of a type; `around` are the classes it stands in."""
     if kind in SIMPLE:
         return simple(kind)
-    if kind is Any or kind is object:
-        return {}, lambda value, _: value
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin is typing.Literal:
         return choice(dict.fromkeys(arguments))
     if origin is typing.Union or type(kind).__name__ == "UnionType":
         return union(arguments, around)
-    if kind is list or origin is list:
-        return array(arguments, around)
-    if kind is dict or origin is dict:
-        return mapping(arguments, around)
+    if origin in GENERIC:
+        return GENERIC[origin](arguments, around)
     if isinstance(kind, type) and kind not in around:
         return named(kind, (*around, kind))
     raise Unknown(kind)
@@ -71,7 +78,7 @@ SIMPLE: dict[Any, dict[str, Any]] = {
     datetime.date: {"type": "string", "format": "date"},
     datetime.datetime: {"type": "string", "format": "date-time"},
 }
-PYTHON: dict[str, tuple[type, ...]] = {
+PYTHON: dict[str, Any] = {
     "boolean": (bool,),
     "integer": (int,),
     "number": (int, float),
@@ -157,16 +164,29 @@ def mapping(arguments: tuple[Any, ...], around: tuple[Any, ...]) -> tuple[dict[s
     return {"type": "object", "additionalProperties": inner}, build
 
 
+def anything(_: tuple[Any, ...], __: tuple[Any, ...]) -> tuple[dict[str, Any], Build]:
+    return {}, lambda value, _: value
+
+
+GENERIC: dict[Any, Callable[..., tuple[dict[str, Any], Build]]] = {
+    list: array,
+    dict: mapping,
+    Any: anything,
+    object: anything,
+}
+
+
 def named(kind: Any, around: tuple[Any, ...]) -> tuple[dict[str, Any], Build]:
     """Classes: Enum, dataclass, TypedDict, pydantic model."""
+    make: Any = kind
     if issubclass(kind, enum.Enum):
         return choice({member.value: member for member in kind})
     if hasattr(kind, "model_json_schema"):
         return kind.model_json_schema(), lambda value, place: pydantic(kind, value, place)
     if dataclasses.is_dataclass(kind):
-        needed = {f.name for f in dataclasses.fields(kind) if f.init and without_default(f)}
-        names = [f.name for f in dataclasses.fields(kind) if f.init]
-        return fields(kind, names, needed, lambda found: kind(**found), around)
+        known = [field for field in dataclasses.fields(kind) if field.init]
+        needed = {field.name for field in known if without_default(field)}
+        return fields(kind, [field.name for field in known], needed, lambda found: make(**found), around)
     if hasattr(kind, "__total__"):
         return fields(kind, list(kind.__annotations__), kind.__required_keys__, dict, around)
     raise Unknown(kind)
@@ -228,50 +248,3 @@ def mismatch(place: str, wanted: str, value: Any) -> Mismatch:
     return Mismatch(
         f"{place or 'features'} has to be {wanted}, not {got if len(got) < 60 else got[:60] + '…'}"
     )
-
-
-def example(schema: dict[str, Any], root: dict[str, Any]) -> Any:
-    """A value that fits the schema, as plain as can be."""
-    for word in ("examples", "enum", "anyOf", "allOf"):
-        if schema.get(word):
-            first = schema[word][0]
-            return example(first, root) if word.endswith("Of") else first
-    for word in ("default", "const"):
-        if schema.get(word) is not None:
-            return schema[word]
-    if "$ref" in schema:
-        return example(root["$defs"][schema["$ref"].rsplit("/", 1)[-1]], root)
-    return BY_TYPE.get(schema.get("type", ""), lambda *_: None)(schema, root)
-
-
-def number(schema: dict[str, Any], _: dict[str, Any]) -> float:
-    """The bound that it has, else 1."""
-    low, high = schema.get("minimum"), schema.get("maximum")
-    if low is None and "exclusiveMinimum" in schema:
-        low = schema["exclusiveMinimum"] + 1
-    if low is None:
-        return 1 if high is None else min(1, high)
-    return max(1, low) if high is None else min(max(1, low), high)
-
-
-def stretched(schema: dict[str, Any], root: dict[str, Any]) -> list[Any]:
-    return [example(schema.get("items", {}), root)] * max(1, schema.get("minItems", 1))
-
-
-def filled(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    return {name: example(inner, root) for name, inner in schema.get("properties", {}).items()}
-
-
-def worded(schema: dict[str, Any], _: dict[str, Any]) -> str:
-    moments = {"date": "2026-01-31", "date-time": "2026-01-31T12:00:00"}
-    return moments.get(schema.get("format", ""), "text" + "." * (schema.get("minLength", 0) - 4))
-
-
-BY_TYPE: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
-    "boolean": lambda *_: True,
-    "integer": number,
-    "number": number,
-    "string": worded,
-    "array": stretched,
-    "object": filled,
-}

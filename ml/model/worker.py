@@ -99,7 +99,8 @@ def predict(function: Callable[..., Any], model: Any, taken: Taken, features: An
     except Unfit as unfit:
         return {"error": {"type": "Unfit", "message": f"JSON cannot hold what predict() gave: {unfit}"}}
     except BaseException as error:  # noqa: BLE001 (foreign code: sys.exit is one of its answers)
-        traceback.print_exc()
+        ours = error.__traceback__  # the frame of this function: the model's author need not see it
+        traceback.print_exception(type(error), error, ours and ours.tb_next)
         return {"error": {"type": type(error).__name__, "message": text(error)}}
 
 

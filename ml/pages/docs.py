@@ -53,6 +53,7 @@ def install(app: FastAPI, places: Places) -> None:
             for path, methods in openapi()["paths"].items()
             for method, operation in methods.items()
         ]
+        calls.sort(key=lambda call: call["method"] != "POST")  # what most come here for
         return page(request, "docs.html", 200, calls=calls)
 
 

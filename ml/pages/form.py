@@ -1,5 +1,6 @@
 """The fields of the form: from the model's schema, else one that takes any JSON."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,11 +54,12 @@ def fields(live: Live, pairs: list[tuple[str, str]]) -> list[Field]:
 def field(name: str, schema: dict[str, Any], typed: dict[str, str], example: Any, *, required: bool) -> Field:
     choices = tuple(said(choice) for choice in schema.get("enum", ()))
     words = name.replace("_", " ")
+    value = typed.get(name, said(example) if example is not None else "")
     return Field(
         name,
         schema.get("title") or words[:1].upper() + words[1:],
-        kind(schema),
-        typed.get(name, said(example) if example is not None else ""),
+        kind(schema) if name not in typed or fits(value, kind(schema)) else "string",
+        value,
         said(example) if example is not None else '{"x": 1} or [1, 2, 3] or 7',
         required,
         choices,
@@ -70,6 +72,16 @@ def kind(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return "choice"
     return schema["type"] if schema.get("type") in SIMPLE else "json"
+
+
+def fits(text: str, word: str) -> bool:
+    """Whether a browser's field of this kind can show the text: what was typed stays, right or wrong."""
+    if word not in ("integer", "number"):
+        return True
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def said(value: Any) -> str:

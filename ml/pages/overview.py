@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from common.problems import Problem
 from db import releases
 from db.models import Release, Status
-from ml.pages.releases import summaries
-from ml.pages.render import answer, iso, lasting, page, wants_page
+from ml.api.documents import iso, summaries
+from ml.pages.render import answer, lasting, page, wants_page
 from ml.serving.live import Live, Place, Places
 from ml.settings import Model, Settings
 

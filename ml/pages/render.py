@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -68,11 +69,6 @@ def page(request: Request, template: str, status: int, /, **values: Any) -> HTML
     return HTMLResponse(text, status, headers=SAFE)
 
 
-def iso(moment: datetime | None) -> str | None:
-    """Times over HTTP: UTC, to the millisecond."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
-
-
 def ago(moment: datetime | str | None) -> str:
     """How long ago, as people say it."""
     if moment is None:
@@ -105,6 +101,19 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
+def short(value: Any) -> str:
+    """A number at a glance: four significant digits, whole ones when it is large."""
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return number(value)
+
+
+def main_first(metrics: dict[str, Any], info: dict[str, Any] | None) -> list[tuple[str, Any]]:
+    """Metrics with the one that the model is evaluated by in front."""
+    main = str((info or {}).get("Evaluation metric", "")).lower()
+    return sorted(metrics.items(), key=lambda metric: metric[0].lower() != main)
+
+
 def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
@@ -115,4 +124,6 @@ def shell(value: Any) -> str:
 
 
 templates.globals.update(static=static, lasting=lasting)
-templates.filters.update(ago=ago, number=number, pretty=pretty, shell=shell)
+templates.filters.update(
+    ago=ago, number=number, short=short, main_first=main_first, pretty=pretty, shell=shell
+)

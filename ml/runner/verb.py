@@ -53,7 +53,7 @@ def ask(
 def answer(verb: str, output: Path, code: int) -> dict[str, Any]:
     """What the process wrote, read as what a hostile one may have written."""
     if not output.is_file():
-        raise Rejected(silence(verb, code))
+        raise Rejected(silence(f"{verb}()", code))
     try:
         document = json.loads(output.read_bytes())
         if "error" in document:
@@ -65,13 +65,13 @@ def answer(verb: str, output: Path, code: int) -> dict[str, Any]:
     return result
 
 
-def silence(verb: str, code: int) -> str:
+def silence(what: str, code: int) -> str:
     """Why there is no answer, from the exit code."""
     if code <= 128:
-        return f"{verb}() ended its process with code {code}, without an answer: does it call os._exit?"
+        return f"{what} ended its process with code {code}, without an answer: does it call os._exit?"
     name = signal.Signals(code - 128).name if code - 128 in list(signal.Signals) else f"signal {code - 128}"
     hint = ": has the machine run out of memory?" if name == "SIGKILL" else ": a crash in a compiled library?"
-    return f"{verb}() was ended by {name}{hint}"
+    return f"{what} was ended by {name}{hint}"
 
 
 def duration(seconds: float) -> str:

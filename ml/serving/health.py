@@ -52,9 +52,10 @@ async def check(pool: Pool, chosen: Input | None) -> None:
     for row, label in rows:
         if chosen and not row.startswith(b'{"prediction":'):
             detail = fault(row, label).detail
-            raise Rejected(
-                f"the health prediction failed: {detail} (features: {shown(body)}, {chosen.source})"
-            )
+            source = f"features: {shown(body)}, {chosen.source}"
+            raise Rejected(f"the health prediction failed: {detail} ({source})")
+    if pool.deaths:
+        raise Rejected("its worker ended during the health prediction, and answered only when started again")
 
 
 def unanswered(error: Exception, pool: Pool, chosen: Input | None) -> str:

@@ -18,6 +18,7 @@ from ml.serving.worker import Recipe, Request, Worker
 START_TIMEOUT = 120.0  # seconds in which a model has to be loaded
 WAITING = 2048  # requests that may wait; beyond it a client is told to come back
 FORGIVEN = 60.0  # seconds after which a death no longer counts
+HOPELESS = 2.0  # seconds: a longer pause is not worth waiting for
 LONGEST_PAUSE = 15.0  # seconds between two tries to replace a worker that keeps dying
 
 
@@ -38,8 +39,8 @@ class Pool:
         self.hello = Hello()
         self.workers: list[Worker] = []
         self.waiting: deque[Request] = deque()
-        self.restarts = 0
-        self._deaths: deque[float] = deque()
+        self.deaths = 0
+        self._lately: deque[float] = deque()  # when the last deaths were
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
@@ -64,7 +65,7 @@ class Pool:
         answer: asyncio.Future[tuple[bytes, Label]] = self._loop.create_future()
         if len(self.waiting) >= WAITING:
             raise overloaded(f"{WAITING} predictions wait already")
-        if not self.workers and self._pause() > 0:
+        if not self.workers and self._pause() > HOPELESS:
             raise overloaded("the model's workers keep ending")
         self.waiting.append(Request(body, answer, time.monotonic()))
         self._pump()
@@ -156,7 +157,7 @@ class Pool:
             self._keep(worker.end())
             if not self._closed and self.heir is None:
                 logger.warning("a worker of {} ended, it is replaced", self.label)
-                self._deaths.append(time.monotonic())
+                self._died()
                 self._keep(self._replace())
         self._put_back(held)
 
@@ -172,22 +173,25 @@ class Pool:
         """Start another one; the more have died lately, the longer the pause before it."""
         while not self._closed and self.heir is None:
             await asyncio.sleep(self._pause())
-            self.restarts += 1
             try:
                 await self._start()
             except (Rejected, Unavailable) as fault:
                 logger.error("a worker of {} could not be replaced: {}", self.label, fault)
-                self._deaths.append(time.monotonic())
+                self._died()
             else:
                 self._pump()
                 return
 
     def _pause(self) -> float:
-        """Seconds; none for the first two deaths in a minute."""
-        while self._deaths and time.monotonic() - self._deaths[0] > FORGIVEN:
-            self._deaths.popleft()
-        lately = len(self._deaths) - 2
-        return min(LONGEST_PAUSE, 0.25 * 2.0**lately) if lately > 0 else 0.0
+        """Seconds; none for the first three deaths in a minute."""
+        while self._lately and time.monotonic() - self._lately[0] > FORGIVEN:
+            self._lately.popleft()
+        many = len(self._lately) - 3
+        return min(LONGEST_PAUSE, 0.25 * 2.0**many) if many > 0 else 0.0
+
+    def _died(self) -> None:
+        self.deaths += 1
+        self._lately.append(time.monotonic())
 
     def _keep(self, work: Any) -> None:
         """Run beside everything else; the event loop itself would forget it."""

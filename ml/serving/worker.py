@@ -85,7 +85,7 @@ class Worker(asyncio.Protocol):
         if isinstance(error, Garbled):
             return f"the worker said what no worker says: {error}. Does the model write to foreign sockets?"
         try:
-            return verb.silence("the model's start", await aside(self._process.wait, 5))
+            return verb.silence("loading the model", await aside(self._process.wait, 5))
         except local.TimedOut:
             return "the worker closed its socket while it loaded the model"
 

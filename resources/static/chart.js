@@ -11,6 +11,12 @@ function draw() {
     grid: { stroke: colour("--pico-muted-border-color"), width: 1 },
     ticks: { show: false },
   };
+  const days = points.at.every((at) => at % 86400 === 0);
+  const moment = new Intl.DateTimeFormat(document.documentElement.lang, {
+    timeZone: "UTC", month: "short", day: "numeric", ...(days ? {} : { hour: "2-digit", minute: "2-digit" }),
+  });
+  const say = (at) => moment.format(new Date(at * 1000));
+  const when = { ...axis, values: (_, ats) => ats.map(say), space: days ? 60 : 110, incrs: days ? [1, 2, 7, 14, 28, 91, 182, 364].map((n) => n * 86400) : undefined };
   const size = () => ({ width: figure.clientWidth, height: Math.min(340, Math.max(220, figure.clientWidth * 0.4)) });
   figure.replaceChildren();
   const chart = new uPlot(
@@ -19,11 +25,12 @@ function draw() {
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       cursor: { points: { size: 9 } },
       legend: { live: true },
-      axes: [axis, { ...axis, size: 64 }],
+      axes: [when, { ...axis, size: 64 }],
       series: [
-        { value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
+        { label: "When", value: (_, at) => (at === null ? "–" : say(at)) },
         {
           label: "Prediction",
+          value: (_, value) => (value === null ? "–" : value.toLocaleString(document.documentElement.lang, { maximumSignificantDigits: 6 })),
           stroke: colour("--pico-primary"),
           fill: colour("--chart-fill"),
           width: 2,

@@ -7,10 +7,12 @@ import pytest
 from tests.ml.serving.support import Shop, main_py
 
 HTML = "text/html,application/xhtml+xml"
-SERIES = "import_day = '2026-01-0'\nreturn [['2026-01-%02dT00:00:00' % (n + 1), 10.5 + n] for n in range(features)]"
+SERIES = "return [['2026-01-%02dT00:00:00' % (n + 1), 10.5 + n] for n in range(features)]"
 
 
-@pytest.mark.parametrize("path", ["/", "/predict", "/predict?num_days=7", "/releases", "/releases/1", "/docs"])
+@pytest.mark.parametrize(
+    "path", ["/", "/predict", "/predict?num_days=7", "/releases", "/releases/1", "/docs"]
+)
 def test_every_page_is_whole_and_asks_no_other_host_for_anything(shop: Shop, path: str) -> None:
     shop.publish(main_py(SERIES), kind="time-series")
 

@@ -74,12 +74,17 @@ class Shop:
                 commit=commit,
                 status=Status.DEPLOYED,
                 pull_request=self.published,
-                title=f"Change {self.published}",
                 entry_point="main:entry_point",
                 artifact=hashlib.sha256(trained).hexdigest(),
                 lock="",
                 python=platform.python_version(),
-                **{"kind": "generic", "info": {"Name": "Test"}, "metrics": {"SMAPE": 0.25}, **facts},
+                **{
+                    "title": f"Change {self.published}",
+                    "kind": "generic",
+                    "info": {"Name": "Test"},
+                    "metrics": {"SMAPE": 0.25},
+                    **facts,
+                },
             )
             session.add(release)
             session.flush()

@@ -1,0 +1,149 @@
+"""What a model does to its worker stays with the request that it did it for."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.ml.serving.support import Load, Shop, main_py
+from tests.support.processes import mentioning
+from tests.support.waiting import wait_until
+
+PREDICT = """
+    if features == "raise":
+        raise ValueError("no such <page>")
+    if features == "exit":
+        sys.exit(7)
+    if features == "die":
+        os.kill(os.getpid(), 9)
+    if features == "hang":
+        time.sleep(3600)
+    if features == "nan":
+        return {"a": [1.0, float("inf")]}
+    if features == "object":
+        return object()
+    if features == "close":
+        os.closerange(3, 4096)
+    if features == "print":
+        print("a word from the model")
+    if features == "deep":
+        deep = []
+        for _ in range(100_000):
+            deep = [deep]
+        return deep
+    time.sleep(0.002)
+    return features
+"""
+
+
+@pytest.fixture
+def patient(make_shop: Callable[..., Shop]) -> Iterator[Shop]:
+    """A model that does what it is told to, however bad; one second for a prediction."""
+    with make_shop(SLIPWAY_PREDICT_TIMEOUT="1").serving() as shop:
+        shop.publish(main_py(PREDICT))
+        yield shop
+
+
+def workers(shop: Shop) -> list[psutil.Process]:
+    return [
+        p
+        for p in mentioning(shop.settings.home / "releases")
+        if "serve" in p.cmdline() and "--pass" not in p.cmdline()
+    ]
+
+
+def together(shop: Shop, features: list[Any]) -> list[httpx.Response]:
+    """Ask for all at once."""
+    barrier = threading.Barrier(len(features))
+
+    def ask(one: Any) -> httpx.Response:
+        barrier.wait()
+        return shop.predict(one)
+
+    with ThreadPoolExecutor(len(features)) as clients:
+        return list(clients.map(ask, features))
+
+
+@pytest.mark.parametrize(
+    ("features", "status", "said"),
+    [
+        ("raise", 500, "predict() raised ValueError: no such <page>"),
+        ("exit", 500, "predict() raised SystemExit: 7"),
+        ("nan", 500, "JSON cannot hold what predict() gave: the prediction['a'][1] is inf"),
+        ("object", 500, "the prediction is of type builtins.object"),
+        ("deep", 500, "RecursionError"),
+        ("die", 503, "The model's process ended twice"),
+        ("close", 503, "The model's process ended twice"),
+        ("hang", 504, "longer than 1 s"),
+    ],
+)
+def test_a_bad_request_gets_its_own_answer_and_its_neighbours_theirs(
+    patient: Shop, features: str, status: int, said: str
+) -> None:
+    neighbours = list(range(24))
+
+    answers = together(patient, [*neighbours[:12], features, *neighbours[12:]])
+
+    bad = answers.pop(12)
+    assert bad.status_code == status
+    assert said in bad.json()["detail"]
+    assert "Traceback" not in bad.text
+    assert [answer.json().get("prediction") for answer in answers] == neighbours
+    assert patient.predict("after").json()["prediction"] == "after"
+
+
+def test_what_the_model_raised_is_in_the_log_with_its_place(patient: Shop) -> None:
+    patient.predict("raise")
+    patient.predict("print")
+
+    log = patient.log(1)
+    assert "ValueError: no such <page>" in log
+    assert "main.py" in log
+    assert "a word from the model" in log
+
+
+def test_a_killed_worker_is_replaced_and_no_request_fails(make_shop: Callable[..., Shop]) -> None:
+    with make_shop(SLIPWAY_WORKERS="2").serving() as shop:
+        shop.publish(main_py("return features"))
+        with Load(shop) as load:
+            for _ in range(3):
+                load.wait_for(30)
+                wait_until(lambda: len(workers(shop)) == 2, 30, "both workers are there")
+                workers(shop)[0].kill()
+            load.wait_for(30)
+
+    assert load.failed == []
+
+
+def test_two_workers_work_at_the_same_time(make_shop: Callable[..., Shop]) -> None:
+    with make_shop(SLIPWAY_WORKERS="2", SLIPWAY_PREDICT_TIMEOUT="20").serving() as shop:
+        folder = shop.settings.home / "meeting"
+        folder.mkdir()
+        shop.publish(
+            main_py(f"""
+                if features is None:
+                    return None
+                open(os.path.join({str(folder)!r}, features), "w").close()
+                while len(os.listdir({str(folder)!r})) < 2:
+                    time.sleep(0.01)
+                return features
+            """)
+        )
+
+        answers = together(shop, ["one", "other"])
+
+    assert [answer.json()["prediction"] for answer in answers] == ["one", "other"]
+
+
+def test_a_worker_that_keeps_dying_does_not_start_a_storm(patient: Shop) -> None:
+    for _ in range(4):
+        assert patient.predict("die").status_code == 503
+
+    busy = patient.predict("die")
+    assert busy.status_code == 503
+    assert int(busy.headers["Retry-After"]) > 0
+    wait_until(lambda: patient.predict("again").status_code == 200, 30, "predictions are answered again")
