@@ -38,7 +38,13 @@ class Settings(BaseSettings):
     """
 
     # no `populate_by_name`: a field `home` of the name SLIPWAY_HOME would be read from HOME too
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # what is wrong may be a secret
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -185,3 +185,23 @@ def of_releases(session: Session, release_ids: Sequence[int]) -> dict[int, Deplo
         select(Deployment).where(Deployment.release_id.in_(release_ids)).order_by(Deployment.id)
     )
     return {row.release_id: row for row in rows}
+
+
+def history(
+    session: Session, model: str, *, release: int | None = None, limit: int = 50
+) -> Sequence[Deployment]:
+    """Deployments of a model, or of one release of it, newest first."""
+    query = select(Deployment).where(Deployment.model == model).order_by(Deployment.id.desc()).limit(limit)
+    if release is not None:
+        query = query.where(Deployment.release_id == release)
+    return session.scalars(query).all()
+
+
+def quarantined(session: Session, model: str, commit: str) -> Quarantine | None:
+    """Why and since when no rollback goes to this commit; None when one may."""
+    return session.scalar(
+        select(Quarantine)
+        .where(Quarantine.model == model, Quarantine.commit == commit, Quarantine.ended_at.is_(None))
+        .order_by(Quarantine.id.desc())
+        .limit(1)
+    )

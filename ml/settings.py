@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from common.settings import Settings as Base
+from common.token import PLAIN
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Settings(Base):
     github_api_url: str = "https://api.github.com"
     home: Path = Field(Path(".slipway"), validation_alias="SLIPWAY_HOME")
     data: Path | None = Field(None, validation_alias="SLIPWAY_DATA")
+    token: str = Field("", validation_alias="SLIPWAY_TOKEN", pattern=PLAIN, repr=False)  # none: one is made
     bind: str = Field("127.0.0.1", validation_alias="SLIPWAY_BIND")
     ml_port: int = 8000
     vcs_port: int = 8080  # only to say where a sync can be asked for
@@ -39,6 +41,7 @@ class Settings(Base):
     builds: int = Field(1, validation_alias="SLIPWAY_BUILDS", ge=1)
     workers: int = Field(1, validation_alias="SLIPWAY_WORKERS", ge=1)
     predict_timeout: float = Field(30, validation_alias="SLIPWAY_PREDICT_TIMEOUT", gt=0)
+    keep: int = Field(10, validation_alias="SLIPWAY_KEEP", ge=2)  # artifacts a model
     train_timeout: float = Field(3600, validation_alias="SLIPWAY_TRAIN_TIMEOUT", gt=0)
     evaluate_timeout: float = Field(600, validation_alias="SLIPWAY_EVALUATE_TIMEOUT", gt=0)
     record: bool = Field(True, validation_alias="SLIPWAY_RECORD")

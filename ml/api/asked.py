@@ -1,0 +1,69 @@
+"""What an operator sends along with a call: JSON or nothing, small, and told what is wrong with it."""
+
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from common.problems import Problem
+
+LIMIT = 16 << 10  # bytes of a body
+
+
+def one_line(text: str) -> str:
+    """Words for tables, pages and logs: nothing in them moves a cursor or begins a line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+Words = Annotated[str, Field(max_length=1000), AfterValidator(one_line)]
+
+
+class Asked(BaseModel):
+    """Who asks, and why; both are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    who: Annotated[Words, Field(max_length=100), AfterValidator(lambda who: who or "operator")] = "operator"
+    why: Words | None = None
+
+
+Form = TypeVar("Form", bound=Asked)
+
+
+class Body(Generic[Form]):
+    """A dependency that gives a call's body as `form`; an empty one asks for nothing in particular.
+
+    It is read here, and not by FastAPI: that would read and judge a body before it looks at the token.
+    """
+
+    def __init__(self, form: type[Form]) -> None:
+        self.form = form
+
+    async def __call__(self, request: Request) -> Form:
+        body = await read(request)
+        if not body.strip():
+            return self.form()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            detail = "The body has to be JSON and say so: `Content-Type: application/json`. It may be empty."
+            raise Problem(415, "The body is not JSON", detail)
+        try:
+            return self.form.model_validate_json(body)
+        except ValidationError as error:
+            raise RequestValidationError(error.errors(include_url=False, include_context=False)) from error
+
+    @property
+    def openapi(self) -> dict[str, Any]:
+        schema = self.form.model_json_schema()
+        return {"requestBody": {"required": False, "content": {"application/json": {"schema": schema}}}}
+
+
+async def read(request: Request) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LIMIT:
+            detail = f"The body is longer than {LIMIT} bytes."
+            raise Problem(413, "The body is too large", detail, headers={"Connection": "close"})
+    return bytes(body)
