@@ -1,0 +1,120 @@
+"""`slipway.toml` says everything that DESIGN shows, and a mistake in it is named with its place."""
+
+from pathlib import Path
+
+import pytest
+
+from ml import manifest
+from ml.errors import Rejected
+from ml.manifest import Bar, Gate, Resources
+
+WHOLE = """
+[model]
+entry_point = "main:entry_point"
+type = "time-series"
+[data]
+train = "data/train.csv"
+test = "https://example.com/test.csv"
+sha256 = { test = "%s" }
+format = "csv"
+[gate]
+SMAPE = { better = "lower", max = 0.6, may_worsen_by = "5%%" }
+"F1 score" = { min = 0.7 }
+predictions = { may_differ = "20%%" }
+[release]
+on = "tag"
+promote = "manual"
+[retrain]
+schedule = "0 3 * * 1"
+drift = true
+[resources]
+train_timeout = "1h"
+memory = "4GiB"
+""" % ("AB" * 32)
+
+
+def read(folder: Path, text: str) -> manifest.Manifest:
+    (folder / "slipway.toml").write_text(text)
+    return manifest.read(folder)
+
+
+def test_everything_that_may_be_said_is_read(tmp_path: Path) -> None:
+    said = read(tmp_path, WHOLE)
+
+    assert said.model.type == "time-series"
+    assert said.data.test == "https://example.com/test.csv"
+    assert (said.data.sha256.train, said.data.sha256.test) == (None, "ab" * 32)
+    assert said.gate.metrics == {
+        "SMAPE": Bar(better="lower", max=0.6, may_worsen_by="5%"),
+        "F1 score": Bar(min=0.7),
+    }
+    assert said.gate.metrics["SMAPE"].may_worsen_by == 0.05
+    assert said.gate.predictions is not None
+    assert said.gate.predictions.may_differ == 0.2
+    assert (said.release.on, said.release.promote) == ("tag", "manual")
+    assert (said.resources.train_timeout, said.resources.memory) == (3600, 4 << 30)
+    assert said.without_effect == ("retrain",)
+
+
+def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
+    said = manifest.read(tmp_path)
+
+    assert said == read(tmp_path, "")
+    assert dict(said.gate.metrics) == {}
+    assert said.gate.predictions is None
+    assert (said.release.on, said.release.promote) == ("merge", "automatic")
+    assert said.without_effect == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[gate]\nSMAPE = { max = 'low' }", "gate.SMAPE.max: "),
+        ("[gate]\nSMAPE = { maximum = 1 }", "gate.SMAPE.maximum: is not a key that Slipway knows"),
+        ("[gate]\nSMAPE = 0.6", "gate.SMAPE: "),
+        ("[gate]\nSMAPE = { max = nan }", "gate.SMAPE.max: "),
+        ("[gate]\nSMAPE = { max = 1, min = 2 }", "gate.SMAPE: min 2 is above max 1: nothing could pass"),
+        ("[gate]\nSMAPE = { may_worsen_by = 5 }", "gate.SMAPE.may_worsen_by: has to be a percentage"),
+        ("[gate]\npredictions = { max = 1 }", "gate.predictions.may_differ: "),
+        ("[release]\non = 'friday'", "release.on: Input should be 'merge' or 'tag'"),
+        ("[retrain]\nschedule = 'weekly'", "retrain.schedule: "),
+        ("[resources]\nmemory = '4G'", "resources.memory: has to be a size with its unit"),
+        ("[resources]\ntrain_timeout = 3600", "resources.train_timeout: has to be a duration with its unit"),
+        ("[data]\ntrain = '../other/train.csv'", "data.train: has to be a path in the repository"),
+        ("[data]\ntrain = '/etc/shadow'", "data.train: has to be a path in the repository"),
+        ("[data]\ntest = '.'", "data.test: has to be a path in the repository"),
+        ("[data]\nsha256 = { test = 'abc' }", "data.sha256.test: has to be a SHA-256"),
+        ("[data]\nformat = 'excel'", "data.format: "),
+        ("[modle]\ntype = 'generic'", "modle: is not a key that Slipway knows"),
+        ("[gate", "slipway.toml is not TOML: "),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(Rejected) as fault:
+        read(tmp_path, text)
+
+    assert reason in str(fault.value)
+
+
+def test_a_manifest_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "slipway.toml").symlink_to("/dev/zero")
+
+    with pytest.raises(Rejected, match="a file of its own"):
+        manifest.read(tmp_path)
+
+
+def test_the_operators_gate_wins_key_by_key() -> None:
+    repository = Gate.model_validate({"SMAPE": {"better": "lower", "max": 0.9}, "R2": {"min": 0.5}})
+    operator = Gate.model_validate({"SMAPE": {"max": 0.6}, "MAE": {"max": 3}})
+
+    both = operator.over(repository)
+
+    assert both.metrics == {"SMAPE": Bar(better="lower", max=0.6), "R2": Bar(min=0.5), "MAE": Bar(max=3)}
+    assert Gate().over(repository) == repository
+    assert operator.over(Gate()) == operator
+
+
+def test_the_operators_resources_win_key_by_key() -> None:
+    repository = Resources(train_timeout="1h", memory="64GiB")
+
+    assert Resources(memory="4GiB").over(repository) == Resources(train_timeout="1h", memory="4GiB")
