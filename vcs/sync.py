@@ -183,6 +183,8 @@ class Syncer:
             if isinstance(outcome, SyncFailed) and outcome.wait:
                 self._pause = (time.time() + outcome.wait, outcome)
         answer(waiting, outcome)
+        if refusal := self._refusal():  # whoever waits for the next one need not wait for as long as that
+            self._answer(refusal)
 
     def _run(self) -> Outcome:
         try:

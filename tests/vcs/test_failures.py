@@ -23,7 +23,7 @@ from tests.support.waiting import free_port, wait_until
 from tests.vcs.conftest import REPOSITORY, TOKEN, SettingsOf
 from vcs.failures import SyncFailed
 from vcs.singer import Singer
-from vcs.sync import Sync
+from vcs.sync import Sync, Syncer
 
 # the fault, the status, and what the problem document says of cause and cure
 MATRIX: list[tuple[Fault, int, list[str]]] = [
@@ -301,3 +301,22 @@ def test_the_token_stands_in_no_argument_variable_or_file(
 
     assert len(said) > 10
     assert not [text for text in said if TOKEN in text or password in text]
+
+
+def test_nobody_waits_for_a_limit_to_be_lifted(sync: Sync, github: GitHub) -> None:
+    github.faults.arm(Fault("rate-limit", delay=0.5))
+    syncer = Syncer(sync, tick=0)
+    syncer.start()
+    try:
+        running = syncer.ask()
+        wait_until(lambda: github.log, 30, "the sync asks GitHub")
+        following = syncer.ask()
+
+        for asked in (running, following):
+            error = asked.exception(30)
+            assert isinstance(error, SyncFailed)
+            assert error.kind == "rate-limit"
+        assert len(github.log) == 1
+    finally:
+        syncer.stop()
+        syncer.join(10)
