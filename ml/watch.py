@@ -1,8 +1,6 @@
 """The look-out: sees merges, queues releases, starts builders; it never builds. `python -m ml.watch`."""
 
 import signal
-import subprocess
-import sys
 from datetime import UTC, datetime
 from types import FrameType
 
@@ -11,17 +9,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
-from common.leash import LEASH
-from db import pull_requests, releases
+from db import pull_requests, releases, scores
 from db.lock import OnlyOne
 from db.session import sessions
 from db.wakeup import Wakeup
-from ml import flock
+from ml import flock, housekeeping
+from ml.builders import Builders
 from ml.home import Home
 from ml.settings import Settings
 
 LOOKED_AT = 200  # accepted pull requests between two looks; older ones are too old to be told of
-GRACE = 5  # seconds a builder has to put its release back
 
 
 class Lookout:
@@ -30,19 +27,19 @@ class Lookout:
     def __init__(self, settings: Settings, sessions: sessionmaker[Session]) -> None:
         self.settings, self.sessions = settings, sessions
         self.home = Home(settings.home.absolute())
-        self.builders: dict[int, subprocess.Popen[bytes]] = {}
+        self.builders = Builders()
+        self.untidy = True  # something ended since the disk was last looked at
 
     def look(self) -> None:
-        """One look at the database: put back what was cut off, queue what was merged, build what is due."""
-        self.reap()
+        """One look: put back what was cut off, queue what is new, build what is due, tidy up."""
+        self.untidy |= self.builders.reap()
         self.put_back()
-        self.queue()
+        self.end_cancelled()
+        self.queue_merges()
+        self.look_for_tags()
         self.start_builders()
-
-    def reap(self) -> None:
-        for release, builder in list(self.builders.items()):
-            if builder.poll() is not None:
-                del self.builders[release]
+        self.start_scores()
+        self.tidy()
 
     def put_back(self) -> None:
         """Releases that say `building` and that no living builder holds."""
@@ -52,7 +49,15 @@ class Lookout:
                     logger.warning("release {}: its builder is gone, it is put back", release.id)
                     releases.abandon(session, release)
 
-    def queue(self) -> None:
+    def end_cancelled(self) -> None:
+        """Builders whose release an operator has cancelled."""
+        building = {number(name): name for name in self.builders.names() if name.startswith("release ")}
+        if building:
+            with self.sessions.begin() as session:
+                for release in releases.cancelled(session, list(building)):
+                    self.builders.end(building[release])
+
+    def queue_merges(self) -> None:
         """The newest accepted pull request of each model, when it is unknown."""
         for model in self.settings.models():
             with self.sessions.begin() as session:
@@ -68,22 +73,48 @@ class Lookout:
                     release.commit[:8],
                 )
 
+    def look_for_tags(self) -> None:
+        """In a process of its own, for the models that are released on tags: git may take its time."""
+        for model in self.settings.models():
+            with self.sessions.begin() as session:
+                on_tags = releases.releases_on(session, model.name) == "tag"
+            if on_tags and f"tags {model.name}" not in self.builders:
+                self.builders.start(f"tags {model.name}", "ml.tags", model.name)
+
     def start_builders(self) -> None:
         """One release of a model at a time; models take turns by how long their release has waited."""
         with self.sessions.begin() as session:
             busy = {release.model for release in releases.building(session)}
-            waiting = [releases.due(session, model.name) for model in self.settings.models()]
-            models = [m.name for m in self.settings.models()]
-        for model, release in sorted(zip(models, waiting, strict=True), key=lambda pair: pair[1] or 0):
-            if release is None or model in busy or release in self.builders:
-                continue
-            if len(self.builders) >= self.settings.builds:
-                return
-            self.builders[release] = subprocess.Popen(
-                [*LEASH, str(GRACE), "SIGTERM", sys.executable, "-m", "ml.pipeline", str(release)],
-                stdin=subprocess.PIPE,
-                start_new_session=True,
-            )
+            waiting = [(releases.due(session, m.name), m.name) for m in self.settings.models()]
+        for release, model in sorted((release, model) for release, model in waiting if release is not None):
+            if model not in busy and f"release {release}" not in self.builders and self.has_room():
+                self.builders.start(f"release {release}", "ml.pipeline", str(release))
+
+    def start_scores(self) -> None:
+        """Live releases that somebody wants scored again."""
+        with self.sessions.begin() as session:
+            waiting = [score.id for score in scores.waiting(session)]
+        for score in waiting:
+            if f"score {score}" not in self.builders and self.has_room():
+                self.builders.start(f"score {score}", "ml.score", str(score))
+
+    def has_room(self) -> bool:
+        building = [name for name in self.builders.names() if not name.startswith("tags ")]
+        return len(building) < self.settings.builds
+
+    def tidy(self) -> None:
+        """Prune, and bring the disk to what is kept, when something ended and nothing runs."""
+        if not self.untidy or self.builders.names():
+            return
+        for model in self.settings.models():
+            with self.sessions.begin() as session:
+                pruned = releases.prune(session, model.name, self.settings.keep)
+            for release in pruned:
+                logger.info("release {} of {} was pruned", release.id, model.name)
+        with self.sessions.begin() as session:
+            kept = releases.kept(session)
+        housekeeping.sweep(self.home, kept)
+        self.untidy = False
 
     def pause(self) -> float:
         """Seconds until the next look when nobody wakes us: what was put off may be due earlier."""
@@ -93,13 +124,10 @@ class Lookout:
             return self.settings.poll_seconds
         return min(self.settings.poll_seconds, max(0.2, (due - datetime.now(UTC)).total_seconds()))
 
-    def stop(self) -> None:
-        """Let go of the builders; each puts its release back."""
-        for builder in self.builders.values():
-            assert builder.stdin is not None
-            builder.stdin.close()
-        for builder in self.builders.values():
-            builder.wait()
+
+def number(name: str) -> int:
+    """The release in the name of its builder."""
+    return int(name.split()[1])
 
 
 def main() -> None:
@@ -137,7 +165,7 @@ def main() -> None:
                 pause = 1
         if not stopping:
             wakeup.wait(pause if held else min(pause, 2))
-    lookout.stop()
+    lookout.builders.stop()
     only.release()
 
 

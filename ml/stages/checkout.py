@@ -71,6 +71,30 @@ def bring(repository: git.Repo, model: Model, commit: str) -> None:
         )
 
 
+def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tuple[str, str]]:
+    """The `v*` tags of a repository and their commits, newest version first; or `Unavailable`."""
+    asking = git.Git()
+    try:
+        with asking.custom_environment(**credentials(token, host)):
+            answer = asking.ls_remote(
+                "--tags",
+                "--sort=-version:refname",
+                "--",
+                model.clone_url,
+                "refs/tags/v*",
+                kill_after_timeout=60,
+            )
+    except git.GitCommandError as failure:
+        raise unreachable(model, failure) from failure
+    commits: dict[str, str] = {}
+    for line in str(answer).splitlines():
+        commit, _, ref = line.partition("\t")
+        name = ref.removeprefix("refs/tags/").removesuffix("^{}")
+        if name not in commits or ref.endswith("^{}"):  # of an annotated tag: what it points at
+            commits[name] = commit
+    return list(commits.items())
+
+
 def unreachable(model: Model, failure: git.GitCommandError) -> Unavailable:
     lines = [line.strip() for line in str(failure.stderr).splitlines() if "fatal:" in line or "ERROR" in line]
     said = (lines or [str(failure.stderr).strip() or f"git ended with {failure.status}"])[-1].strip("' \n")

@@ -149,7 +149,7 @@ def make_appliance(
 
     yield make
     for appliance in made:
-        appliance.lookout.stop()
+        appliance.lookout.builders.stop()
 
 
 @pytest.fixture

@@ -44,11 +44,11 @@ def deployments_of(appliance: Appliance) -> int:
 
 def kill_builder(appliance: Appliance) -> None:
     """SIGKILL the builder itself, and then see that its leash ends what it had started."""
-    for leash in appliance.lookout.builders.values():
-        tree = psutil.Process(leash.pid).children(recursive=True)
+    for leash in appliance.lookout.builders.pids():
+        tree = psutil.Process(leash).children(recursive=True)
         builder = next(p for p in tree if "ml.pipeline" in p.cmdline())
         builder.kill()
-        leash.wait(20)
+        appliance.lookout.builders.wait()
         _, left = psutil.wait_procs(tree, timeout=20)
         assert not left
 
@@ -150,8 +150,7 @@ def test_a_hand_on_the_release_is_needed_to_write_it(appliance: Appliance) -> No
     with appliance.sessions.begin() as session:
         building = releases.building(session)[0]
         releases.abandon(session, building)
-    builder = next(iter(appliance.lookout.builders.values()))
-    builder.wait(60)
+    appliance.lookout.builders.wait()
     assert appliance.release(commit).status is Status.QUEUED
     assert deployments_of(appliance) == 0
     appliance.settle()

@@ -1,0 +1,58 @@
+"""The look-out's children: each does one thing, in a process of its own that ends with the look-out."""
+
+import subprocess
+import sys
+
+from common.leash import LEASH
+
+GRACE = 5  # seconds a builder has to put its release back
+
+
+class Builders:
+    """Running children by name; a name runs once at a time."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._running
+
+    def names(self) -> list[str]:
+        return list(self._running)
+
+    def start(self, name: str, module: str, argument: str) -> None:
+        """Run `python -m module argument`."""
+        self._running[name] = subprocess.Popen(
+            [*LEASH, str(GRACE), "SIGTERM", sys.executable, "-m", module, argument],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def reap(self) -> bool:
+        """Forget those that ended; whether there were any."""
+        ended = [name for name, child in self._running.items() if child.poll() is not None]
+        for name in ended:
+            self._let_go(self._running.pop(name))
+        return bool(ended)
+
+    def end(self, name: str) -> None:
+        """Let go of one: it has `GRACE` seconds, then it and all it started is killed."""
+        self._let_go(self._running[name])
+
+    def stop(self) -> None:
+        """Let go of all, and wait until they are gone."""
+        for child in self._running.values():
+            self._let_go(child)
+        self.wait()
+
+    def wait(self) -> None:
+        for child in self._running.values():
+            child.wait()
+
+    def pids(self) -> list[int]:
+        return [child.pid for child in self._running.values()]
+
+    @staticmethod
+    def _let_go(child: subprocess.Popen[bytes]) -> None:
+        assert child.stdin is not None
+        child.stdin.close()

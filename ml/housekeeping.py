@@ -1,0 +1,63 @@
+"""Takes away what nothing needs any more: pruned artifacts, rooms of ended releases, environments."""
+
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from loguru import logger
+
+from db.models import Release, Status
+from ml import flock
+from ml.home import Home
+
+UNUSED = 24 * 3600  # seconds after which an environment that no kept release needs is taken away
+LOGS = ("logs", "builder.lock")  # what stays of a release's folder
+
+
+def sweep(home: Home, kept: Sequence[Release]) -> None:
+    """Bring the disk to what `kept` needs. Call it while no builder runs; may be cut off at any point."""
+    needed = {release.id for release in kept}
+    for folder in numbered(home.root / "releases"):
+        if int(folder.name) not in needed and not flock.is_held(folder / "builder.lock"):
+            empty(folder)
+    for model in children(home.root / "artifacts"):
+        for artifact in numbered(model):
+            if int(artifact.name) not in needed:
+                artifact.unlink()
+    building = any(release.status in (Status.QUEUED, Status.BUILDING) for release in kept)
+    if not building:
+        sweep_environments(home, {release.environment for release in kept if release.environment})
+
+
+def empty(folder: Path) -> None:
+    """All of a release's folder but its logs."""
+    for child in children(folder):
+        if child.name in LOGS:
+            continue
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child, ignore_errors=True)
+        else:
+            child.unlink(missing_ok=True)
+
+
+def sweep_environments(home: Home, needed: set[str]) -> None:
+    """Environments and resolutions that no kept release was made from and that were not touched for a day."""
+    for entry in children(home.root / "environments"):
+        key = entry.name.split(".", 1)[0]
+        if key in needed or key == "resolved" or time.time() - entry.stat().st_mtime < UNUSED:
+            continue
+        if entry.is_dir():
+            logger.info("environment {} is not used any more: it is taken away", entry.name)
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def numbered(folder: Path) -> Iterable[Path]:
+    """The children that are named by a release's number."""
+    return (child for child in children(folder) if child.name.isdecimal())

@@ -1,0 +1,65 @@
+"""Scores a live release on today's test data. `python -m ml.score SCORE`, started by watch."""
+
+import sys
+
+from loguru import logger
+
+from common import log
+from db import scores
+from db.models import Score, Status
+from db.session import sessions
+from ml import manifest
+from ml.errors import Rejected, Unavailable
+from ml.home import Home
+from ml.restore import restore
+from ml.settings import Settings
+from ml.stages import data, evaluate
+from ml.stages.evaluate import Scored
+from ml.stages.train import Artifact
+
+
+def score(settings: Settings, asked: Score) -> tuple[Scored, data.DataSet]:
+    """What the release gives on the test data that its manifest names, as that is now."""
+    model = next((model for model in settings.models() if model.name == asked.model), None)
+    if model is None:
+        raise Rejected(f"the appliance no longer follows {asked.model}")
+    home, release = Home(settings.home.absolute()), asked.release
+    ready = restore(settings, model, release, lambda text: logger.info("{}", text))
+    said = manifest.read(ready.room.source)
+    test = data.find(said.data, ready.room.source, settings.data_of(model.name)).test
+    scored = evaluate.score(
+        ready.room,
+        ready.entry_point,
+        Artifact(ready.artifact, release.artifact or ""),
+        test,
+        into=home.release(release.id) / f"score-{asked.id}",
+        log=home.log(release.id, "score"),
+        timeout=settings.evaluate_timeout,
+    )
+    return scored, test
+
+
+def main(score_id: int) -> None:
+    settings = Settings()
+    log.configure("score", settings.log)
+    make = sessions(settings.database_url)
+    with make.begin() as session:
+        asked = scores.find(session, score_id)
+    if asked is None or asked.status is not Status.QUEUED:
+        return
+    try:
+        scored, test = score(settings, asked)
+    except (Rejected, Unavailable) as fault:
+        logger.warning("score {}: {}", score_id, fault)
+        with make.begin() as session:
+            scores.settle(session, score_id, Status.FAILED, reason=str(fault))
+        return
+    logger.info("score {}: release {} gives {}", score_id, asked.release_id, scored.metrics)
+    with make.begin() as session:
+        scores.settle(
+            session, score_id, Status.PASSED, metrics=scored.metrics, data={"test": {"sha256": test.sha256}}
+        )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
