@@ -83,9 +83,9 @@ class Member:
     def start(self, home: Path, stdin: IO[bytes] | int | None) -> "subprocess.Popen[bytes]":
         """In a session of its own, so that Ctrl-C in a terminal is for us to pass on."""
         fds = (self.job.fileno(), self.report_file.fileno())
-        leash = [str(python(home, self.name)), "-I", str(HERE / "leash.py"), str(os.getpid())]
+        tied = [str(python(home, self.name)), "-I", str(HERE / "tied.py"), str(os.getpid())]
         self.process = subprocess.Popen(
-            [*leash, str(HERE / f"{self.name}.py"), *map(str, fds)],
+            [*tied, str(HERE / f"{self.name}.py"), *map(str, fds)],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=self.said,

@@ -1,6 +1,6 @@
 """Runs inside Singer's environments: a program that dies with the process that wanted it.
 
-    python -I leash.py PARENT PROGRAM [ARGUMENT…]
+    python -I tied.py PARENT PROGRAM [ARGUMENT…]
 
 The kernel kills PROGRAM when the thread that started it ends, however that happens. Standard library only.
 """
