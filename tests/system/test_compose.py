@@ -1,0 +1,119 @@
+"""The appliance in containers: a merge goes live, and stays live when all but the volumes is made anew."""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.waiting import wait_until
+from tests.system.stack import ROOT, SERVICES, Stack, engine
+
+LONG = 300  # seconds: a machine that has never built the model's environment
+CRASH = "kill -9 $(grep --files-with-matches '^PPid:.1$' /proc/[0-9]*/status | grep -o '[0-9]*')"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    if not engine():
+        pytest.skip("no Docker engine answers here: `docker info` fails")
+    made = Stack(tmp_path_factory.mktemp("checkout"), f"slipway-test-{os.getpid()}")
+    yield made
+    made.remove()
+
+
+def live(stack: Stack, *, pull_request: int) -> dict[str, Any]:
+    """What is live, once that is this pull request's release."""
+
+    def is_live() -> dict[str, Any]:
+        found = stack.ask(stack.serve, "/")
+        return found if found and found["pull_request"] == pull_request else {}
+
+    return wait_until(is_live, LONG, f"pull request #{pull_request} is live")
+
+
+def checkout(stack: Stack) -> dict[str, Any]:
+    answer = stack.ask(stack.vcs, "/checkout", "POST")
+    assert answer, "vcs does not answer a checkout"
+    return answer
+
+
+def predicted_days(stack: Stack) -> int:
+    answer = stack.ask(stack.serve, "/predict?num_days=7")
+    assert answer, "serve does not answer a prediction"
+    return len(answer["prediction"])
+
+
+def releases(stack: Stack) -> list[dict[str, Any]]:
+    answer = stack.ask(stack.serve, "/releases")
+    assert answer, "serve does not list its releases"
+    return [
+        {key: release[key] for key in ("id", "commit", "status", "live")} for release in answer["releases"]
+    ]
+
+
+def published(service: dict[str, Any]) -> set[tuple[str, int]]:
+    return {
+        (port["URL"], port["PublishedPort"]) for port in service["Publishers"] or () if port["PublishedPort"]
+    }
+
+
+def well(stack: Stack, service: str) -> bool:
+    """Whether the engine has started it again, and it works."""
+    restarts, health = stack.state(service, "{{.RestartCount}} {{.State.Health.Status}}").split()
+    return restarts != "0" and health == "healthy"
+
+
+@pytest.mark.timeout(1800)  # the images are built from nothing where they never were
+def test_no_container_is_root_or_shows_the_database_and_one_that_crashed_comes_back(stack: Stack) -> None:
+    stack.up()
+    up = stack.services()
+    assert sorted(up) == sorted(SERVICES)
+    assert {name: published(service) for name, service in up.items() if published(service)} == {
+        "vcs": {("127.0.0.1", stack.vcs)},
+        "serve": {("127.0.0.1", stack.serve)},
+    }
+    assert "0" not in {stack.inside(service, "id", "-u") for service in SERVICES}
+    assert len(stack.inside("db", "cat", "/run/slipway/password")) == 48, "made at the first start"
+
+    for service in SERVICES:
+        stack.inside(service, "sh", "-c", CRASH)
+    wait_until(lambda: all(well(stack, service) for service in SERVICES), LONG, "each one is back")
+
+
+@pytest.mark.timeout(1800)
+def test_a_merge_goes_live_and_outlives_its_containers(stack: Stack) -> None:
+    stack.up()
+    assert checkout(stack)["newest_merge"]["number"] == 1
+    live(stack, pull_request=1)
+    assert predicted_days(stack) == 7
+
+    stack.inside("demo", "slipway", "demo", "merge", "--no-wait")
+    assert checkout(stack)["newest_merge"]["number"] == 2
+    before = live(stack, pull_request=2)
+    built = releases(stack)
+
+    stack.compose("down")
+    with (stack.folder / "ml/__init__.py").open("a") as code:
+        code.write("# so that the image is another one\n")
+    stack.up()
+
+    assert live(stack, pull_request=2)["commit"] == before["commit"]
+    assert predicted_days(stack) == 7
+    checkout(stack)
+    assert releases(stack) == built, "what was live is not built again"
+
+    stack.inside("demo", "slipway", "demo", "merge", "--number", "4")  # it cannot even train
+    assert live(stack, pull_request=2)["commit"] == before["commit"]
+    assert predicted_days(stack) == 7
+
+
+def test_the_images_use_the_uv_of_the_lock() -> None:
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    locked = next(package["version"] for package in packages if package["name"] == "uv")
+    files = [ROOT / "ml/Dockerfile", ROOT / "vcs/Dockerfile"]
+    assert {tag for file in files for tag in re.findall(r"astral-sh/uv:([\w.]+)", file.read_text())} == {
+        locked
+    }
