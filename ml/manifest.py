@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from common.following import told
 from ml.errors import Rejected
 from ml.quantities import Duration, Share, Size
 
@@ -150,18 +151,6 @@ def read(source: Path) -> Manifest:
         raise Rejected(f"slipway.toml is not TOML: {error}") from error
     except ValidationError as error:
         raise Rejected(f"slipway.toml: {told(error)}") from error
-
-
-def told(error: ValidationError) -> str:
-    """Each place in the file and what is wrong there: `gate.SMAPE.max: Input should be a valid number`."""
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {reason(e['msg'])}" for e in error.errors())
-
-
-def reason(message: str) -> str:
-    """pydantic's words, but for the two that a person who writes TOML would not understand."""
-    if message == "Extra inputs are not permitted":
-        return "is not a key that Slipway knows"
-    return message.removeprefix("Value error, ")
 
 
 def kind(manifest: Manifest, described: str) -> Kind:

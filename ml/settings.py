@@ -1,15 +1,16 @@
 """The settings of `watch`, its builders and `serve`: read once, frozen."""
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from common.settings import Settings as Base
+from common.following import Followed, Following, told
 from common.token import PLAIN
+from ml.manifest import Gate, Resources, Section
 
 
 @dataclass(frozen=True)
@@ -20,15 +21,21 @@ class Model:
     repository: str  # owner/name on GitHub
     clone_url: str
     branch: str
+    operator_gate: Gate = field(default_factory=Gate)  # wins over the repository's, key by key
+    resources: Resources = field(default_factory=Resources)  # the operator's; they win in the same way
 
 
-class Settings(Base):
+class Said(Section):
+    """What an operator may say of a model beside what it is."""
+
+    gate: Gate = Gate()
+    resources: Resources = Resources()
+
+
+class Settings(Following):
     """Times are in seconds; names and defaults as in the README's table."""
 
     database_url: str
-    repository: str = Field("", validation_alias="SLIPWAY_REPOSITORY", pattern=r"^$|^[\w.-]+/[\w.-]+$")
-    branch: str = Field("main", validation_alias="SLIPWAY_BRANCH")
-    clone_url: str = Field("", validation_alias="SLIPWAY_CLONE_URL")
     github_token: str = Field("", repr=False)
     github_api_url: str = "https://api.github.com"
     home: Path = Field(Path(".slipway"), validation_alias="SLIPWAY_HOME")
@@ -48,11 +55,20 @@ class Settings(Base):
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 
     def models(self) -> list[Model]:
-        """What this appliance serves; empty when no repository is named."""
-        if not self.repository:
-            return []
-        url = self.clone_url or f"https://github.com/{self.repository}.git"
-        return [Model(model_name(self.repository), self.repository, url, self.branch)]
+        """What this appliance serves; empty when nothing is named."""
+        return list(self._models)
+
+    @cached_property
+    def _models(self) -> tuple[Model, ...]:
+        return tuple(self._model(name, followed) for name, followed in self.followed.items())
+
+    def _model(self, name: str, followed: Followed) -> Model:
+        try:
+            said = Said.model_validate({"gate": followed.gate, "resources": followed.resources})
+        except ValidationError as error:
+            raise SystemExit(f"{self.models_file}: in [{name}]: {told(error)}") from error
+        url = followed.clone_url or f"https://github.com/{followed.repository}.git"
+        return Model(name, followed.repository, url, followed.branch, said.gate, said.resources)
 
     @property
     def github_host(self) -> str:
@@ -62,8 +78,3 @@ class Settings(Base):
     def data_of(self, model: str) -> Path:
         """The folder that holds a model's data sets on the appliance."""
         return (self.data or self.home / "data").absolute() / model
-
-
-def model_name(repository: str) -> str:
-    """The repository's own name, in lower case, fit for addresses and folders."""
-    return re.sub(r"[^a-z0-9._-]", "-", repository.rsplit("/", 1)[-1].lower()).strip(".") or "model"

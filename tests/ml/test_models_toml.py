@@ -1,0 +1,120 @@
+"""`models.toml` names several models; with one, the environment is enough; both at once is said."""
+
+from pathlib import Path
+
+import pytest
+
+from ml.manifest import Bar
+from ml.settings import Settings
+
+TWO = """
+[web-traffic]
+repository = "acme/web-traffic"
+clone_url = "https://git.example.com/web-traffic.git"
+branch = "production"
+[web-traffic.gate]
+SMAPE = { max = 0.6 }
+[web-traffic.resources]
+memory = "2GiB"
+
+[churn]
+repository = "acme/Churn"
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("SLIPWAY_REPOSITORY", "SLIPWAY_MODELS", "SLIPWAY_BRANCH", "SLIPWAY_CLONE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nowhere/slipway")
+    monkeypatch.chdir(tmp_path)
+
+
+def settings() -> Settings:
+    return Settings()
+
+
+def test_several_models_are_named_by_a_file(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(TWO)
+
+    traffic, churn = settings().models()
+
+    assert (traffic.name, traffic.repository, traffic.branch) == (
+        "web-traffic",
+        "acme/web-traffic",
+        "production",
+    )
+    assert traffic.clone_url == "https://git.example.com/web-traffic.git"
+    assert traffic.operator_gate.metrics == {"SMAPE": Bar(max=0.6)}
+    assert traffic.resources.memory == 2 << 30
+    assert (churn.name, churn.branch) == ("churn", "main")
+    assert churn.clone_url == "https://github.com/acme/Churn.git"
+    assert not churn.operator_gate.metrics
+
+
+def test_the_file_may_lie_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.toml").write_text(TWO)
+    monkeypatch.setenv("SLIPWAY_MODELS", str(tmp_path / "elsewhere.toml"))
+
+    assert [model.name for model in settings().models()] == ["web-traffic", "churn"]
+
+
+def test_a_file_that_is_named_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_MODELS", "/nowhere/models.toml")
+
+    with pytest.raises(SystemExit, match=r"SLIPWAY_MODELS names /nowhere/models\.toml, which is not there"):
+        settings().models()
+
+
+def test_with_one_model_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().models() == []
+
+    monkeypatch.setenv("SLIPWAY_REPOSITORY", "acme/Web-Traffic")
+    monkeypatch.setenv("SLIPWAY_BRANCH", "production")
+
+    (model,) = settings().models()
+    assert (model.name, model.repository, model.branch) == ("web-traffic", "acme/Web-Traffic", "production")
+
+
+def test_both_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(TWO)
+    monkeypatch.setenv("SLIPWAY_REPOSITORY", "acme/web-traffic")
+
+    with pytest.raises(SystemExit, match=r"SLIPWAY_REPOSITORY is set and models\.toml is there"):
+        settings().models()
+
+
+def test_one_repository_may_hold_two_models_on_two_branches(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(
+        '[stable]\nrepository = "acme/churn"\n[next]\nrepository = "acme/churn"\nbranch = "next"\n'
+    )
+
+    assert [(m.name, m.repository, m.branch) for m in settings().models()] == [
+        ("stable", "acme/churn", "main"),
+        ("next", "acme/churn", "next"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[web", "models.toml cannot be read: "),
+        ("", "models.toml names no model"),
+        ("[web]\n", "models.toml: web.repository: Field required"),
+        ("[web]\nrepository = 'web'\n", "models.toml: web.repository: "),
+        ("[web]\nrepository = 'a/b'\nbrunch = 'x'\n", "web.brunch: is not a key that Slipway knows"),
+        ("[Web]\nrepository = 'a/b'\n", "[Web] stands in addresses and folders"),
+        ("['../web']\nrepository = 'a/b'\n", "[../web] stands in addresses and folders"),
+        ("[web]\nrepository = 'a/b'\n[web]\nrepository = 'a/c'\n", "models.toml cannot be read: "),
+        ("[web]\nrepository = 'a/b'\ngate.R2 = { min = 'x' }\n", "in [web]: gate.R2.min: "),
+        ("[web]\nrepository = 'a/b'\nresources.memory = 4\n", "in [web]: resources.memory: has to be a size"),
+    ],
+)
+def test_a_broken_file_is_one_clear_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "models.toml").write_text(text)
+
+    with pytest.raises(SystemExit) as end:
+        settings().models()
+
+    assert said in str(end.value)
+    assert "\n" not in str(end.value)
