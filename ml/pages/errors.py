@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.exceptions import HTTPException
 
 from common.problems import Problem
@@ -17,11 +18,21 @@ def install(app: FastAPI) -> None:
     def problem(request: Request, error: Problem) -> Response:
         return shown(request, error)
 
+    @app.exception_handler(OperationalError)
+    def away(request: Request, error: OperationalError) -> Response:
+        detail = f"What is live is served all the same. Postgres did not answer: {first_line(error)}."
+        return shown(request, Problem(503, "Postgres is away", detail, headers={"Retry-After": "5"}))
+
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> Response:
         title = HTTPStatus(error.status_code).phrase
         detail = f"{request.method} {request.url.path}: {error.detail}"
         return shown(request, Problem(error.status_code, title, detail, headers=error.headers))
+
+
+def first_line(error: DBAPIError) -> str:
+    """What the driver said, without what it adds for those who run Postgres."""
+    return (str(error.orig).strip().splitlines() or ["no answer"])[0]
 
 
 def shown(request: Request, problem: Problem) -> Response:

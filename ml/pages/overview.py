@@ -12,6 +12,7 @@ from common.problems import Problem
 from db import releases
 from db.models import Release, Status
 from ml.api.documents import iso, summaries
+from ml.pages.errors import first_line
 from ml.pages.render import answer, lasting, page, wants_page
 from ml.serving.live import Live, Place, Places
 from ml.settings import Model, Settings
@@ -42,6 +43,7 @@ def routes(settings: Settings, places: Places, sessions: sessionmaker[Session]) 
             "said": said,
             "history": history,
             "address": place.model.name if len(places.by_model) > 1 else None,
+            "away": place.database is not None,
             "busy": any(release["status"] in ("queued", "building") for release in history)
             or place.doing is not None,
         }
@@ -59,7 +61,7 @@ def routes(settings: Settings, places: Places, sessions: sessionmaker[Session]) 
                 building = releases.find(session, busy[0]) if busy else None
                 history = summaries(session, newest)
         except DBAPIError as error:
-            return [], said or [f"Postgres is away: {str(error.orig).strip()}."]
+            return [], said or [f"Postgres is away: {first_line(error)}."]
         return history, said + going_on(place, newest, building)
 
     def checkout(request: Request) -> str:

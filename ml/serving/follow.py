@@ -79,12 +79,9 @@ class Follower:
         await self._say()
         live, wanted = await aside(self._ask)
         self.place.database = None
-        serving = self.place.live
         if live is None and wanted is None:
             self.place.trouble = None
-        if serving is not None and live is not None and serving.deployment.id == live.id:
-            self.place.live = replace(serving, since=live.live_at or serving.since)
-        elif live is not None:
+        if live is not None and not self._agree(live):
             await self._attempt(live)
         if wanted is not None:
             await self._attempt(wanted)
@@ -114,6 +111,8 @@ class Follower:
             postponed.again()
             logger.warning("{} is tried again in {:g} s: {}", name, postponed.pause / 2, fault)
             self.place.trouble = f"{name} is tried again: {fault}"
+        except DBAPIError:
+            raise  # asked again as soon as Postgres is back
         except Exception:
             postponed.again()
             self.place.trouble = (
@@ -177,15 +176,24 @@ class Follower:
         """Tell Postgres what became of deployments; what it could not be told is kept until it can."""
         while self._unsaid:
             deployment, reason = self._unsaid[0]
-            await aside(self._write, deployment, reason)
+            self._agree(await aside(self._write, deployment, reason))
             self._unsaid.pop(0)
 
-    def _write(self, deployment: Deployment, reason: str | None) -> None:
+    def _write(self, deployment: Deployment, reason: str | None) -> Deployment | None:
         with self.sessions.begin() as session:
             if reason is None:
                 deployments.went_live(session, deployment)
             else:
                 deployments.failed(session, deployment, reason)
+            return deployments.live(session, deployment.model)
+
+    def _agree(self, live: Deployment | None) -> bool:
+        """Whether the database calls live what is served; then since when is what it says."""
+        serving = self.place.live
+        if serving is None or live is None or serving.deployment.id != live.id:
+            return False
+        self.place.live = replace(serving, since=live.live_at or serving.since)
+        return True
 
     async def _rest(self) -> None:
         """Until woken, or until something postponed is due."""

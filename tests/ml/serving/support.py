@@ -64,7 +64,10 @@ class Shop:
         return self.settings.models()[0].name
 
     def publish(self, source: str, *, trained: bytes = b"trained", wait: bool = True, **facts: Any) -> int:
-        """Leave a release as the gate does: built, deployed, wanted. With `wait`, until it is live."""
+        """Leave a release as the gate does: built, deployed, wanted. With `wait`, until it is live.
+
+        One of another status than `deployed` is not wanted.
+        """
         self.published += 1
         commit = self.repository.write({"main.py": source}).commit(f"Change {self.published}")
         with self.sessions.begin() as session:
@@ -72,13 +75,13 @@ class Shop:
                 model=self.model,
                 repository=self.settings.repository,
                 commit=commit,
-                status=Status.DEPLOYED,
                 pull_request=self.published,
                 entry_point="main:entry_point",
                 artifact=hashlib.sha256(trained).hexdigest(),
-                lock="",
                 python=platform.python_version(),
                 **{
+                    "lock": "",
+                    "status": Status.DEPLOYED,
                     "title": f"Change {self.published}",
                     "kind": "generic",
                     "info": {"Name": "Test"},
@@ -91,9 +94,10 @@ class Shop:
             artifact = Home(self.settings.home).artifact(self.model, release.id)
             artifact.parent.mkdir(parents=True, exist_ok=True)
             artifact.write_bytes(trained)
-        self.want(release.id)
-        if wait:
-            self.until_live(release.id)
+        if release.status is Status.DEPLOYED:
+            self.want(release.id)
+            if wait:
+                self.until_live(release.id)
         return release.id
 
     def want(self, release: int) -> None:
