@@ -185,8 +185,8 @@ def compared(metrics: dict[str, float], before: Row | None) -> Iterator[str]:
     """Each metric beside that of what was live before the merge."""
     old = (before or {}).get("metrics") or {}
     for name, value in metrics.items():
-        beside = f"   (live before: {old[name]:.4g})" if name in old else ""
-        yield f"   {name} {value:.4g}{beside}"
+        beside = f"   (live before: {look.number(old[name])})" if name in old else ""
+        yield f"   {name} {look.number(value)}{beside}"
 
 
 def refusal(answer: httpx.Response) -> str:

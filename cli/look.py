@@ -122,7 +122,12 @@ def moment(text: str | None) -> str:
 
 
 def numbers(metrics: dict[str, float] | None) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in (metrics or {}).items())
+    return "  ".join(f"{name} {number(value)}" for name, value in (metrics or {}).items())
+
+
+def number(value: float) -> str:
+    """As the pages write it."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -1,0 +1,116 @@
+"""The demo as a person sees it: `slipway up`, then `slipway demo merge` while people ask for predictions."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.appliance import SLIPWAY, Running
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    started = Running(tmp_path_factory.mktemp("demo"))
+    started.checkout()
+    wait_until(started.live, 120, "a live release")
+    yield started
+    started.end()
+
+
+@dataclass
+class Crowd:
+    """Asks for a week, again and again; keeps what was no good answer, and who answered."""
+
+    wrong: list[str] = field(default_factory=list)
+    commits: set[str] = field(default_factory=set)
+
+    def ask(self, url: str, until: threading.Event) -> None:
+        with httpx.Client(headers={"Accept": "application/json"}, timeout=30, trust_env=False) as client:
+            while not until.wait(0.02):
+                try:
+                    answer = client.get(f"{url}/predict?num_days=7").raise_for_status().json()
+                    assert len(answer["prediction"]) == 7, answer
+                    self.commits.add(answer["commit"])
+                except Exception as error:  # noqa: BLE001 (whatever it is, somebody's prediction failed)
+                    self.wrong.append(repr(error))
+
+
+@contextmanager
+def crowd(running: Running) -> Iterator[Crowd]:
+    people, until = Crowd(), threading.Event()
+    url = f"http://127.0.0.1:{running.serve}"
+    threads = [threading.Thread(target=people.ask, args=(url, until)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield people
+    finally:
+        until.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_better_goes_live_and_broken_never_does_and_no_request_fails(running: Running) -> None:
+    first = running.live()["commit"]
+    with crowd(running) as people:
+        better = running.slipway("demo", "merge")
+        after_better = running.live()["commit"]
+        running.slipway("demo", "merge")  # the worse one: whether it goes live is the gate's to say
+        before_broken = running.live()["commit"]
+        broken = running.slipway("demo", "merge")
+        after_broken = running.live()["commit"]
+
+    assert "#2 Follow the growth: merged as" in better
+    assert "SMAPE 0.1347   (live before: 0.3421)" in better
+    assert "is live now" in better
+    assert after_better != first
+    assert "rejected" in broken
+    assert "train_data has no column Article" in broken
+    assert "stays live" in broken
+    assert after_broken == before_broken
+    assert people.wrong == []
+    assert {first, after_better} <= people.commits
+
+
+def test_merging_one_again_says_what_became_of_it(running: Running) -> None:
+    running.slipway("demo", "merge", "--number", "2")
+
+    assert "#2 Follow the growth: was merged already as" in running.slipway("demo", "merge", "--number", "2")
+
+
+def test_the_list_has_each_pull_request_and_its_end(running: Running) -> None:
+    running.slipway("demo", "merge", "--number", "4")
+
+    lines = running.slipway("demo", "list").splitlines()
+    broken = next(line for line in lines if "#4" in line)
+    assert "rejected" in broken
+    assert "Article" in broken
+
+
+def refusal(environment: dict[str, Any], *words: str) -> str:
+    """The one line that a command says when it cannot do what it should."""
+    command = [*SLIPWAY, "demo", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_a_number_that_nobody_opened_is_one_clear_line(running: Running) -> None:
+    said = refusal(running.environment, "merge", "--number", "99")
+
+    assert said == "slipway: demo/encyclopedia-visits has no pull request 99\n"
+
+
+def test_without_a_demo_there_is_one_clear_line(tmp_path: Path) -> None:
+    said = refusal({**os.environ, "SLIPWAY_HOME": str(tmp_path)}, "list")
+
+    assert said.startswith(f"slipway: no demo has run in {tmp_path}: start it by `make up`")
