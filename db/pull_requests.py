@@ -86,7 +86,11 @@ def save_state(session: Session, repository: str, state: dict[str, Any]) -> None
 
 
 def take_delivery(session: Session, delivery: str, keep_days: int = 30) -> bool:
-    """True the first time a delivery id is seen; forgets those older than `keep_days`."""
+    """True the first time a delivery id is seen; forgets those older than `keep_days`.
+
+    Each statement waits for two seconds at most: what is asked for is an answer at once.
+    """
+    session.execute(text("SET LOCAL statement_timeout = 2000"))
     session.execute(
         delete(Delivery).where(Delivery.received_at < func.now() - text(f"interval '{int(keep_days)} days'"))
     )

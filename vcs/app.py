@@ -62,7 +62,8 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
         detail = f"{failure.cause[:1].upper()}{failure.cause[1:].rstrip('.')}. {failure.cure}"
         return Problem(failure.status, failure.title, detail, headers=headers, kind=failure.kind).response()
 
-    @app.api_route("/checkout", methods=["GET", "POST"])
+    @app.get("/checkout")
+    @app.post("/checkout")
     async def checkout() -> Checkout:
         """Sync now and say what was found. Calls that come while a sync runs share the next one."""
         return Checkout.model_validate(await asyncio.wrap_future(syncer.ask()))

@@ -26,18 +26,8 @@ START = "1970-01-01T00:00:00Z"
 TAIL = 16_384  # bytes of what a process said last
 # What a network may need; no token, no database, no .netrc that would take the token's place.
 PASSED_ON = (
-    *(
-        "PATH",
-        "LANG",
-        "LC_ALL",
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "ALL_PROXY",
-        "https_proxy",
-        "http_proxy",
-        "all_proxy",
-    ),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    "PATH LANG LC_ALL SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE"
+    " HTTPS_PROXY HTTP_PROXY ALL_PROXY https_proxy http_proxy all_proxy"
 )
 
 Json = dict[str, Any]
@@ -128,10 +118,8 @@ class Singer:
     def sync(self, progress: Progress) -> Brought:
         """Bring what is new since `progress`, or raise `SyncFailed`. Rows may have come in any case."""
         with ExitStack() as files:
-            tap, target = (
-                Member("tap", self.tap_job(progress), files),
-                Member("target", self.target_job(), files),
-            )
+            tap = Member("tap", self.tap_job(progress), files)
+            target = Member("target", self.target_job(), files)
             try:
                 out = self.run(tap, target)
             finally:
@@ -254,7 +242,7 @@ def open_memory(name: str) -> IO[bytes]:
 
 
 def environment() -> dict[str, str]:
-    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    passed = {name: os.environ[name] for name in PASSED_ON.split() if name in os.environ}
     here = ["127.0.0.1", "localhost", "::1"]
     direct = ",".join([*filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy")]), *here])
     return {**passed, "NO_PROXY": direct, "no_proxy": direct, "TZ": "UTC", "HOME": "/nonexistent"}

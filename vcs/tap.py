@@ -109,6 +109,7 @@ class GitHub:
 
     def __init__(self, job: dict[str, Any], report: Report) -> None:
         self.session = requests.Session()
+        self.session.headers["Accept"] = "application/vnd.github+json"
         if token := job["config"]["access_token"]:
             self.session.headers["Authorization"] = f"token {token}"
         self.properties: dict[str, Any] = job["catalog"]["streams"][0]["schema"]["properties"]
@@ -120,7 +121,7 @@ class GitHub:
             try:
                 return self.once(url)
             except requests.RequestException as error:
-                failure = Failure("unreachable", str(error), passing=True)
+                failure = Failure("unreachable", root(error), passing=True)
             except Failure as error:
                 failure = error
             pause = None if usual is None else failure.pause(usual)
@@ -155,7 +156,7 @@ class GitHub:
             "head_sha": head.get("sha"),
             "base_ref": base.get("ref"),
             "base_sha": base.get("sha"),
-            "labels": [{"name": tidy(label.get("name"))} for label in raw.get("labels") or () if label],
+            "labels": labels(raw),
         }
         record = {name: tidy(flat[name]) for name in self.properties if name in flat}
         for name, value in record.items():
@@ -168,12 +169,24 @@ class GitHub:
         allowed = self.properties[name]
         if type(value) not in (TYPES[word] for word in allowed["type"]):
             raise Failure("malformed", f"pull request {record.get('number')}: {name} is {str(value)[:100]!r}")
-        if allowed.get("format") == "date-time" and value is not None:
-            try:
-                datetime.fromisoformat(value)
-            except ValueError:
-                message = f"pull request {record.get('number')}: {name} is no time: {value[:100]!r}"
-                raise Failure("malformed", message) from None
+        if allowed.get("format") == "date-time" and value is not None and not is_time(value):
+            message = f"pull request {record.get('number')}: {name} is no time: {value[:100]!r}"
+            raise Failure("malformed", message)
+
+
+def is_time(value: str) -> bool:
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def labels(record: Record) -> Any:
+    """Their names. What is no list is left as it is, for the catalog to refuse."""
+    found = record.get("labels")
+    if not isinstance(found, list):
+        return found
+    return [{"name": tidy(label.get("name"))} for label in found if isinstance(label, dict)]
 
 
 def part(record: Record, name: str) -> Record:
@@ -215,6 +228,13 @@ def limited(answer: requests.Response, message: str) -> None:
         raise Failure("rate-limit", message, wait=max(1, int(left)))
     if "rate limit" in message or answer.status_code == requests.codes.too_many_requests:
         raise Failure("secondary-rate-limit", message, wait=60)  # GitHub: "wait at least one minute"
+
+
+def root(error: BaseException) -> str:
+    """What the system said, under the wrapping of requests and urllib3."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return f"{type(error).__name__}: {error}"
 
 
 def words(answer: requests.Response) -> str:
