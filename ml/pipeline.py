@@ -12,78 +12,63 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
 from db import deployments, releases
-from db.models import Status
+from db.models import Deployment, Release, Status, Trigger
 from db.releases import Claim, Deployed, Ended, Later
 from db.session import sessions
 from ml import flock, manifest
 from ml.errors import Rejected, Unavailable
 from ml.home import Home
 from ml.journal import Journal
-from ml.runner.verb import Room
-from ml.settings import Model, Settings
-from ml.stages import checkout, data, deploy, environment, evaluate, gate, train
+from ml.settings import Settings
+from ml.stages import deploy, gate
+from ml.workshop import Workshop
 
 Outcome = Deployed | Ended | Later
+Sight = tuple[deployments.Seen, Deployment | None]  # what is decided, and what is live
 
 
 class CutOff(BaseException):
     """The appliance stops; not an error of anybody."""
 
 
-def promote(
-    claim: Claim, model: Model, settings: Settings, journal: Journal, look: Callable[[], deployments.Seen]
-) -> Outcome:
+def promote(workshop: Workshop, journal: Journal, look: Callable[[], Sight]) -> Outcome:
     """Every stage, straight down; those that were finished before a crash give what they gave then."""
-    home, release = Home(settings.home.absolute()), claim.release
-    folder = home.release(release.id)
+    release = workshop.release
 
     with journal.stage("checkout"):
-        source = checkout.fetch(
-            model,
-            release.commit,
-            clone=home.repository(model.name),
-            into=home.source(release.id),
-            token=settings.github_token,
-            host=settings.github_host,
-        )
+        source = workshop.checkout()
         said = manifest.read(source)
-        journal.record(entry_point=said.model.entry_point)
+        journal.record(entry_point=said.model.entry_point, release_on=said.release.on)
+    if said.release.on == "tag" and release.trigger is Trigger.MERGE:
+        return Ended(Status.SUPERSEDED, 'a tag v* releases it, not the merge ([release] on = "tag")')
     with journal.stage("environment"):
-        stage_log = home.log(release.id, "environment")
-        resolved = environment.resolve(source, home, stage_log)
-        room = Room(environment.build(resolved, home, stage_log), source, home.scratch(release.id))
+        room, resolved = workshop.environment(source)
         journal.record(environment=resolved.key, lock=resolved.lock, python=resolved.python)
     with journal.stage("data"):
-        datasets = data.find(said.data, source, settings.data_of(model.name))
+        datasets = workshop.data(said.data, source)
         journal.record(data=datasets.facts())
     with journal.stage("train"):
-        artifact = train.fit(
-            room,
-            said.model.entry_point,
-            datasets.train,
-            into=folder / "train",
-            artifact=home.artifact(model.name, release.id),
-            log=home.log(release.id, "train"),
-            timeout=settings.train_timeout,
-        )
+        artifact = workshop.train(room, said, datasets.train)
         journal.record(artifact=artifact.sha256)
     with journal.stage("evaluate"):
-        scored = evaluate.score(
-            room,
-            said.model.entry_point,
-            artifact,
-            datasets.test,
-            into=folder / "evaluate",
-            log=home.log(release.id, "evaluate"),
-            timeout=settings.evaluate_timeout,
-        )
+        scored = workshop.evaluate(room, said, artifact, datasets.test)
         kind = manifest.kind(said, str(scored.info.get("Type", "")))
         journal.record(metrics=scored.metrics, info=scored.info, kind=kind)
     with journal.stage("gate"):
-        seen = look()
-        gate.judge(scored.metrics)
+        seen, live = look()
+        compared = workshop.compare(live, datasets.test)
+        verdict = gate.judge(
+            scored.metrics,
+            said.gate,
+            live=compared.metrics,
+            compared_with=compared.release,
+            note=compared.note,
+        )
+        journal.record(verdict=verdict.document())
+        if not verdict.passed:
+            raise Rejected(verdict.reason)
     with journal.stage("deploy"):
-        return deploy.decide(seen)
+        return deploy.decide(seen, said.release)
 
 
 def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], Outcome]) -> None:
@@ -137,17 +122,20 @@ def main(release_id: int) -> None:
             claim = releases.claim(session, release_id)
         if claim is None:
             return
+        with make.begin() as session:
+            parent = session.get(Release, claim.release.warm_start) if claim.release.warm_start else None
         model = models.get(claim.release.model)
         journal = Journal(make, claim)
 
-        def look() -> deployments.Seen:
+        def look() -> Sight:
             with make.begin() as session:
-                return deployments.look(session, claim.release.model)
+                of_model = claim.release.model
+                return deployments.look(session, of_model), deployments.live(session, of_model)
 
         def attempt() -> Outcome:
             if model is None:
                 raise Rejected(f"the appliance no longer follows {claim.release.repository}")
-            return promote(claim, model, settings, journal, look)
+            return promote(Workshop(settings, model, claim.release, parent), journal, look)
 
         try:
             build(make, claim, attempt)

@@ -1,9 +1,14 @@
 """Deploy: the decision, to be written together with the release's end."""
 
 from db.deployments import Seen
-from db.releases import Deployed
+from db.models import Status
+from db.releases import Deployed, Ended
+from ml.manifest import ReleaseSection
 
 
-def decide(seen: Seen) -> Deployed:
-    """Want this release live, provided that what the gate compared with is still so."""
+def decide(seen: Seen, section: ReleaseSection) -> Deployed | Ended:
+    """Want this release live, provided that what the gate compared with is still so; or leave it to a person."""
+    if section.promote == "manual":
+        waits = 'it passed the gate and waits to be deployed ([release] promote = "manual")'
+        return Ended(Status.PASSED, waits)
     return Deployed(seen)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ml.errors import Rejected
 from ml.runner import verb
 from ml.runner.verb import Room
 from ml.stages.data import DataSet
@@ -24,10 +25,13 @@ def score(
     """Ask once and keep the answer in `into`; `Rejected` with what the model did wrong."""
     done = into / "scored.json"
     if not done.exists():
-        new = into.with_name("evaluate.new")
+        new = into.with_name(into.name + ".new")
         shutil.rmtree(new, ignore_errors=True)
         question = {"entry_point": entry_point, "artifact": str(artifact.path), "data": data.question()}
         result = verb.ask("evaluate", question, room=room, folder=new, log=log, timeout=timeout)
-        (new / done.name).write_text(json.dumps({"metrics": result["metrics"], "info": result["info"]}))
+        kept = {name: result.get(name) for name in ("metrics", "info")}
+        if not all(isinstance(value, dict) for value in kept.values()):
+            raise Rejected("evaluate() wrote something of its own over Slipway's output.json")
+        (new / done.name).write_text(json.dumps(kept))
         new.rename(into)
     return Scored(**json.loads(done.read_text()))

@@ -1,14 +1,145 @@
-"""Gate: does the release deserve the place?"""
+"""Gate: does the release deserve the place? Its metrics against the rules, and against what is live."""
 
 import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from ml.errors import Rejected
+from ml.manifest import Bar, Gate
+
+Better = Literal["lower", "higher"]
+
+# the words in a metric's name that say which way is better
+HIGHER = {"accuracy", "f1", "auc", "r2"}
+LOWER = {"mae", "mse", "rmse", "mape", "smape", "log_loss", "logloss"}
+DEFAULT = "10%"  # by how much a metric may worsen where the repository has no [gate]
 
 
-def judge(metrics: dict[str, float]) -> None:
-    """Pass, or raise `Rejected`: evaluate has to have given at least one number, and finite ones alone."""
+@dataclass(frozen=True)
+class Judged:
+    """One rule, as it was judged."""
+
+    metric: str
+    value: float
+    live: float | None
+    change: float | None  # (value - live) / |live|: 0.1 is ten percent more
+    rule: str  # in words
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says, with everything it said it by."""
+
+    rules: tuple[Judged, ...]
+    note: str | None
+    compared_with: int | None  # the live release
+
+    @property
+    def passed(self) -> bool:
+        return all(rule.passed for rule in self.rules)
+
+    @property
+    def reason(self) -> str:
+        """Why it did not pass: `SMAPE 0.300, live has 0.200 (may worsen by 5%)`."""
+        return "; ".join(sentence(rule) for rule in self.rules if not rule.passed)
+
+    def document(self) -> dict[str, Any]:
+        """As it is kept with the release."""
+        return asdict(self) | {"rules": [asdict(rule) for rule in self.rules], "passed": self.passed}
+
+
+def judge(
+    metrics: Mapping[str, float],
+    gate: Gate,
+    *,
+    live: Mapping[str, float] | None = None,
+    compared_with: int | None = None,
+    note: str | None = None,
+) -> Verdict:
+    """Judge finite `metrics` by the rules of `gate`, or by the default where it has none.
+
+    `live` are the metrics of what is live, on the same test data; None when nothing is, or when they cannot
+    be had (`note` says why). Raises `Rejected` when a rule cannot be judged at all: a metric is missing, or
+    is no finite number.
+    """
     for name, value in metrics.items():
         if not isinstance(value, (int, float)) or not math.isfinite(value):
             raise Rejected(f"{name} is {value}: a metric is a finite number")
     if not metrics:
         raise Rejected("evaluate() gave no metric: without a number nothing can be judged")
+    bars: Mapping[str, Bar] = gate.metrics
+    notes = [note] if note else []
+    if not bars:
+        bars = {
+            name: Bar.model_validate({"may_worsen_by": DEFAULT})
+            for name in metrics
+            if direction(name) is not None
+        }
+        known = (
+            f"{', '.join(bars)} may not worsen by more than 10 %"
+            if bars
+            else "no metric's direction is known"
+        )
+        notes.append(f"slipway.toml has no [gate]: {known}")
+    missing = [name for name in bars if name not in metrics]
+    if missing:
+        raise Rejected(f"[gate] names {', '.join(missing)}, and evaluate() gave {', '.join(metrics)} alone")
+    rules = [rule for name, bar in bars.items() for rule in judge_one(name, metrics[name], bar, live or {})]
+    return Verdict(tuple(rules), "; ".join(notes) or None, compared_with if live is not None else None)
+
+
+def judge_one(name: str, value: float, bar: Bar, live: Mapping[str, float]) -> Iterable[Judged]:
+    """The rules of one metric."""
+    before = live.get(name)
+    change = relative(value, before)
+    if bar.max is not None:
+        yield Judged(name, value, before, change, f"at most {number(bar.max)}", value <= bar.max)
+    if bar.min is not None:
+        yield Judged(name, value, before, change, f"at least {number(bar.min)}", value >= bar.min)
+    if bar.may_worsen_by is not None:
+        better = bar.better or direction(name)
+        if better is None:
+            raise Rejected(
+                f'[gate] {name}: may_worsen_by needs better = "lower" or better = "higher" beside it, '
+                "since the name does not say which is better"
+            )
+        if before is not None:
+            rule = f"may worsen by {100 * bar.may_worsen_by:.4g}%"
+            passed = not worse(value, before, better, bar.may_worsen_by)
+            yield Judged(name, value, before, change, rule, passed)
+
+
+def worse(value: float, before: float, better: Better, by: float) -> bool:
+    """Whether `value` is worse than `before` by more than the share `by` of it."""
+    loss = value - before if better == "lower" else before - value
+    return loss > abs(before) * by + 1e-12
+
+
+def direction(name: str) -> Better | None:
+    """Which way is better, from the words of a metric's name: `val_RMSE` → lower."""
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    words = {plain, *plain.split("_")} | ({"log_loss"} if "log_loss" in plain else set())
+    if words & LOWER:
+        return "lower"
+    return "higher" if words & HIGHER else None
+
+
+def relative(value: float, before: float | None) -> float | None:
+    """The change as a share of what was before; None where there is none, or it was nothing."""
+    return (value - before) / abs(before) if before else None
+
+
+def sentence(rule: Judged) -> str:
+    if rule.rule.startswith("may worsen") and rule.live is not None:
+        return f"{rule.metric} {number(rule.value)}, live has {number(rule.live)} ({rule.rule})"
+    return f"{rule.metric} {number(rule.value)}, has to be {rule.rule}"
+
+
+def number(value: float) -> str:
+    """Three decimals, or as many digits as a small number needs."""
+    if value == 0 or abs(value) >= 0.01:
+        return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.3g}"

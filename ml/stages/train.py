@@ -19,17 +19,30 @@ class Artifact:
 
 
 def fit(
-    room: Room, entry_point: str, data: DataSet, *, into: Path, artifact: Path, log: Path, timeout: float
+    room: Room,
+    entry_point: str,
+    data: DataSet,
+    *,
+    into: Path,
+    artifact: Path,
+    log: Path,
+    timeout: float,
+    previous: Path | None = None,
 ) -> Artifact:
     """Train in a new folder that becomes `into` when all is done; the model's bytes go to `artifact`.
 
-    Raises `Rejected` with what the model did wrong.
+    `previous` is the artifact of an earlier release, for a warm start. Raises `Rejected` with what the model
+    did wrong.
     """
     done = into / "artifact.json"
     if not done.exists():
-        new = into.with_name("train.new")
+        new = into.with_name(into.name + ".new")
         shutil.rmtree(new, ignore_errors=True)
-        question = {"entry_point": entry_point, "data": data.question()}
+        question = {
+            "entry_point": entry_point,
+            "data": data.question(),
+            "previous": str(previous) if previous else None,
+        }
         verb.ask("train", question, room=room, folder=new, log=log, timeout=timeout)
         digest = keep(new / "artifact", artifact)
         (new / done.name).write_text(json.dumps({"sha256": digest}))

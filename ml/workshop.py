@@ -1,0 +1,106 @@
+"""One release's place on this machine: which stage works where, with which limits."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from db.models import Deployment, Release
+from ml import comparison
+from ml.comparison import Comparison
+from ml.errors import Rejected
+from ml.home import Home
+from ml.manifest import DataSection, Manifest
+from ml.restore import checked
+from ml.runner import sandbox
+from ml.runner.verb import Room
+from ml.settings import Model, Settings
+from ml.stages import checkout, data, environment, evaluate, train
+from ml.stages.data import DataSet, DataSets
+from ml.stages.environment import Resolved
+from ml.stages.evaluate import Scored
+from ml.stages.train import Artifact
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Hands each stage its folders; it decides nothing. `parent` is the release of a warm start."""
+
+    settings: Settings
+    model: Model
+    release: Release
+    parent: Release | None = None
+
+    @property
+    def home(self) -> Home:
+        return Home(self.settings.home.absolute())
+
+    @property
+    def folder(self) -> Path:
+        return self.home.release(self.release.id)
+
+    def log(self, stage: str) -> Path:
+        return self.home.log(self.release.id, stage)
+
+    def checkout(self) -> Path:
+        return checkout.fetch(
+            self.model,
+            self.release.commit,
+            clone=self.home.repository(self.model.name),
+            into=self.home.source(self.release.id),
+            token=self.settings.github_token,
+            host=self.settings.github_host,
+        )
+
+    def environment(self, source: Path) -> tuple[Room, Resolved]:
+        log = self.log("environment")
+        resolved = environment.resolve(source, self.home, log)
+        folder = environment.build(resolved, self.home, log)
+        held = sandbox.of(self.settings, self.model.name)
+        return Room(folder, source, self.home.scratch(self.release.id), held), resolved
+
+    def data(self, section: DataSection, source: Path) -> DataSets:
+        return data.find(section, source, self.settings.data_of(self.model.name))
+
+    def train(self, room: Room, said: Manifest, dataset: DataSet) -> Artifact:
+        return train.fit(
+            with_memory(room, said),
+            said.model.entry_point,
+            dataset,
+            into=self.folder / "train",
+            artifact=self.home.artifact(self.model.name, self.release.id),
+            log=self.log("train"),
+            timeout=said.resources.train_timeout or self.settings.train_timeout,
+            previous=self.previous(),
+        )
+
+    def previous(self) -> Path | None:
+        """The artifact of the release that a warm start goes on from."""
+        if self.parent is None:
+            return None
+        if self.parent.artifact is None or self.parent.pruned_at is not None:
+            raise Rejected(f"release {self.parent.id} has no trained model to start from")
+        return checked(self.home.artifact(self.model.name, self.parent.id), self.parent.artifact)
+
+    def evaluate(self, room: Room, said: Manifest, artifact: Artifact, dataset: DataSet) -> Scored:
+        return evaluate.score(
+            with_memory(room, said),
+            said.model.entry_point,
+            artifact,
+            dataset,
+            into=self.folder / "evaluate",
+            log=self.log("evaluate"),
+            timeout=self.settings.evaluate_timeout,
+        )
+
+    def compare(self, live: Deployment | None, dataset: DataSet) -> Comparison:
+        return comparison.with_live(
+            live,
+            dataset,
+            model=self.model,
+            settings=self.settings,
+            into=self.folder / f"live-{live.id if live else 0}",
+            log=self.log("gate"),
+        )
+
+
+def with_memory(room: Room, said: Manifest) -> Room:
+    return replace(room, sandbox=room.sandbox.allowing(said.resources.memory))

@@ -1,0 +1,94 @@
+"""The gate: which release deserves the place, and in which words it is told."""
+
+from typing import Any
+
+import pytest
+
+from ml.errors import Rejected
+from ml.manifest import Gate, Manifest
+from ml.stages import gate
+
+
+def rules(**metrics: dict[str, Any]) -> Gate:
+    return Manifest.model_validate({"gate": metrics}).gate
+
+
+def judge(value: float, live: float | None, **bar: Any) -> gate.Verdict:
+    before = None if live is None else {"SMAPE": live}
+    return gate.judge({"SMAPE": value}, rules(SMAPE=bar) if bar else Gate(), live=before, compared_with=7)
+
+
+def test_a_metric_may_worsen_by_so_much_and_no_more() -> None:
+    assert judge(0.21, 0.20, may_worsen_by="5%").passed
+    assert not judge(0.30, 0.20, may_worsen_by="5%").passed
+    assert judge(0.30, 0.20, may_worsen_by="5%").reason == "SMAPE 0.300, live has 0.200 (may worsen by 5%)"
+
+
+def test_which_way_is_better_may_be_said() -> None:
+    assert judge(0.30, 0.20, better="higher", may_worsen_by="0%").passed
+    assert not judge(0.19, 0.20, better="higher", may_worsen_by="0%").passed
+
+
+def test_bounds_hold_whatever_is_live() -> None:
+    assert judge(0.70, None, max=0.6).reason == "SMAPE 0.700, has to be at most 0.600"
+    assert judge(0.5, None, min=0.6).reason == "SMAPE 0.500, has to be at least 0.600"
+    assert judge(0.6, None, min=0.6, max=0.6).passed
+
+
+def test_every_broken_rule_is_named() -> None:
+    assert judge(0.70, 0.20, max=0.6, may_worsen_by="5%").reason == (
+        "SMAPE 0.700, has to be at most 0.600; SMAPE 0.700, live has 0.200 (may worsen by 5%)"
+    )
+
+
+def test_without_a_gate_known_metrics_may_worsen_by_ten_percent() -> None:
+    metrics = {"SMAPE": 0.25, "accuracy": 0.90, "widgets": 1.0}
+    live = {"SMAPE": 0.20, "accuracy": 0.91, "widgets": 9.0}
+    verdict = gate.judge(metrics, Gate(), live=live, compared_with=7)
+
+    assert verdict.reason == "SMAPE 0.250, live has 0.200 (may worsen by 10%)"
+    assert verdict.note == "slipway.toml has no [gate]: SMAPE, accuracy may not worsen by more than 10 %"
+    assert verdict.document()["rules"][1]["change"] == pytest.approx(-0.011, abs=1e-3)
+
+
+def test_the_first_release_has_nothing_to_be_worse_than() -> None:
+    assert judge(0.9, None, may_worsen_by="5%").passed
+
+
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [
+        ("SMAPE", "lower"),
+        ("val_rmse", "lower"),
+        ("Log loss", "lower"),
+        ("logloss", "lower"),
+        ("ROC-AUC", "higher"),
+        ("f1 (macro)", "higher"),
+        ("R2", "higher"),
+        ("image_size", None),
+        ("maestro", None),
+    ],
+)
+def test_the_direction_is_read_from_whole_words(name: str, better: str | None) -> None:
+    assert gate.direction(name) == better
+
+
+def test_a_metric_that_the_gate_names_has_to_be_there() -> None:
+    with pytest.raises(Rejected, match="names RMSE, and evaluate"):
+        gate.judge({"SMAPE": 0.2}, rules(RMSE={"max": 1}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.2", None])
+def test_what_is_no_finite_number_is_rejected_with_its_name(value: Any) -> None:
+    with pytest.raises(Rejected, match="SMAPE is"):
+        gate.judge({"SMAPE": value}, Gate())
+
+
+def test_an_unknown_direction_has_to_be_said() -> None:
+    with pytest.raises(Rejected, match="needs better ="):
+        gate.judge({"widgets": 1.0}, rules(widgets={"may_worsen_by": "5%"}), live={"widgets": 1.0})
+
+
+def test_a_perfect_live_metric_can_be_kept_and_not_be_worsened() -> None:
+    assert judge(0.0, 0.0, may_worsen_by="5%").passed
+    assert not judge(0.1, 0.0, may_worsen_by="5%").passed

@@ -1,0 +1,212 @@
+"""A release's life in the loop: compared fairly, cancelled, tagged, started warm, scored again, pruned."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from db import deployments, releases, scores
+from db.models import Cause, Release, Status, Trigger
+from ml.errors import Unavailable
+from ml.stages import checkout
+from tests.ml.conftest import Appliance
+from tests.models import working
+from tests.support.repositories import Files
+from tests.support.waiting import wait_until
+
+GATE = "[gate]\nSMAPE = { better = 'lower', may_worsen_by = '5%' }\n"
+
+
+def go_live(appliance: Appliance) -> None:
+    """What serve would say."""
+    with appliance.sessions.begin() as session:
+        wanted = deployments.wanted(session, appliance.model)
+        assert wanted is not None
+        deployments.went_live(session, wanted)
+
+
+def live(appliance: Appliance, files: Files) -> Release:
+    """Merge, build, and be live."""
+    commit = appliance.merge(files)
+    appliance.settle()
+    go_live(appliance)
+    return appliance.release(commit)
+
+
+def test_a_worse_model_never_replaces_a_better_one(appliance: Appliance) -> None:
+    live(appliance, {**working.quick(smape=0.20), "slipway.toml": GATE})
+    worse = appliance.merge(working.quick(smape=0.30))
+    appliance.settle()
+
+    release = appliance.release(worse)
+    assert (release.status, appliance.wanted()) == (Status.REJECTED, None)
+    assert release.reason == "SMAPE 0.300, live has 0.200 (may worsen by 5%)"
+    assert release.verdict is not None
+    assert release.verdict["rules"][0]["change"] == pytest.approx(0.5)
+
+
+def counted(rows: int) -> dict[str, str]:
+    """A model whose metric is a tenth of the number of its test rows."""
+    files = working.quick()
+    files["main.py"] = files["main.py"].replace("{'SMAPE': 0.25,", "{'SMAPE': len(test_data) / 10,")
+    header, row, *_ = files["data/test.csv"].splitlines()
+    return {**files, "data/test.csv": "\n".join([header, *[row] * rows]) + "\n", "slipway.toml": GATE}
+
+
+def test_live_is_scored_again_when_the_test_data_changed(appliance: Appliance) -> None:
+    """On the old data live had 0.1; on the new data both have 0.5: nothing worsened."""
+    first = live(appliance, counted(rows=1))
+    commit = appliance.merge(counted(rows=5))
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert (release.status, release.reason) == (Status.DEPLOYED, None)
+    assert release.verdict is not None
+    assert "was scored again on the new data" in release.verdict["note"]
+    assert release.verdict["rules"][0]["live"] == pytest.approx(0.5)
+    assert release.verdict["compared_with"] == first.id
+
+
+def test_promote_by_hand_stops_at_passed(appliance: Appliance) -> None:
+    commit = appliance.merge({**working.quick(), "slipway.toml": '[release]\npromote = "manual"\n'})
+    appliance.settle()
+
+    assert (appliance.release(commit).status, appliance.wanted()) == (Status.PASSED, None)
+
+
+def test_a_cancelled_release_ends_with_everything_it_started(appliance: Appliance) -> None:
+    commit = appliance.merge(working.quick(seconds=600))
+    release = appliance.wait_for_stage("train")
+    tree = [
+        p for pid in appliance.lookout.builders.pids() for p in psutil.Process(pid).children(recursive=True)
+    ]
+    with appliance.sessions.begin() as session:
+        assert releases.cancel(session, release.id, who="dana")
+    appliance.settle()
+    wait_until(
+        lambda: appliance.lookout.builders.reap() or not appliance.lookout.builders.names(), 30, "it ends"
+    )
+
+    assert appliance.release(commit).status is Status.CANCELLED
+    assert not psutil.wait_procs(tree, timeout=20)[1]
+
+
+def test_a_repository_may_be_released_on_tags(appliance: Appliance) -> None:
+    tagged = {**working.quick(smape=0.3), "slipway.toml": '[release]\non = "tag"\n'}
+    commit = appliance.merge(tagged)
+    appliance.settle()
+    assert appliance.release(commit).status is Status.SUPERSEDED
+
+    for name in ("v1.9.0", "v1.10.0"):
+        appliance.repository.git("tag", "--annotate", f"--message={name}", name)
+    wait_until(lambda: (appliance.lookout.look(), len(appliance.releases()) == 2)[1], 30, "the tag is seen")
+    appliance.settle()
+
+    release = appliance.releases()[0]
+    assert (release.trigger, release.ref, release.commit) == (Trigger.TAG, "v1.10.0", commit)
+    assert release.status is Status.DEPLOYED
+
+
+def queue(appliance: Appliance, commit: str, warm_start: int | None) -> int:
+    with appliance.sessions.begin() as session:
+        return releases.queue(
+            session,
+            appliance.model,
+            appliance.settings.repository,
+            commit,
+            Trigger.MANUAL,
+            who="dana",
+            warm_start=warm_start,
+        ).id
+
+
+def warm() -> dict[str, str]:
+    files = working.quick()
+    files["main.py"] = files["main.py"].replace(
+        "def train(self, train_data)", "def train(self, train_data, previous)"
+    )
+    assert "previous" in files["main.py"]
+    files["main.py"] = files["main.py"].replace(
+        "print('training on'", "print('PREVIOUS', previous, 'training on'"
+    )
+    return files
+
+
+def test_a_warm_start_hands_over_the_model_of_an_earlier_release(appliance: Appliance) -> None:
+    first = live(appliance, warm())
+    again = queue(appliance, first.commit, warm_start=first.id)
+    appliance.settle()
+
+    release = appliance.releases()[0]
+    assert (release.id, release.status, release.requested_by) == (again, Status.DEPLOYED, "dana")
+    assert "PREVIOUS None" in appliance.log(first, "train")
+    assert "PREVIOUS b'" in appliance.log(release, "train")
+
+
+def test_a_live_release_is_scored_again_without_training(appliance: Appliance) -> None:
+    first = live(appliance, working.quick())
+    with appliance.sessions.begin() as session:
+        asked = scores.ask(session, appliance.model, who="dana").id
+
+    def ended() -> bool:
+        appliance.lookout.look()
+        with appliance.sessions.begin() as session:
+            return scores.find(session, asked).status is not Status.QUEUED  # type: ignore[union-attr]
+
+    wait_until(ended, 60, "the score is there")
+    with appliance.sessions.begin() as session:
+        score = scores.find(session, asked)
+        assert score is not None
+        assert (score.status, score.metrics) == (Status.PASSED, first.metrics)
+
+
+def test_pruned_artifacts_and_the_rooms_of_ended_releases_leave_the_disk(
+    make_appliance: Callable[..., Appliance],
+) -> None:
+    appliance = make_appliance(SLIPWAY_KEEP="2")
+    made = [live(appliance, working.quick(smape=0.5 - number / 100)) for number in range(4)]
+    wait_until(lambda: (appliance.lookout.look(), not appliance.lookout.untidy)[1], 30, "the disk is tidy")
+
+    home = appliance.lookout.home
+    assert [home.artifact(appliance.model, r.id).exists() for r in made] == [False, False, True, True]
+    assert [home.source(r.id).exists() for r in made] == [False, False, True, True]
+    assert all(home.logs(r.id).exists() for r in made)
+
+
+def test_a_rollback_while_a_newer_one_builds_ends_at_passed(appliance: Appliance) -> None:
+    first = live(appliance, working.quick(smape=0.3))
+    live(appliance, working.quick(smape=0.2))
+    commit = appliance.merge(working.quick(smape=0.1, seconds=1))
+    appliance.wait_for_stage("train")
+    with appliance.sessions.begin() as session:
+        deployments.roll_back(session, appliance.model, cause=Cause.ROLLBACK, who="dana", why=None)
+    go_live(appliance)
+    appliance.settle()
+
+    assert appliance.release(commit).status is Status.PASSED
+    with appliance.sessions.begin() as session:
+        deployment = deployments.live(session, appliance.model)
+        assert deployment is not None
+        assert deployment.release_id == first.id
+    newer = live(appliance, working.quick(smape=0.1))
+    assert newer.status is Status.DEPLOYED
+
+
+def test_of_200_merges_while_one_builds_only_the_newest_is_built(appliance: Appliance) -> None:
+    first = appliance.merge(working.quick(seconds=3))
+    appliance.wait_for_stage("train")
+    commit = appliance.repository.merge_pull_request(1000, working.quick(smape=0.1))
+    for number in range(2, 201):
+        appliance.ingest(number, f"{number:040x}")
+    appliance.ingest(201, commit)
+    appliance.settle()
+
+    built = [release for release in appliance.releases() if release.status is Status.DEPLOYED]
+    assert [release.commit for release in built] == [commit, first]
+
+
+def test_the_tags_of_an_unreachable_repository_are_the_worlds_fault(appliance: Appliance) -> None:
+    model = replace(appliance.settings.models()[0], clone_url="http://127.0.0.1:9/x.git")
+    with pytest.raises(Unavailable, match="cannot be fetched"):
+        checkout.tags(model)
