@@ -7,7 +7,7 @@ from ml.manifest import ReleaseSection
 
 
 def decide(seen: Seen, section: ReleaseSection) -> Deployed | Ended:
-    """Want this release live, provided that what the gate compared with is still so; or leave it to a person."""
+    """Want it live, provided that what the gate compared with is still so; or leave it to a person."""
     if section.promote == "manual":
         waits = 'it passed the gate and waits to be deployed ([release] promote = "manual")'
         return Ended(Status.PASSED, waits)
