@@ -3,6 +3,7 @@
 import hmac
 import os
 import secrets
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,9 +26,8 @@ def make(home: Path) -> bool:
     home.mkdir(parents=True, exist_ok=True)
     if kept(home):
         return False
-    new = home / f"token.{os.getpid()}.new"
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    descriptor, new = tempfile.mkstemp(dir=home, prefix="token.")
+    with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_urlsafe(32) + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -36,7 +36,7 @@ def make(home: Path) -> bool:
     except FileExistsError:
         return False
     finally:
-        new.unlink()
+        Path(new).unlink()
     return True
 
 
