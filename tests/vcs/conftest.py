@@ -50,7 +50,7 @@ def settings_of(github: GitHub, database_url: str, singer_home: Path) -> Setting
     """Settings as of an appliance that only syncs when called; each may be replaced."""
 
     def make(**others: Any) -> VcsSettings:
-        told = {
+        told: dict[str, Any] = {
             "repository": REPOSITORY,
             "github_token": TOKEN,
             "github_api_url": github.url,

@@ -1,9 +1,8 @@
 """What goes wrong at GitHub or the database is named with its cure, and the next sync makes it good."""
 
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -236,18 +235,20 @@ def test_the_database_is_gone(
     assert (found.rows, found.newly_accepted) == (1, 1)
 
 
-def during(sync: Sync, github: GitHub, strike: Callable[[], object]) -> SyncFailed:
-    """How a sync fails when `strike` happens while the tap waits for GitHub's second page."""
-    github.faults.arm(Fault("none", after=1, delay=1))
-    watcher = threading.Thread(
-        target=lambda: (wait_until(lambda: len(github.log) > 1, 30, "page 2"), strike())
-    )
-    watcher.start()
-    try:
-        return failure(sync)
-    finally:
-        watcher.join()
+@contextmanager
+def meanwhile(github: GitHub, act: Callable[[], object]) -> Iterator[None]:
+    """`act` happens while the tap of the sync in the block waits for GitHub's second page."""
+
+    def when_asked() -> None:
+        wait_until(lambda: len(github.log) > 1, 30, "the second page is asked for")
+        act()
         github.faults.arm(None)
+
+    github.faults.arm(Fault("none", after=1, delay=60))
+    thread = threading.Thread(target=when_asked)
+    thread.start()
+    yield
+    thread.join()
 
 
 def singers(name: str = "") -> list[psutil.Process]:
@@ -263,8 +264,8 @@ def test_the_database_goes_in_the_middle(
     settings = settings_of(database_url=own_postgres.url())
     sync = Sync(settings, sessions_of(own_postgres.url()), Singer(settings))
 
-    failed = during(sync, github, own_postgres.stop)
-    assert failed.kind == "database-gone"
+    with meanwhile(github, own_postgres.stop):
+        assert failure(sync).kind == "database-gone"
 
     own_postgres.start()
     assert sync.run().rows == 150
@@ -274,7 +275,8 @@ def test_the_database_goes_in_the_middle(
 def test_singer_is_killed_in_the_middle(name: str, sync: Sync, pulls: PullRequests, github: GitHub) -> None:
     fill(pulls, 150)
 
-    failed = during(sync, github, lambda: [os.kill(p.pid, signal.SIGKILL) for p in singers(name)])
+    with meanwhile(github, lambda: list(map(psutil.Process.kill, singers(name)))):
+        failed = failure(sync)
 
     assert failed.kind == "killed"
     assert f"the {name} got SIGKILL" in str(failed)
@@ -297,24 +299,22 @@ def test_the_token_stands_in_no_argument_variable_or_file(
             for file in process.open_files():
                 said.append(Path(file.path).read_text(errors="replace") if Path(file.path).is_file() else "")
 
-    github.faults.arm(Fault("none", after=1, delay=1))
-    watcher = threading.Thread(target=lambda: (wait_until(lambda: len(github.log) > 1, 30, "page 2"), look()))
-    watcher.start()
-    sync.run()
-    watcher.join()
+    with meanwhile(github, look):
+        sync.run()
 
     assert len(said) > 10
     assert not [text for text in said if TOKEN in text or password in text]
 
 
 def test_nobody_waits_for_a_limit_to_be_lifted(sync: Sync, github: GitHub) -> None:
-    github.faults.arm(Fault("rate-limit", delay=0.5))
+    github.faults.arm(Fault("rate-limit", delay=60))
     syncer = Syncer(sync, tick=0)
     syncer.start()
     try:
         running = syncer.ask()
         wait_until(lambda: github.log, 30, "the sync asks GitHub")
         following = syncer.ask()
+        github.faults.arm(Fault("rate-limit"))
 
         for asked in (running, following):
             error = asked.exception(30)

@@ -209,13 +209,13 @@ def test_who_asks_while_a_sync_runs_shares_the_next_one(
     syncer = Syncer(sync, tick=0)
     syncer.start()
     try:
-        github.faults.arm(Fault("none", delay=0.5))
+        github.faults.arm(Fault("none", delay=60))
         first = syncer.ask()
         wait_until(lambda: github.log, 20, "the first sync asks GitHub")
-        github.faults.arm(None)
         number = pulls.open("While it runs", head="a")
         pulls.merge(number)
         others = [syncer.ask() for _ in range(50)]
+        github.faults.arm(None)
 
         assert len(set(map(id, others))) == 1
         found = others[0].result(60)

@@ -46,18 +46,27 @@ class Faults:
         self._lock = threading.Lock()
         self._fault: Fault | None = None
         self._seen = 0
+        self._armed_anew = threading.Event()
 
     def arm(self, fault: Fault | None) -> None:
+        """From now on this one, or none. Requests that are being delayed go on."""
         with self._lock:
             self._fault, self._seen = fault, 0
+            self._armed_anew.set()
+            self._armed_anew = threading.Event()
 
     def next(self) -> Fault:
-        """What happens to the request that has just come in."""
+        """What happens to the request that has just come in, after its delay."""
         with self._lock:
             self._seen += 1
-            fault = self._fault
-            if fault is None or self._seen <= fault.after:
-                return Fault("none")
-            if fault.times is not None and self._seen > fault.after + fault.times:
-                return Fault("none")
-            return fault
+            fault, released = self._hit(), self._armed_anew
+        released.wait(fault.delay)
+        return fault
+
+    def _hit(self) -> Fault:
+        fault = self._fault
+        if fault is None or self._seen <= fault.after:
+            return Fault("none")
+        if fault.times is not None and self._seen > fault.after + fault.times:
+            return Fault("none")
+        return fault

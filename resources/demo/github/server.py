@@ -166,7 +166,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def list(self, pulls: PullRequests, query: dict[str, str]) -> None:
         fault = self.server.faults.next()
-        time.sleep(fault.delay)
         if fault.kind == "dropped":
             self.close_connection = True
             return
