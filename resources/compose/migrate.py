@@ -20,7 +20,8 @@ def main() -> None:
         try:
             appliance.follow(session, "demo" if settings.demo else "repository")
         except appliance.Mismatch as mismatch:
-            raise SystemExit(str(mismatch)) from mismatch
+            cure = "`docker compose --project-name ANOTHER up` has volumes of its own"
+            raise SystemExit(f"{mismatch}; {cure}") from mismatch
 
 
 if __name__ == "__main__":
