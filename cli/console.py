@@ -18,7 +18,7 @@ class Console:
     def __init__(self, folder: Path, stream: TextIO | None = None) -> None:
         self.folder, self.stream = folder, stream or sys.stdout
         self.coloured = self.stream.isatty() and not os.environ.get("NO_COLOR")
-        self.files: dict[str, TextIO] = {}
+        self.colours: dict[str, int] = {}
         self.lock = Lock()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -26,19 +26,22 @@ class Console:
         """One line. What could move the cursor or hide text is shown, never sent to the terminal."""
         text = "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in line.rstrip())
         with self.lock:
-            file = self.files.get(name) or self._open(name)
-            file.write(text + "\n")
-            if file.tell() > MOST:
-                file.close()
-                path = self._path(name)
-                path.replace(path.with_suffix(".log.1"))
-                self._open(name)
+            with suppress(OSError):  # a full disk is no reason to stop listening
+                self._keep(name, text)
             self._show(f"{self._prefix(name)} {text}\n")
 
     def block(self, text: str) -> None:
         """Several lines that belong together, for the person who looks on alone."""
         with self.lock:
             self._show(f"\n{text.strip()}\n\n")
+
+    def _keep(self, name: str, text: str) -> None:
+        path = self.folder / f"{name}.log"
+        with path.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(text + "\n")
+            size = file.tell()
+        if size > MOST:
+            path.replace(path.with_suffix(".log.1"))
 
     def _show(self, text: str) -> None:
         with suppress(OSError, ValueError):  # nobody looks on any more: the files have it
@@ -48,12 +51,5 @@ class Console:
     def _prefix(self, name: str) -> str:
         if not self.coloured:
             return f"{name:<{WIDTH}} |"
-        colour = COLOURS[list(self.files).index(name) % len(COLOURS)]
+        colour = self.colours.setdefault(name, COLOURS[len(self.colours) % len(COLOURS)])
         return f"\033[{colour}m{name:<{WIDTH}} |\033[0m"
-
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.log"
-
-    def _open(self, name: str) -> TextIO:
-        self.files[name] = self._path(name).open("a", buffering=1, encoding="utf-8", errors="replace")
-        return self.files[name]

@@ -19,8 +19,9 @@ class Settings(Base):
 
     @property
     def host(self) -> str:
-        """The address to call the appliance at from this machine."""
-        return "127.0.0.1" if self.bind in ("0.0.0.0", "::") else self.bind  # noqa: S104 (compared, not bound)
+        """Where to call the appliance from this machine, as it stands in an address."""
+        host = "127.0.0.1" if self.bind in ("0.0.0.0", "::") else self.bind  # noqa: S104 (compared, not bound)
+        return f"[{host}]" if ":" in host else host
 
     @property
     def vcs_url(self) -> str:

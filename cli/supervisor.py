@@ -4,14 +4,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import NoReturn
 
 from cli.console import Console
 from cli.errors import Trouble
 from common.leash import LEASH
 
+LOOK = 0.1  # seconds between two looks at what is waited for
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 SOUND = 20.0  # a child that ran so long did not die of how it was started: its pauses begin anew
 OURS = "slipway"
@@ -45,6 +48,12 @@ class Child:
         """Let go of the leash: what it holds ends, by force if need be."""
         if self.process.stdin:
             self.process.stdin.close()
+
+
+def ending(code: int) -> str:
+    """How a process ended, in words; 128 and a signal's number say which signal ended it."""
+    names = {number + 128: number.name for number in signal.Signals}
+    return f"was killed by {names[code]}" if code in names else f"ended ({code})"
 
 
 class Asked(Exception):
@@ -82,8 +91,13 @@ class Supervisor:
         while not ready():
             if time.monotonic() >= until:
                 return False
-            self._look_after(until)
+            self._look_after(min(until, time.monotonic() + LOOK))
         return True
+
+    def stay(self) -> NoReturn:
+        """Look after the children until `Asked`."""
+        while True:
+            self._look_after(time.monotonic() + LONGEST_PAUSE)
 
     def end(self, last: str) -> None:
         """End all children, the one named `last` after the others. Asked once more meanwhile: at once."""
@@ -106,12 +120,10 @@ class Supervisor:
             return False
 
     def _look_after(self, until: float) -> None:
-        """Wait a moment for something to happen, and see to it."""
-        try:
-            child = self.events.get(timeout=max(0, min(0.1, until - time.monotonic())))
-        except Empty:
-            child = None
-        else:
+        """Wait until then at most for something to happen, and see to it."""
+        until = min([until, *(child.due for child in self.children.values() if child.due)])
+        with suppress(Empty):
+            child = self.events.get(timeout=max(0, until - time.monotonic()))
             if child is None:
                 raise Asked
             self._ended(child)
@@ -126,8 +138,7 @@ class Supervisor:
         if now - child.started > SOUND:
             child.pause = FIRST_PAUSE
         child.due = now + child.pause
-        code = child.process.returncode
-        how = f"was killed by {signal.Signals(code - 128).name}" if code > 128 else f"ended ({code})"
+        how = ending(child.process.returncode)
         self.console.say(OURS, f"{child.program.name} {how}: it is started again in {child.pause:g} s")
 
     def _launch(self, program: Program, *, kept: bool) -> Child:

@@ -8,8 +8,6 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
-import psycopg2
-
 from cli import home, ports
 from cli.console import Console
 from cli.errors import Trouble
@@ -17,7 +15,7 @@ from cli.postgres import Postgres
 from cli.settings import Settings
 from cli.supervisor import OURS, Asked, Program, Supervisor
 from cli.welcome import welcome
-from db import appliance
+from db import appliance, databases
 from db.session import sessions
 
 DATABASE = "slipway"
@@ -42,7 +40,7 @@ def up(settings: Settings) -> None:
             console.block(welcome(settings))
         else:
             console.say(OURS, f"{settings.vcs_url} or {settings.serve_url} does not answer: see above why")
-        supervisor.wait(lambda: False)
+        supervisor.stay()
     except Asked:
         console.say(OURS, "ending; once more to hurry")
     finally:
@@ -83,15 +81,7 @@ def database(folder: Path, supervisor: Supervisor, environment: Mapping[str, str
     )
     if not supervisor.wait(lambda: postgres.ready() or server.over, seconds=60) or server.over:
         raise Trouble(f"Postgres does not start: {server.last_line}")
-    connection = psycopg2.connect(postgres.url())
-    try:
-        connection.autocommit = True  # CREATE DATABASE allows no transaction
-        cursor = connection.cursor()
-        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE])
-        if not cursor.fetchone():
-            cursor.execute(f"CREATE DATABASE {DATABASE}")
-    finally:
-        connection.close()
+    databases.create(postgres.url(), DATABASE)
     return postgres.url(DATABASE)
 
 

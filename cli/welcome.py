@@ -17,6 +17,7 @@ Slipway runs. Ctrl-C ends all of it.
 
 DEMO = """
 This is the demo: a stand-in for GitHub and a model of made-up visits, both on this machine.
+Its first release is live in a minute.
 
   merge a pull request {slipway} demo merge
   your own repository  SLIPWAY_REPOSITORY=owner/name GITHUB_TOKEN=… SLIPWAY_HOME=.slipway-own make up
