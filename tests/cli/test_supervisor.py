@@ -22,8 +22,9 @@ from cli.supervisor import Asked, Program, Supervisor
 
 GOOD = "import time; print('good is here'); time.sleep(1000)"
 STUBBORN = (
-    "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    "subprocess.Popen(['sleep', '1000'], start_new_session=True); print('stubborn is here'); time.sleep(1000)"
+    "import signal, subprocess, time; signal.signal(signal.SIGTERM, lambda *_: print('I stay'));"
+    "subprocess.Popen(['sleep', '1000'], start_new_session=True); print('stubborn is here');"
+    "[time.sleep(1) for _ in range(1000)]"
 )
 folder, grace = Path(sys.argv[1]), float(sys.argv[2])
 environment = os.environ | {"PYTHONUNBUFFERED": "1"}
@@ -82,7 +83,7 @@ def test_asked_twice_it_does_not_wait_for_the_stubborn(tmp_path: Path) -> None:
     supervised = Supervised(tmp_path, grace=1000)
     everybody = tree(supervised.process.pid)
     supervised.process.send_signal(signal.SIGINT)
-    wait_until(lambda: alive(everybody), 5, "the stubborn child is still there")
+    supervised.until("stubborn", "I stay")
     supervised.process.send_signal(signal.SIGINT)
     supervised.process.wait(20)
     assert alive(everybody) == []
