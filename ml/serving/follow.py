@@ -67,7 +67,7 @@ class Follower:
         try:
             await self.look()
         except DBAPIError as error:
-            reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no answer"
+            reason = (str(error.orig).strip().splitlines() or ["no answer"])[0]
             if self.place.database is None:
                 logger.warning("Postgres is away, {} stays as it is: {}", self.place.model.name, reason)
             self.place.database = reason

@@ -1,27 +1,154 @@
-"""Pages for people, data for programs, at the same addresses."""
+"""Pages for people at the addresses that programs use: whole, safe, and saying what is going on."""
 
 import re
+from html import unescape
 
 import pytest
 
+from db.models import Release, Stage, Status
 from tests.ml.serving.support import Shop, main_py
 
 HTML = "text/html,application/xhtml+xml"
 SERIES = "return [['2026-01-%02dT00:00:00' % (n + 1), 10.5 + n] for n in range(features)]"
+EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)>"
+HOUSE = """
+    from dataclasses import dataclass
+
+    @dataclass
+    class House:
+        area: float
+        kind: typing.Literal["flat", "house"]
+        garden: bool
+        street: str = ""
+"""
+
+
+def text(page: str) -> str:
+    """What a page says, without its tags."""
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page)))
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/predict", "/predict?num_days=7", "/releases", "/releases/1", "/docs"]
+    "path", ["/", "/predict", "/predict?num_days=7", "/releases", "/releases/1", "/releases/9", "/docs"]
 )
 def test_every_page_is_whole_and_asks_no_other_host_for_anything(shop: Shop, path: str) -> None:
     shop.publish(main_py(SERIES), kind="time-series")
 
     page = shop.get(path, HTML)
 
-    assert page.status_code == 200
+    assert page.status_code == (404 if path == "/releases/9" else 200)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.text.rstrip().endswith("</html>")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', page.text)
+    assert " style=" not in page.text
+    assert not re.findall(r"<script(?![^>]*(?:src=|application/json))", page.text)
     for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
         assert shop.client.get(shop.url + address).status_code == 200
+
+
+def test_what_a_model_says_of_itself_is_text_and_never_markup(shop: Shop) -> None:
+    info = {"Name": EVIL, "Description": EVIL, "Evaluation metric": EVIL, EVIL: [EVIL, {"a": EVIL}]}
+    release = shop.publish(
+        main_py(f"raise ValueError({EVIL!r}) if features == 1 else None\nreturn {{{EVIL!r}: {EVIL!r}}}"),
+        info=info,
+        metrics={EVIL: 1.0},
+        title=EVIL,
+        author=EVIL,
+    )
+    shop.predict(1)
+    with shop.sessions.begin() as session:
+        session.add(
+            Release(model=shop.model, repository="a/b", commit="c" * 40, status=Status.REJECTED, reason=EVIL)
+        )
+
+    paths = ["/", "/releases", f"/releases/{release}", f"/releases/{release + 1}"]
+    paths += ["/predict?x=1", "/predict?x=2", f"/predict?x={EVIL}", f"/nowhere/{EVIL}"]
+    for path in paths:
+        page = shop.get(path, HTML).text
+        assert "alert(" in page
+        assert "<script>" not in page
+        assert "<img src=x" not in page
+
+
+def test_a_series_is_a_table_and_a_line(shop: Shop) -> None:
+    shop.publish(main_py(SERIES), kind="time-series", info={"Name": "Visits", "Type": "Time series"})
+
+    page = shop.get("/predict?num_days=7", HTML)
+
+    assert page.headers["X-Slipway-Release"] == "1"
+    assert page.text.count("<tr>") == 1 + 7
+    assert "Thu 2026-01-01 10.5" in text(page.text)
+    assert '"value": [10.5, 11.5' in page.text
+    assert 'name="num_days" value="7"' in page.text
+    assert len(shop.get("/predict?num_days=7").json()["prediction"]) == 7
+
+
+def test_the_form_comes_from_the_schema_and_keeps_what_was_typed(shop: Shop) -> None:
+    shop.publish(main_py("return features.area * 2", head=HOUSE, features="features: House"))
+
+    empty = shop.get("/predict", HTML).text
+    answered = shop.get("/predict?area=21&kind=house&garden=true&street=Elm", HTML).text
+    wrong = shop.get("/predict?area=big&kind=house&garden=true", HTML)
+
+    assert 'name="area"' in empty
+    assert "<option selected>flat" in empty
+    assert 'name="street"' in empty
+    assert '<p class="result">42</p>' in answered
+    assert 'value="21"' in answered
+    assert "<option selected>house" in answered
+    assert wrong.status_code == 422
+    assert "area has to be a value of type number, not 'big'" in text(wrong.text)
+    assert 'value="big"' in wrong.text
+
+
+def test_a_model_that_fails_says_so_on_the_page(shop: Shop) -> None:
+    shop.publish(main_py("raise ValueError('no such day')"))
+
+    page = shop.get("/predict?x=1", HTML)
+
+    assert page.status_code == 500
+    assert "predict() raised ValueError: no such day" in text(page.text)
+    assert "Traceback" not in page.text
+
+
+def test_an_empty_appliance_says_what_to_do(shop: Shop) -> None:
+    page = shop.get("/", HTML)
+
+    assert page.status_code == 503
+    assert "Waiting for the first merge" in text(page.text)
+    assert "curl -X POST http://127.0.0.1:8080/checkout" in text(page.text)
+    assert "There is no release yet" in text(shop.get("/releases", HTML).text)
+    assert shop.get("/predict", HTML).status_code == 503
+
+
+def test_what_is_being_built_and_what_was_rejected_is_on_the_overview(shop: Shop) -> None:
+    shop.publish(main_py())
+    with shop.sessions.begin() as session:
+        facts = {"model": shop.model, "repository": "a/b"}
+        rejected = Release(
+            **facts,
+            commit="b" * 40,
+            status=Status.REJECTED,
+            pull_request=2,
+            reason="train() raised KeyError",
+        )
+        session.add(rejected)
+        session.flush()
+    assert "#2 (release 2) was rejected: train() raised KeyError." in text(shop.get("/", HTML).text)
+
+    with shop.sessions.begin() as session:
+        building = Release(**facts, commit="d" * 40, status=Status.BUILDING, pull_request=3)
+        session.add(building)
+        session.flush()
+        session.add(Stage(release_id=building.id, name="train"))
+    page = shop.get("/", HTML).text
+    assert "Building #3 (release 3): train for" in text(page)
+    assert 'http-equiv="refresh"' in page
+
+
+def test_static_files_are_kept_by_browsers_until_they_change(shop: Shop) -> None:
+    address = re.findall(r'href="(/static/slipway.css[^"]*)"', shop.get("/docs", HTML).text)[0]
+
+    assert "immutable" in shop.client.get(shop.url + address).headers["cache-control"]
+    assert shop.get("/static/../../../etc/passwd").status_code == 404

@@ -1,0 +1,38 @@
+"""Predictions are sampled into Postgres, off the hot path."""
+
+from collections.abc import Callable
+
+from sqlalchemy import select
+
+from db.models import Prediction
+from tests.ml.serving.support import Shop, main_py
+from tests.support.waiting import wait_until
+
+
+def recorded(shop: Shop) -> list[tuple[object, object]]:
+    with shop.sessions.begin() as session:
+        rows = session.scalars(select(Prediction).order_by(Prediction.id)).all()
+        return [(row.request["features"], row.answer["prediction"]) for row in rows]
+
+
+def test_what_was_asked_and_answered_is_kept(shop: Shop) -> None:
+    release = shop.publish(main_py("if features == 'bad': raise ValueError\nreturn [features]"))
+    shop.predict("bad")
+    shop.predict({"a": 1})
+    wait_until(lambda: recorded(shop) == [({"a": 1}, [{"a": 1}])], 20, "the prediction is recorded")
+
+    shop.predict("a text with a NUL: \0")  # Postgres has no place for that one
+    shop.client.post(shop.url + "/predict", content=b"null")
+
+    wait_until(lambda: (None, [None]) in recorded(shop), 20, "the others are recorded")
+    with shop.sessions.begin() as session:
+        assert {row.release_id for row in session.scalars(select(Prediction))} == {release}
+
+
+def test_it_can_be_turned_off(make_shop: Callable[..., Shop]) -> None:
+    with make_shop(SLIPWAY_RECORD="0").serving() as shop:
+        shop.publish(main_py())
+        for number in range(20):
+            shop.predict(number)
+        shop.publish(main_py())
+    assert recorded(shop) == []
