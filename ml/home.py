@@ -17,6 +17,11 @@ class Home:
     def environment(self, key: str) -> Path:
         return self.root / "environments" / key
 
+    @property
+    def data_cache(self) -> Path:
+        """What was brought from elsewhere to train and test on; shared between models."""
+        return self.root / "data-cache"
+
     def artifact(self, model: str, release: int) -> Path:
         """The trained model of a release, as its `train` gave it."""
         return self.root / "artifacts" / model / str(release)

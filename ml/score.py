@@ -1,5 +1,6 @@
 """Scores a live release on today's test data. `python -m ml.score SCORE`, started by watch."""
 
+import shutil
 import sys
 
 from loguru import logger
@@ -26,16 +27,21 @@ def score(settings: Settings, asked: Score) -> tuple[Scored, data.DataSet]:
     home, release = Home(settings.home.absolute()), asked.release
     ready = restore(settings, model, release, lambda text: logger.info("{}", text))
     said = manifest.read(ready.room.source)
-    test = data.find(said.data, ready.room.source, settings.data_of(model.name)).test
-    scored = evaluate.score(
-        ready.room,
-        ready.entry_point,
-        Artifact(ready.artifact, release.artifact or ""),
-        test,
-        into=home.release(release.id) / f"score-{asked.id}",
-        log=home.log(release.id, "score"),
-        timeout=settings.evaluate_timeout,
-    )
+    folder, log = home.release(release.id) / f"score-{asked.id}", home.log(release.id, "score")
+    supply, its_data = data.supply(settings, model.name), folder.with_suffix(".data")
+    try:
+        test = data.gather(("test",), said.data, ready.room.source, supply, into=its_data, log=log)["test"]
+        scored = evaluate.score(
+            ready.room,
+            ready.entry_point,
+            Artifact(ready.artifact, release.artifact or ""),
+            test,
+            into=folder,
+            log=log,
+            timeout=settings.evaluate_timeout,
+        )
+    finally:
+        shutil.rmtree(its_data, ignore_errors=True)
     return scored, test
 
 
@@ -56,9 +62,7 @@ def main(score_id: int) -> None:
         return
     logger.info("score {}: release {} gives {}", score_id, asked.release_id, scored.metrics)
     with make.begin() as session:
-        scores.settle(
-            session, score_id, Status.PASSED, metrics=scored.metrics, data={"test": {"sha256": test.sha256}}
-        )
+        scores.settle(session, score_id, Status.PASSED, metrics=scored.metrics, data={"test": test.facts()})
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from common.following import Followed, Following, told
 from common.token import PLAIN
+from ml.fetch.allowed import Allowed
 from ml.manifest import Gate, Resources, Section
+from ml.quantities import Size
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,16 @@ class Said(Section):
     resources: Resources = Resources()
 
 
+def hosts(text: str) -> str:
+    try:
+        Allowed.read(text)
+    except ValueError as error:
+        raise ValueError(
+            f"has to be hosts, addresses and networks, as minio.internal, 10.1.0.0/16: {error}"
+        ) from error
+    return text
+
+
 class Settings(Following):
     """Times are in seconds; names and defaults as in the README's table."""
 
@@ -40,6 +52,9 @@ class Settings(Following):
     github_api_url: str = "https://api.github.com"
     home: Path = Field(Path(".slipway"), validation_alias="SLIPWAY_HOME")
     data: Path | None = Field(None, validation_alias="SLIPWAY_DATA")
+    data_limit: Size = Field(10 << 30, validation_alias="SLIPWAY_DATA_LIMIT")  # of one file
+    data_timeout: float = Field(3600, validation_alias="SLIPWAY_DATA_TIMEOUT", gt=0)  # of one, in one build
+    data_allow: Annotated[str, AfterValidator(hosts)] = Field("", validation_alias="SLIPWAY_DATA_ALLOW")
     token: str = Field("", validation_alias="SLIPWAY_TOKEN", pattern=PLAIN, repr=False)  # none: one is made
     bind: str = Field("127.0.0.1", validation_alias="SLIPWAY_BIND")
     ml_port: int = 8000
@@ -51,6 +66,9 @@ class Settings(Following):
     keep: int = Field(10, validation_alias="SLIPWAY_KEEP", ge=2)  # artifacts a model
     train_timeout: float = Field(3600, validation_alias="SLIPWAY_TRAIN_TIMEOUT", gt=0)
     evaluate_timeout: float = Field(600, validation_alias="SLIPWAY_EVALUATE_TIMEOUT", gt=0)
+    memory: Size | None = Field(None, validation_alias="SLIPWAY_MEMORY")  # a model's; none: 3/4 of all
+    file_size: Size = Field(16 << 30, validation_alias="SLIPWAY_FILE_SIZE")  # of one file that a model writes
+    ports: str = Field("80,443", validation_alias="SLIPWAY_TRAIN_PORTS", pattern=r"^(\d{1,5}(,\d{1,5})*)?$")
     record: bool = Field(True, validation_alias="SLIPWAY_RECORD")
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 
@@ -71,10 +89,20 @@ class Settings(Following):
         return Model(name, followed.repository, url, followed.branch, said.gate, said.resources)
 
     @property
+    def train_ports(self) -> tuple[int, ...]:
+        """TCP ports that a training may connect to, wherever they are."""
+        return tuple(int(port) for port in self.ports.split(",") if port)
+
+    @property
     def github_host(self) -> str:
         """The host that the token is for: `github.com` of `https://api.github.com`."""
         return (urlsplit(self.github_api_url).hostname or "github.com").removeprefix("api.")
 
+    @property
+    def data_folder(self) -> Path:
+        """The folder that holds data sets on the appliance."""
+        return (self.data or self.home / "data").absolute()
+
     def data_of(self, model: str) -> Path:
-        """The folder that holds a model's data sets on the appliance."""
-        return (self.data or self.home / "data").absolute() / model
+        """The folder in it that holds a model's."""
+        return self.data_folder / model

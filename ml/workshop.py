@@ -58,7 +58,8 @@ class Workshop:
         return Room(folder, source, self.home.scratch(self.release.id), held), resolved
 
     def data(self, section: DataSection, source: Path) -> DataSets:
-        return data.find(section, source, self.settings.data_of(self.model.name))
+        supply = data.supply(self.settings, self.model.name)
+        return data.fetch(section, source, supply, into=self.folder / "data", log=self.log("data"))
 
     def train(self, room: Room, said: Manifest, dataset: DataSet) -> Artifact:
         return train.fit(

@@ -1,23 +1,44 @@
-"""Data: the training and test sets, found and fingerprinted."""
+"""Data: the training and test sets, brought here, fingerprinted, and held still for the release."""
 
 import hashlib
-from dataclasses import dataclass
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ml.errors import Rejected
-from ml.manifest import DataSection
+from ml.fetch import local, origins
+from ml.fetch.allowed import Allowed
+from ml.fetch.cache import Cache, wrong
+from ml.fetch.download import Limits, Say
+from ml.fetch.local import Local
+from ml.fetch.origin import Origin, file_name, shown
+from ml.home import Home
+from ml.manifest import SCHEME, DataSection
+from ml.settings import Settings
+
+LFS = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True)
 class DataSet:
-    path: Path
+    path: Path  # a file or, with the format `path`, a folder
     format: str  # csv, parquet, json or path
     sha256: str
+    size: int  # bytes
+    place: str  # where it came from, in words for a person
 
     def question(self) -> dict[str, str]:
         """As `ml/model` is told of it."""
         return {"path": str(self.path), "format": self.format}
+
+    def facts(self) -> dict[str, Any]:
+        return {"sha256": self.sha256, "size": self.size, "from": self.place}
 
 
 @dataclass(frozen=True)
@@ -27,38 +48,184 @@ class DataSets:
 
     def facts(self) -> dict[str, Any]:
         """What is kept with the release."""
-        return {name: {"sha256": ds.sha256} for name, ds in (("train", self.train), ("test", self.test))}
+        return {"train": self.train.facts(), "test": self.test.facts()}
 
 
-def find(section: DataSection, source: Path, appliance: Path) -> DataSets:
-    """What `[data]` names, else data/*.csv in the repository, else what the folder `appliance` holds."""
-    return DataSets(one("train", section, source, appliance), one("test", section, source, appliance))
+@dataclass(frozen=True)
+class Supply:
+    """Where one model's data may come from besides its repository, and where it is kept."""
+
+    folder: Path  # of all the appliance's data sets
+    own: Path  # the model's in it
+    allowed: Allowed
+    cache: Cache
+
+    def origin(self, address: str) -> Origin:
+        return origins.origin(address, allowed=self.allowed, below=self.folder)
 
 
-def one(name: str, section: DataSection, source: Path, appliance: Path) -> DataSet:
-    named = section.train if name == "train" else section.test
-    if named is not None:
-        path = source / named
-        if not path.exists():
-            raise Rejected(
-                f"slipway.toml names {named} as [data] {name}, and the repository has no such file"
-            )
-        return described(path, section.format)
-    for path in (source / f"data/{name}.csv", appliance / f"{name}.csv"):
-        if path.is_file():
-            return described(path, "csv")
-    raise Rejected(
-        f"there is no {name} data: put it at data/{name}.csv in the repository, or name it as [data] {name} "
-        f"in slipway.toml, or put it on the appliance at {appliance}/{name}.csv (SLIPWAY_DATA)"
+def supply(settings: Settings, model: str) -> Supply:
+    return Supply(
+        settings.data_folder,
+        settings.data_of(model),
+        Allowed.read(settings.data_allow),
+        Cache(
+            Home(settings.home.absolute()).data_cache,
+            Limits(settings.data_limit, settings.data_timeout),
+        ),
     )
 
 
-def described(path: Path, form: str) -> DataSet:
-    """A file's digest is of its bytes; a folder's is of its files' names and bytes."""
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        if path.is_dir():
-            digest.update(str(file.relative_to(path)).encode())
+def fetch(section: DataSection, source: Path, supply: Supply, *, into: Path, log: Path) -> DataSets:
+    """Both data sets: what `[data]` names, else data/*.csv in the repository, else what the appliance holds.
+
+    What is fetched is linked into the folder `into`, and stays what it was for this release.
+    """
+    return DataSets(**gather(("train", "test"), section, source, supply, into=into, log=log))
+
+
+def gather(
+    names: Sequence[str], section: DataSection, source: Path, supply: Supply, *, into: Path, log: Path
+) -> dict[str, DataSet]:
+    """The data sets of these names. Raises `Rejected` and `Unavailable` with what a person has to do."""
+    if (known := remembered(into)) is not None:
+        return known
+    new = into.with_name(f"{into.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    found = {}
+    for name in names:
+        with writing(log, name) as say:
+            found[name] = Search(name, section, source, supply, into, say).run()
+    document = {name: asdict(dataset) | {"path": str(dataset.path)} for name, dataset in found.items()}
+    (new / "data.json").write_text(json.dumps(document))
+    shutil.rmtree(into, ignore_errors=True)
+    new.rename(into)
+    return found
+
+
+def remembered(into: Path) -> dict[str, DataSet] | None:
+    """What an earlier attempt of this release has found: what it trains on does not change on the way."""
+    done = into / "data.json"
+    if not done.exists():
+        return None
+    document = json.loads(done.read_text())
+    found = {name: DataSet(**{**it, "path": Path(it["path"])}) for name, it in document.items()}
+    return found if all(dataset.path.exists() for dataset in found.values()) else None
+
+
+@contextmanager
+def writing(log: Path, name: str) -> Iterator[Say]:
+    """A line at a time into the stage's log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", buffering=1) as file:
+        yield lambda text: print(f"{datetime.now():%H:%M:%S} {name}: {text}", file=file)
+
+
+@dataclass(frozen=True)
+class Search:
+    """One data set, wherever it is."""
+
+    name: str
+    section: DataSection
+    source: Path
+    supply: Supply
+    into: Path
+    say: Say
+
+    def run(self) -> DataSet:
+        named: str | None = getattr(self.section, self.name)
+        if named is not None:
+            return self.elsewhere(named) if SCHEME.match(named) else self.in_repository(named)
+        if os.path.lexists(self.source / f"data/{self.name}.csv"):
+            return self.in_repository(f"data/{self.name}.csv", "csv")
+        if (path := self.supply.own / f"{self.name}.csv").is_file():
+            return self.fetched(Local(path), f"{path} on the appliance", "csv")
+        raise Rejected(
+            f"there is no {self.name} data: put it at data/{self.name}.csv in the repository, or name it as "
+            f"[data] {self.name} in slipway.toml, or put it on the appliance at {path} (SLIPWAY_DATA)"
+        )
+
+    @property
+    def pin(self) -> str | None:
+        found: str | None = getattr(self.section.sha256, self.name)
+        return found
+
+    def in_repository(self, named: str, form: str | None = None) -> DataSet:
+        path = self.source / named
+        if not path.exists():
+            raise Rejected(
+                f"slipway.toml names {named} as [data] {self.name}, and the repository has no such file"
+            )
+        if not inside(path, self.source):
+            raise Rejected(f"{named} is a link out of the repository")
+        return self.in_place(path, f"{named} in the repository", form or self.section.format)
+
+    def elsewhere(self, address: str) -> DataSet:
+        origin = self.supply.origin(address)
+        if isinstance(origin, Local) and origin.path.is_dir():
+            place = f"{origin.path} on the appliance"
+            return self.in_place(local.path_of(address, self.supply.folder), place, self.section.format)
+        return self.fetched(origin, shown(address), self.section.format)
+
+    def in_place(self, path: Path, place: str, form: str) -> DataSet:
+        if path.is_dir() and form != "path":
+            raise Rejected(f'{place} is a folder, and only format = "path" in [data] hands over folders')
+        sha256, size = fingerprint(path, place, self.source)
+        if self.pin and self.pin != sha256:
+            raise wrong(place, sha256, self.pin)
+        self.say(f"{place}: {size} bytes, sha256 {sha256}")
+        return DataSet(path, form, sha256, size, place)
+
+    def fetched(self, origin: Origin, place: str, form: str) -> DataSet:
+        """Brought into the cache, and linked where the model may read it under a name that it knows."""
+        stored = self.supply.cache.get(origin, self.pin, self.say)
+        name = Path(self.name, file_name(origin.address))
+        target = self.into.with_name(f"{self.into.name}.new") / name
+        target.parent.mkdir()
+        try:
+            target.hardlink_to(stored.path)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(stored.path, target)
+            target.chmod(0o444)
+        return DataSet(self.into / name, form, stored.sha256, stored.size, place)
+
+
+def inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def fingerprint(path: Path, place: str, source: Path) -> tuple[str, int]:
+    """Digest and bytes. A file's digest is of its bytes; a folder's is of its files' names and bytes."""
+    digest, size = hashlib.sha256(), 0
+    for file in files_of(path):
+        if path.is_relative_to(source) and not inside(file, source):
+            raise Rejected(f"{file.relative_to(source)} is a link out of the repository")
+        if not file.is_file():
+            raise Rejected(f"{place} holds {file.name}, which is no file")
         with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return DataSet(path, form, digest.hexdigest())
+            if opened.read(len(LFS)) == LFS:
+                raise Rejected(
+                    f"{file.name} of {place} is a pointer of Git LFS, whose files Slipway does not "
+                    "fetch: commit the file itself, or give its address in [data]"
+                )
+            opened.seek(0)
+            one = hashlib.file_digest(opened, "sha256")
+            size += opened.tell()
+        if file == path:
+            return one.hexdigest(), size
+        digest.update(str(file.relative_to(path)).encode())
+        digest.update(one.digest())
+    return digest.hexdigest(), size
+
+
+def files_of(path: Path) -> list[Path]:
+    """All files of a folder, in one order; links to folders are not followed, and count as files."""
+    if not path.is_dir():
+        return [path]
+    found: list[Path] = []
+    for folder, folders, files in os.walk(path):
+        here = Path(folder)
+        found += [here / name for name in files]
+        found += [here / name for name in folders if (here / name).is_symlink()]
+    return sorted(found)

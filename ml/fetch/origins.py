@@ -1,0 +1,30 @@
+"""An address and what it leads to."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ml.errors import Rejected
+from ml.fetch import local
+from ml.fetch.allowed import Allowed
+from ml.fetch.bucket import PACKAGES, Bucket
+from ml.fetch.http import Http
+from ml.fetch.local import Local
+from ml.fetch.origin import Origin, shown
+
+
+def origin(address: str, *, allowed: Allowed, below: Path) -> Origin:
+    """What brings the file at `address`; files of the appliance only from `below`.
+
+    Only these schemes: fsspec has others that read any file, or run programs.
+    """
+    scheme = urlsplit(address).scheme.lower()
+    if scheme in ("http", "https"):
+        return Http(address, allowed)
+    if scheme == "file":
+        return Local(local.path_of(address, below))
+    if scheme in PACKAGES:
+        return Bucket(address)
+    raise Rejected(
+        f"{shown(address)}: data does not come from {scheme}://, but from a path in the repository, or from "
+        f"https, http, file, {', '.join(PACKAGES)}"
+    )
