@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import httpx
+import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -284,3 +285,12 @@ def test_health_and_metrics(client: httpx.Client, settings: VcsSettings) -> None
     client.post("/checkout")
     assert client.get("/health").json()["last_sync"] == "ok"
     assert 'slipway_syncs_total{outcome="ok"} 1.0' in client.get("/metrics").text
+
+
+@pytest.mark.soak
+def test_ten_thousand_pull_requests(sync: Sync, github: GitHub, pulls: PullRequests) -> None:
+    fill(pulls, 10_000)
+    found = sync.run()
+
+    assert (found.rows, found.newly_accepted, len(github.log)) == (10_000, 7_000, 100)
+    assert sync.run().rows == 0
