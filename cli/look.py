@@ -9,7 +9,7 @@ import httpx
 from cli.errors import Trouble
 from cli.settings import Settings
 
-UNDER_WAY = ("queued", "running")
+UNDER_WAY = ("queued", "building")
 
 
 class Appliance:

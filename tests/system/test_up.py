@@ -18,7 +18,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def test_a_merge_goes_live(running: Running) -> None:
+    assert running.slipway("status").startswith("live  nothing yet")
     running.checkout()
+    wait_until(lambda: "building  " in running.slipway("status"), 20, "the release is under way")
     first = wait_until(running.live, 120, "a live release")
     assert set(first["metrics"]) >= {"SMAPE"}
     assert len(running.get("/predict?num_days=7").json()["prediction"]) == 7
