@@ -44,8 +44,9 @@ class Console:
             path.replace(path.with_suffix(".log.1"))
 
     def _show(self, text: str) -> None:
+        encoding = self.stream.encoding or "utf-8"
         with suppress(OSError, ValueError):  # nobody looks on any more: the files have it
-            self.stream.write(text)
+            self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self.stream.flush()
 
     def _prefix(self, name: str) -> str:

@@ -52,6 +52,12 @@ def test_a_child_cannot_play_with_the_terminal(tmp_path: Path) -> None:
     assert seen.getvalue() == "vcs      | \\x1b[2Jgone? \tÄ ✓\n"
 
 
+def test_a_terminal_without_unicode_gets_what_it_can_show(tmp_path: Path) -> None:
+    shown = io.BytesIO()
+    Console(tmp_path, io.TextIOWrapper(shown, encoding="ascii")).say("vcs", "Ä ✓")
+    assert shown.getvalue() == b"vcs      | \\xc4 \\u2713\n"
+
+
 def test_a_reader_who_went_away_is_no_reason_to_fail(tmp_path: Path) -> None:
     gone = io.StringIO()
     log = Console(tmp_path, gone)
