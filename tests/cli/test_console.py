@@ -54,7 +54,8 @@ def test_a_child_cannot_play_with_the_terminal(tmp_path: Path) -> None:
 
 def test_a_terminal_without_unicode_gets_what_it_can_show(tmp_path: Path) -> None:
     shown = io.BytesIO()
-    Console(tmp_path, io.TextIOWrapper(shown, encoding="ascii")).say("vcs", "Ä ✓")
+    terminal = io.TextIOWrapper(shown, encoding="ascii")
+    Console(tmp_path, terminal).say("vcs", "Ä ✓")
     assert shown.getvalue() == b"vcs      | \\xc4 \\u2713\n"
 
 
