@@ -1,11 +1,15 @@
 """Holds a command on a leash: it and all it started end when the pipe on stdin closes.
 
-    python leash.py [--pass FD] GRACE SIGNAL COMMAND…
+    python leash.py [--pass FD] [--log BYTES] [--log-anew] [--memory BYTES] GRACE SIGNAL COMMAND…
 
 The parent holds the pipe's other end, so the tree ends even when the parent is killed. A closed pipe,
 or a first SIGTERM, sends SIGNAL to the command; what is left GRACE seconds later, or at a second SIGTERM,
 is killed. Ends with the command's exit code (128 + n for signal n). The command inherits FD and nothing
 else. Standard library only, to start fast.
+
+--log     what the command prints goes through a pipe to our stdout, a file, until that is so long; what
+          comes then is lost, or with --log-anew the file begins anew
+--memory  the tree is ended when it holds more than so much; the exit code is then OUT_OF_MEMORY
 """
 
 import ctypes
@@ -15,12 +19,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-SET_DEATH_SIGNAL, SET_SUBREAPER = 1, 36  # <linux/prctl.h>
+SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER = 1, 4, 36  # <linux/prctl.h>
 LEASH = (sys.executable, "-I", "-S", __file__)  # the command line that others start it by
+OUT_OF_MEMORY = 230
+LOOK_EVERY = 0.5  # seconds between two looks at the tree's memory
+PAGE = os.sysconf("SC_PAGE_SIZE")
 prctl = ctypes.CDLL(None).prctl
 
 
@@ -61,39 +69,116 @@ def kill_tree() -> dict[int, int]:
     return ended
 
 
-def launch(command: list[str], passed: list[int]) -> "subprocess.Popen[bytes]":
+def memory_above(limit: int) -> bool:
+    """Whether the tree holds more. What processes share is counted once, but only when it matters."""
+    tree = descendants()
+    return total(tree, resident) > limit and total(tree, share) > limit
+
+
+def total(tree: list[int], measure: Callable[[int], int]) -> int:
+    found = 0
+    for process in tree:
+        with suppress(OSError):  # it ended meanwhile
+            found += measure(process)
+    return found
+
+
+def resident(process: int) -> int:
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * PAGE
+
+
+def share(process: int) -> int:
+    """A process's own memory and its part of what it shares, without files that are mapped."""
+    lines = dict(
+        line.split(":", 1) for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
+    )
+    kinds = [lines[name] for name in ("Pss_Anon", "Pss_Shmem") if name in lines] or [lines["Pss"]]
+    return sum(int(kind.split()[0]) for kind in kinds) * 1024
+
+
+class Log:
+    """What the command prints, on its way to our stdout."""
+
+    def __init__(self, limit: int, anew: bool) -> None:
+        self.limit, self.anew = limit, anew
+        self.source, self.inlet = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.source, False)
+        self.cut = False
+
+    def take(self) -> bool:
+        """Pass on what is there; whether there was anything."""
+        try:
+            said = os.read(self.source, 1 << 16)
+        except BlockingIOError:
+            return False
+        if not self.cut:
+            with suppress(OSError):  # the disk is full: the command need not notice
+                self.write(said)
+        return bool(said)
+
+    def write(self, said: bytes) -> None:
+        room = self.limit - os.fstat(1).st_size
+        if len(said) <= room:
+            os.write(1, said)
+        elif self.anew:
+            os.ftruncate(1, 0)
+            os.write(1, b"[slipway: the log was full, it begins anew]\n" + said)
+        else:
+            os.write(1, said[: max(0, room)] + b"\n[slipway: the log is cut here: it was too long]\n")
+            self.cut = True
+
+
+def launch(command: list[str], passed: int | None, output: int | None) -> "subprocess.Popen[bytes]":
     """`command`, in a session of its own. It dies with the leash should that one be killed."""
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
         start_new_session=True,
-        pass_fds=passed,
+        pass_fds=() if passed is None else (passed,),
         preexec_fn=lambda: prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0),  # noqa: PLW1509 (one thread)
     )
-    for fd in passed:  # an end of a pipe that stays open here would hide that the command closed its own
-        os.close(fd)
+    # an end of a pipe that stays open here would hide that the command closed its own
+    for fd in (passed, output):
+        if fd is not None:
+            os.close(fd)
     return child
 
 
-def hold(grace: float, polite: signal.Signals, command: list[str], passed: list[int]) -> int:
+def hold(grace: float, polite: signal.Signals, command: list[str], options: dict[str, int]) -> int:
     """Run `command` until it ends or is to end; its exit code."""
     wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker)
     for number in (signal.SIGCHLD, *ASKED):
         signal.signal(number, lambda *_: None)
     prctl(SET_SUBREAPER, 1, 0, 0, 0)
-    held = launch(command, passed)  # kept to the end: a Popen that is forgotten reaps its child unseen
-    child = held.pid
-    kill_at = None
+    prctl(SET_DUMPABLE, 0, 0, 0, 0)  # our environment may hold secrets: no model of the same user reads it
+    log = Log(options["--log"], "--log-anew" in options) if "--log" in options else None
+    # kept to the end: a Popen that is forgotten reaps its child unseen
+    held = launch(command, options.get("--pass"), log.inlet if log else None)
+    child, memory = held.pid, options.get("--memory")
+    sources = [wake, log.source] if log else [wake]
+    kill_at, look_at = None, time.monotonic() + LOOK_EVERY if memory else None
     while True:
         ended = reap()
         if kill_at and time.monotonic() >= kill_at:
             ended |= kill_tree()
         if child in ended:
             kill_tree()
+            while log and log.take():
+                pass
             return ended[child] if ended[child] >= 0 else 128 - ended[child]
-        left = max(0, kill_at - time.monotonic()) if kill_at else None
-        ready, _, _ = select.select([wake] if kill_at else [wake, 0], [], [], left)
+        if memory and look_at and time.monotonic() >= look_at:
+            if memory_above(memory):
+                kill_tree()
+                return OUT_OF_MEMORY
+            look_at = time.monotonic() + LOOK_EVERY
+        due = [moment for moment in (kill_at, look_at) if moment]
+        left = max(0, min(due) - time.monotonic()) if due else None
+        ready, _, _ = select.select(sources if kill_at else [*sources, 0], [], [], left)
+        if log and log.source in ready and not log.take():
+            sources.remove(log.source)  # nobody has its other end open any more
         signals = set(os.read(wake, 64)) if wake in ready else set()
         asked = signals & ASKED or (0 in ready and not os.read(0, 64))
         if asked and kill_at:
@@ -103,8 +188,14 @@ def hold(grace: float, polite: signal.Signals, command: list[str], passed: list[
             os.kill(child, polite)
 
 
+def main(arguments: list[str]) -> int:
+    options: dict[str, int] = {}  # no argparse: it would double the time to start
+    while arguments[0].startswith("--"):
+        name = arguments.pop(0)
+        options[name] = 1 if name == "--log-anew" else int(arguments.pop(0))
+    grace, polite, *command = arguments
+    return hold(float(grace), signal.Signals[polite], command, options)
+
+
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    passed_on = [int(arguments[1])] if arguments[0] == "--pass" else []
-    grace_text, polite_name, *rest = arguments[2 * len(passed_on) :]
-    sys.exit(hold(float(grace_text), signal.Signals[polite_name], rest, passed_on))
+    sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,6 @@
 """Takes away what nothing needs any more: pruned artifacts, rooms of ended releases, environments."""
 
+import re
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -44,7 +45,7 @@ def empty(folder: Path) -> None:
 def sweep_environments(home: Home, needed: set[str]) -> None:
     """Environments and resolutions that no kept release was made from and that were not touched for a day."""
     for entry in children(home.root / "environments"):
-        key = entry.name.split(".", 1)[0]
+        key = re.split("[.-]", entry.name, maxsplit=1)[0]  # KEY.lock, KEY-model
         if key in needed or key == "resolved" or time.time() - entry.stat().st_mtime < UNUSED:
             continue
         if entry.is_dir():

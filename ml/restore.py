@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.models import Release
+from ml import manifest
 from ml.errors import Rejected
 from ml.home import Home
+from ml.runner import sandbox
 from ml.runner.verb import Room
 from ml.settings import Model, Settings
 from ml.stages import checkout, environment
@@ -47,9 +49,10 @@ def restore(settings: Settings, model: Model, release: Release, say: Callable[[s
         host=settings.github_host,
     )
     resolved = Resolved(release.lock, release.python)
-    if not home.environment(resolved.key).exists():
+    if environment.find(resolved, home, model.name) is None:
         say(f"the environment of release {release.id} is gone: it is made again")
-    room = Room(environment.build(resolved, home, log), source, home.scratch(release.id))
+    held = sandbox.of(settings, model, manifest.read(source).resources)
+    room = Room(environment.build(resolved, home, log, held), source, home.scratch(release.id), held)
     return Ready(room, release.entry_point or "main:entry_point", artifact, log)
 
 

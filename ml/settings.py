@@ -52,7 +52,8 @@ class Settings(Following):
     github_api_url: str = "https://api.github.com"
     home: Path = Field(Path(".slipway"), validation_alias="SLIPWAY_HOME")
     data: Path | None = Field(None, validation_alias="SLIPWAY_DATA")
-    data_limit: Size = Field(10 << 30, validation_alias="SLIPWAY_DATA_LIMIT")  # of one file
+    # of one file
+    data_limit: Size = Field(10 << 30, validation_alias="SLIPWAY_DATA_LIMIT", validate_default=False)
     data_timeout: float = Field(3600, validation_alias="SLIPWAY_DATA_TIMEOUT", gt=0)  # of one, in one build
     data_allow: Annotated[str, AfterValidator(hosts)] = Field("", validation_alias="SLIPWAY_DATA_ALLOW")
     token: str = Field("", validation_alias="SLIPWAY_TOKEN", pattern=PLAIN, repr=False)  # none: one is made
@@ -67,7 +68,8 @@ class Settings(Following):
     train_timeout: float = Field(3600, validation_alias="SLIPWAY_TRAIN_TIMEOUT", gt=0)
     evaluate_timeout: float = Field(600, validation_alias="SLIPWAY_EVALUATE_TIMEOUT", gt=0)
     memory: Size | None = Field(None, validation_alias="SLIPWAY_MEMORY")  # a model's; none: 3/4 of all
-    file_size: Size = Field(16 << 30, validation_alias="SLIPWAY_FILE_SIZE")  # of one file that a model writes
+    # of one file that a model writes
+    file_size: Size = Field(16 << 30, validation_alias="SLIPWAY_FILE_SIZE", validate_default=False)
     ports: str = Field("80,443", validation_alias="SLIPWAY_TRAIN_PORTS", pattern=r"^(\d{1,5}(,\d{1,5})*)?$")
     record: bool = Field(True, validation_alias="SLIPWAY_RECORD")
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")

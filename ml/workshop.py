@@ -1,10 +1,10 @@
 """One release's place on this machine: which stage works where, with which limits."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from db.models import Deployment, Release
-from ml import comparison
+from ml import comparison, manifest
 from ml.comparison import Comparison
 from ml.errors import Rejected
 from ml.home import Home
@@ -52,9 +52,9 @@ class Workshop:
 
     def environment(self, source: Path) -> tuple[Room, Resolved]:
         log = self.log("environment")
-        resolved = environment.resolve(source, self.home, log)
-        folder = environment.build(resolved, self.home, log)
-        held = sandbox.of(self.settings, self.model.name)
+        held = sandbox.of(self.settings, self.model, manifest.read(source).resources)
+        resolved = environment.resolve(source, self.home, log, held)
+        folder = environment.build(resolved, self.home, log, held)
         return Room(folder, source, self.home.scratch(self.release.id), held), resolved
 
     def data(self, section: DataSection, source: Path) -> DataSets:
@@ -63,7 +63,7 @@ class Workshop:
 
     def train(self, room: Room, said: Manifest, dataset: DataSet) -> Artifact:
         return train.fit(
-            with_memory(room, said),
+            room,
             said.model.entry_point,
             dataset,
             into=self.folder / "train",
@@ -83,7 +83,7 @@ class Workshop:
 
     def evaluate(self, room: Room, said: Manifest, artifact: Artifact, dataset: DataSet) -> Scored:
         return evaluate.score(
-            with_memory(room, said),
+            room,
             said.model.entry_point,
             artifact,
             dataset,
@@ -101,7 +101,3 @@ class Workshop:
             into=self.folder / f"live-{live.id if live else 0}",
             log=self.log("gate"),
         )
-
-
-def with_memory(room: Room, said: Manifest) -> Room:
-    return replace(room, sandbox=room.sandbox.allowing(said.resources.memory))

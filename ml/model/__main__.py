@@ -4,9 +4,9 @@
 
     train     DIRECTORY/input.json  {"source", "entry_point", "data": {"path", "format"}}
               DIRECTORY/artifact    the trained model: the bytes that train() gave
-              DIRECTORY/output.json {"result": {"bytes"}} or {"error": {"message"}}
+              DIRECTORY/output.json {"result": {"bytes"}} or {"error": {"message", "limit"}}
     evaluate  DIRECTORY/input.json  {"source", "entry_point", "artifact", "data": {"path", "format"}}
-              DIRECTORY/output.json {"result": {"metrics", "info"}} or {"error": {"message"}}
+              DIRECTORY/output.json {"result": {"metrics", "info"}} or {"error": {"message", "limit"}}
     serve     DIRECTORY/input.json  {"source", "entry_point", "artifact", "kind"}
               answers on the inherited socket FD, see worker.py
 

@@ -18,7 +18,7 @@ def answer(directory: str, verb: Callable[[str, dict[str, Any]], Any]) -> None:
     try:
         output = {"result": verb(directory, question)}
     except Fault as fault:
-        output = {"error": {"message": str(fault)}}
+        output = {"error": fault.document()}
     sys.stdout.flush()
     sys.stderr.flush()
     written = directory + "/output.json.new"

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
 
+NUMBERS = {
+    errno.ENOMEM: "memory",
+    errno.EFBIG: "file",
+    errno.EAGAIN: "processes",
+    errno.EACCES: "closed",
+    errno.EPERM: "closed",
+    errno.EROFS: "closed",
+}
+
 
 class Fault(Exception):
-    """The model's fault; the text says what happened and what to do."""
+    """The model's fault; the text says what happened and what to do, `limit` which limit it ran into."""
+
+    limit: str | None = None
+
+    def document(self) -> dict[str, str | None]:
+        return {"message": str(self), "limit": self.limit}
 
 
 def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -21,7 +36,24 @@ def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         raise Fault(f"{name} left the process: sys.exit({error.code!r})") from error
     except BaseException as error:
         traceback.print_exc(file=sys.stderr)
-        raise Fault(f"{name} raised {describe(error)}") from error
+        fault = Fault(f"{name} raised {describe(error)}")
+        fault.limit = limit_of(error)
+        raise fault from error
+
+
+def limit_of(error: BaseException | None) -> str | None:
+    """Which of the sandbox's limits an error tells of, itself or what it was raised from."""
+    for _ in range(20):  # a chain may be a ring
+        if error is None:
+            return None
+        if isinstance(error, MemoryError):
+            return "memory"
+        if isinstance(error, OSError) and error.errno in NUMBERS:
+            return NUMBERS[error.errno]
+        if isinstance(error, RuntimeError) and "start new thread" in describe(error):
+            return "processes"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def describe(error: BaseException, limit: int = 500) -> str:

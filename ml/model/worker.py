@@ -44,7 +44,7 @@ def serve(directory: str, fd: int) -> None:
     try:
         hello, answer = prepare(given)
     except Fault as fault:
-        send(connection, 0, {"error": {"message": str(fault)}})
+        send(connection, 0, {"error": fault.document()})
         os._exit(1)
     gc.collect()
     gc.freeze()  # a first full collection over a model's objects stalls for 25 ms otherwise

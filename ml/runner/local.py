@@ -7,9 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from common.leash import LEASH
+from ml.runner.sandbox import Sandbox, prefix
 
 # what a process needs to speak TLS as this machine does; no setting of ours is among them
 MACHINE = ("LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+LOG_LIMIT = 16 << 20  # bytes
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -53,33 +55,58 @@ class Process:
 def start(
     argv: Sequence[str | Path],
     *,
+    sandbox: Sandbox,
     cwd: Path,
     log: Path,
     scratch: Path,
+    ports: Sequence[int] | None,
+    reads: Sequence[Path] = (),
+    writes: Sequence[Path] = (),
     environment: Path | None = None,
     pass_fd: int | None = None,
     extra: Mapping[str, str] | None = None,
+    umask: int = 0o077,
 ) -> Process:
-    """Start `argv`; stdout and stderr go to the end of `log`, HOME and TMPDIR are `scratch`.
+    """Start `argv` in the sandbox; stdout and stderr go to the end of `log`, HOME and TMPDIR are `scratch`.
 
-    `environment` is a virtual environment whose programs come first on PATH; `pass_fd` is inherited.
+    It reads `cwd` and `reads`, writes `scratch` and `writes`, and connects to these TCP `ports`: none of
+    them, no network; None, any. `environment` is a virtual environment whose programs come first on PATH;
+    `pass_fd` is inherited. What has one is a worker: its log begins anew when that is full.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
-    passed = () if pass_fd is None else (pass_fd,)
-    options = () if pass_fd is None else ("--pass", str(pass_fd))
+    scratch = scratch.resolve()
+    held = prefix(
+        sandbox,
+        cwd=cwd.resolve(),
+        reads=[path.resolve() for path in reads] + interpreters(environment),
+        writes=[scratch, *(path.resolve() for path in writes)],
+        ports=ports,
+        umask=umask,
+    )
+    options = ["--log", str(LOG_LIMIT), "--memory", str(sandbox.memory)]
+    options += [] if pass_fd is None else ["--log-anew", "--pass", str(pass_fd)]
     with log.open("ab") as output:
         leash = subprocess.Popen(
-            [*LEASH, *options, "0", "SIGKILL", *map(str, argv)],
+            [*LEASH, *options, "0", "SIGKILL", *held, *map(str, argv)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             cwd=cwd,
             env=clean_environment(scratch, environment) | dict(extra or {}),
-            pass_fds=passed,
+            pass_fds=() if pass_fd is None else (pass_fd,),
             start_new_session=True,
         )
     return Process(leash)
+
+
+def interpreters(environment: Path | None) -> list[Path]:
+    """The environment, and the Python that it was made of, by all names that lead there."""
+    if environment is None:
+        return []
+    settings = (line.partition("=") for line in (environment / "pyvenv.cfg").read_text().splitlines())
+    homes = [Path(value.strip()).parent for name, _, value in settings if name.strip() == "home"]
+    return [environment.resolve(), *homes, *(home.resolve() for home in homes)]
 
 
 def clean_environment(scratch: Path, environment: Path | None) -> dict[str, str]:

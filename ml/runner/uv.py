@@ -1,62 +1,127 @@
 """The door to uv, which finds interpreters, resolves requirements and makes environments."""
 
-import os
 import re
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ml.errors import Rejected, Unavailable
-from ml.runner import local
+from ml.runner import indexes, local
+from ml.runner.sandbox import Sandbox
 
-PASSED = re.compile(r"^(UV_|PIP_(EXTRA_)?INDEX_URL$|PIP_CERT$|(https?|all|no)_proxy$)", re.IGNORECASE)
 WORLD = re.compile(
     r"error sending request|dns error|failed to lookup|connection (refused|reset|closed)|timed? ?out|"
     r"failed to fetch.*(5\d\d|429)|status (server|code).*5\d\d|"
     r"no space left|network is unreachable|tls|certificate",
     re.IGNORECASE,
 )
-SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # user:password in an address
+NEEDS_A_BUILD = re.compile(r"--no-build|no-build|building.*(is|are) disabled|no usable wheels", re.IGNORECASE)
 LIMIT = 1800  # seconds
 
 
-def run(arguments: Sequence[str | Path], *, cwd: Path, cache: Path, log: Path) -> str:
-    """Run `uv`; its stdout. `Unavailable` when the index could not be reached, else `Rejected`."""
-    with TemporaryDirectory(prefix="slipway-uv-") as folder:
-        output, scratch = Path(folder, "output"), Path(folder, "scratch")
-        begun = log.stat().st_size if log.exists() else 0
+class Foreign(Rejected):
+    """It cannot be done without running code of a source distribution."""
+
+
+def run(
+    arguments: Sequence[str | Path],
+    *,
+    cwd: Path,
+    cache: Path,
+    log: Path,
+    sandbox: Sandbox,
+    reads: Sequence[Path] = (),
+    writes: Sequence[Path] = (),
+    foreign: bool = False,
+) -> str:
+    """Run `uv`; its stdout. `Unavailable` when the index could not be reached, else `Rejected`.
+
+    Only with `foreign` may it run code of the packages, to build them: then as the model's user, and the
+    credentials of private indexes stay here. Without, it has them; what would need a build raises `Foreign`.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="slipway-uv-") as name, ExitStack() as until_done:
+        folder = Path(name).resolve()
+        folder.chmod(0o711)
+        scratch, said = folder / "scratch", folder / "log"
+        scratch.mkdir()
+        variables, ports = indexes.passed_on(), None
+        if foreign:
+            variables, port = until_done.enter_context(indexes.without_credentials())
+            ports = (*sandbox.ports, *port)
         process = local.start(
-            ["/bin/sh", "-c", 'out="$0"; exec "$@" >"$out"', output, program(), *arguments],
+            ["/bin/sh", "-c", 'exec "$@" >"$HOME/.output"', "sh", program(), *arguments],
+            sandbox=sandbox if foreign else sandbox.of_the_service,
             cwd=cwd,
-            log=log,
+            log=said,
             scratch=scratch,
-            extra={name: value for name, value in os.environ.items() if PASSED.match(name)}
+            ports=ports,
+            reads=[program(), Path(sys.base_prefix), *indexes.folders(), *reads],
+            writes=[cache, *writes],
+            extra=variables
             | {"PATH": f"{Path(sys.executable).resolve().parent}:{local.SYSTEM_PATH}"}
-            | {"UV_CACHE_DIR": str(cache), "UV_NO_PROGRESS": "1", "UV_NO_CONFIG": "1", "NO_COLOR": "1"},
+            | {
+                "UV_CACHE_DIR": str(cache.resolve()),
+                "UV_NO_PROGRESS": "1",
+                "UV_NO_CONFIG": "1",
+                "NO_COLOR": "1",
+            }
+            | ({} if foreign else {"UV_NO_BUILD": "1"}),
+            umask=0o022,
         )
         try:
             code = process.wait(LIMIT)
         except local.TimedOut as error:
             raise Unavailable(f"uv {arguments[0]} took longer than {LIMIT // 60} minutes") from error
+        finally:
+            process.kill()
+            told = indexes.mask(said.read_text(errors="replace")).strip()
+            with log.open("a") as kept:
+                kept.write(told + "\n" if told else "")
         if code != 0:
-            raise fault(log, begun)
-        return output.read_text()
+            raise fault(told)
+        return plain(scratch / ".output")
 
 
-def fault(log: Path, begun: int) -> Rejected | Unavailable:
-    """Whose fault the failure is that uv has just written to `log`."""
-    with log.open("rb") as file:
-        file.seek(begun)
-        said = SECRET.sub("***@", file.read().decode(errors="replace")).strip()
+def compile_bytecode(environment: Path, log: Path, sandbox: Sandbox) -> None:
+    """Compile what is installed. Without site (-S), so that no .pth file of a package is run by it."""
+    python, packages = environment.resolve() / "bin/python", environment.glob("lib/*/site-packages")
+    with TemporaryDirectory(prefix="slipway-uv-") as scratch:
+        process = local.start(
+            [python, "-I", "-S", "-m", "compileall", "-q", "-j0", *packages],
+            sandbox=sandbox.of_the_service,
+            cwd=environment,
+            log=log,
+            scratch=Path(scratch),
+            ports=(),
+            writes=[environment],
+            environment=environment,
+            umask=0o022,
+        )
+        process.wait(LIMIT)  # its code says only that a file is for another Python
+
+
+def plain(output: Path) -> str:
+    """What it printed: foreign code may have put a link in the file's place."""
+    if output.is_symlink() or not output.is_file() or output.stat().st_size > 16 << 20:
+        raise Rejected("a package that was built for it wrote over Slipway's files")
+    return output.read_text()
+
+
+def fault(said: str) -> Rejected | Unavailable:
+    """Whose fault the failure is that uv has told of."""
     tail = "\n".join(said.splitlines()[-12:])
+    if NEEDS_A_BUILD.search(said):
+        return Foreign(f"its environment could not be made: {tail}")
     if WORLD.search(said):
         return Unavailable(f"the package index could not be used: {tail}")
     return Rejected(f"its environment could not be made: {tail}")
 
 
-def program() -> str:
+def program() -> Path:
     """The uv beside our own interpreter, else the one on PATH."""
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.exists() else shutil.which("uv")
@@ -64,4 +129,4 @@ def program() -> str:
         raise Unavailable(
             "uv is not installed beside Slipway: install the project with `make up` or its image"
         )
-    return found
+    return Path(found)

@@ -2,27 +2,31 @@
 
 import json
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.leash import OUT_OF_MEMORY
 from ml.errors import Rejected
-from ml.runner import local
+from ml.runner import local, sandbox
+from ml.runner.sandbox import MODEL, Sandbox
 
-MODEL = Path(__file__).parent.parent / "model"  # runs in the model's environment
+ANSWER = 16 << 20  # bytes of output.json
 
 
 @dataclass(frozen=True)
 class Room:
-    """Where a release's code runs: its environment, its source tree, a scratch folder."""
+    """Where a release's code runs: its environment, its source tree, a scratch folder, and how it is held."""
 
     environment: Path
     source: Path
     scratch: Path
+    sandbox: Sandbox
 
 
 def command(room: Room, verb: str, folder: Path, *more: str) -> list[str | Path]:
-    return [room.environment / "bin/python", "-I", "-u", "-X", "utf8", MODEL, verb, folder, *more]
+    return [room.environment.resolve() / "bin/python", "-I", "-u", "-X", "utf8", MODEL, verb, folder, *more]
 
 
 def ask(
@@ -30,12 +34,18 @@ def ask(
 ) -> dict[str, Any]:
     """The result of `verb`, whose files are left in `folder`; `Rejected` with what the model did wrong."""
     folder.mkdir(parents=True)
-    (folder / "input.json").write_text(json.dumps({"source": str(room.source), **question}))
+    folder, source = folder.resolve(), room.source.resolve()
+    question, given = resolved({"source": str(source), **question})
+    (folder / "input.json").write_text(json.dumps(question))
     process = local.start(
         command(room, verb, folder),
-        cwd=room.source,
+        sandbox=room.sandbox,
+        cwd=source,
         log=log,
         scratch=room.scratch,
+        ports=room.sandbox.ports,
+        reads=given,
+        writes=[folder],
         environment=room.environment,
     )
     try:
@@ -47,31 +57,74 @@ def ask(
         ) from error
     finally:
         process.kill()
-    return answer(verb, folder / "output.json", code)
+        sandbox.take_back(folder, ("input.json", "output.json", "artifact"))
+    return answer(verb, folder / "output.json", code, room.sandbox)
 
 
-def answer(verb: str, output: Path, code: int) -> dict[str, Any]:
+def resolved(question: dict[str, Any]) -> tuple[dict[str, Any], list[Path]]:
+    """The question with every file that it names by its real path, and these files."""
+    data = question.get("data")
+    files = {name: Path(question[name]).resolve() for name in ("artifact", "previous") if question.get(name)}
+    told = question | {name: str(path) for name, path in files.items()}
+    if not data:
+        return told, list(files.values())
+    path = Path(data["path"]).resolve()
+    return told | {"data": {**data, "path": str(path)}}, [*files.values(), path]
+
+
+def answer(verb: str, output: Path, code: int, held: Sandbox) -> dict[str, Any]:
     """What the process wrote, read as what a hostile one may have written."""
     if not output.is_file():
-        raise Rejected(silence(f"{verb}()", code))
+        raise Rejected(silence(f"{verb}()", code, held))
     try:
+        assert output.stat().st_size <= ANSWER
         document = json.loads(output.read_bytes())
         if "error" in document:
-            raise Rejected(str(document["error"]["message"])[:2000])
+            raise Rejected(told(document["error"], held))
         result = document["result"]
         assert isinstance(result, dict)
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
+    except (ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:
         raise Rejected(f"{verb}() wrote something of its own over Slipway's output.json") from error
     return result
 
 
-def silence(what: str, code: int) -> str:
+def told(error: dict[str, Any], held: Sandbox) -> str:
+    """The model's fault in its own words, and the limit that it ran into."""
+    message = str(error["message"])[:2000]
+    limit = LIMITS.get(str(error.get("limit")))
+    return f"{message}: {limit(held)}" if limit else message
+
+
+# what `ml/model/fault.py` calls a limit → how a person is told of it
+LIMITS: dict[str, Callable[[Sandbox], str]] = {
+    "memory": lambda held: (
+        f"it ran out of its memory limit of {size(held.memory)} ([resources] memory, SLIPWAY_MEMORY)"
+    ),
+    "file": lambda held: f"no file may be larger than {size(held.file_size)} (SLIPWAY_FILE_SIZE)",
+    "processes": lambda held: f"it ran out of its limit of {held.processes} processes and threads",
+    "closed": lambda _: (
+        "the sandbox keeps that closed. A model reads its repository and its data, "
+        "and writes below its HOME and TMPDIR"
+    ),
+}
+
+
+def silence(what: str, code: int, held: Sandbox) -> str:
     """Why there is no answer, from the exit code."""
+    if code == OUT_OF_MEMORY:
+        return f"{what} was ended: {LIMITS['memory'](held)}"
     if code <= 128:
         return f"{what} ended its process with code {code}, without an answer: does it call os._exit?"
     name = signal.Signals(code - 128).name if code - 128 in list(signal.Signals) else f"signal {code - 128}"
-    hint = ": has the machine run out of memory?" if name == "SIGKILL" else ": a crash in a compiled library?"
-    return f"{what} was ended by {name}{hint}"
+    hint = {
+        "SIGKILL": "has the machine run out of memory?",
+        "SIGXFSZ": LIMITS["file"](held),
+    }.get(name, f"a crash in a compiled library, or out of its memory limit of {size(held.memory)}?")
+    return f"{what} was ended by {name}: {hint}"
+
+
+def size(amount: int) -> str:
+    return f"{amount / (1 << 30):.3g} GiB"
 
 
 def duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ from loguru import logger
 
 from ml.errors import Rejected, Unavailable
 from ml.runner import local, verb
+from ml.runner.sandbox import Sandbox
 from ml.serving import protocol
 from ml.serving.answers import Label
 from ml.serving.protocol import Frames, Garbled, Hello
@@ -75,17 +76,17 @@ class Worker(asyncio.Protocol):
         except TimeoutError as error:
             raise Rejected(f"the model was not loaded within {verb.duration(timeout)}") from error
         except (Garbled, OSError) as error:
-            raise Rejected(await self._silence(error)) from error
+            raise Rejected(await self._silence(error, recipe.room.sandbox)) from error
         if hello.error is not None:
-            raise Rejected(str(hello.error.get("message"))[:2000])
+            raise Rejected(verb.told(hello.error, recipe.room.sandbox))
         return hello
 
-    async def _silence(self, error: Exception) -> str:
+    async def _silence(self, error: Exception, held: Sandbox) -> str:
         assert self._process is not None
         if isinstance(error, Garbled):
             return f"the worker said what no worker says: {error}. Does the model write to foreign sockets?"
         try:
-            return verb.silence("loading the model", await aside(self._process.wait, 5))
+            return verb.silence("loading the model", await aside(self._process.wait, 5), held)
         except local.TimedOut:
             return "the worker closed its socket while it loaded the model"
 
@@ -170,19 +171,22 @@ def launch(recipe: Recipe) -> tuple[local.Process, socket.socket]:
     """Start the process; blocking. Gives our end of the line to it."""
     recipe.folder.mkdir(parents=True, exist_ok=True)
     question = {
-        "source": str(recipe.room.source),
+        "source": str(recipe.room.source.resolve()),
         "entry_point": recipe.entry_point,
-        "artifact": str(recipe.artifact),
+        "artifact": str(recipe.artifact.resolve()),
         "kind": recipe.kind,
     }
     (recipe.folder / "input.json").write_text(json.dumps(question))
     ours, theirs = socket.socketpair()
     with theirs:
         process = local.start(
-            verb.command(recipe.room, "serve", recipe.folder, str(theirs.fileno())),
+            verb.command(recipe.room, "serve", recipe.folder.resolve(), str(theirs.fileno())),
+            sandbox=recipe.room.sandbox,
             cwd=recipe.room.source,
             log=recipe.log,
             scratch=recipe.room.scratch,
+            ports=(),
+            reads=[recipe.artifact, recipe.folder],
             environment=recipe.room.environment,
             pass_fd=theirs.fileno(),
         )

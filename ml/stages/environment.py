@@ -12,9 +12,12 @@ from pathlib import Path
 from ml import flock
 from ml.errors import Rejected
 from ml.home import Home
-from ml.runner import uv
+from ml.runner import sandbox, uv
+from ml.runner.sandbox import Sandbox
+from ml.stages import inclusions
 
 DEFAULT = Path(__file__).parents[2] / "resources/default-environment/requirements.txt"
+PIN = re.compile(r"(?!-)[\w@.+<>=!~^*, -]+")  # no path, no option
 
 
 @dataclass(frozen=True)
@@ -30,22 +33,39 @@ class Resolved:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
-def resolve(source: Path, home: Home, log: Path) -> Resolved:
+def resolve(source: Path, home: Home, log: Path, held: Sandbox) -> Resolved:
     """From `uv.lock`, else `pyproject.toml`, else `requirements.txt`, else the appliance's default.
 
     What was resolved once for a file is kept, so that an unchanged file gives an unchanged environment.
     """
-    python, version = interpreter(source, home, log)
+    python, version = interpreter(source, home, log, held)
     wanted, arguments = requirements(source)
+    if wanted != DEFAULT:
+        inclusions.check(wanted, source)
     told = "\0".join((wanted.name, *(path.read_text() for path in inputs(source, wanted)), version))
-    kept = home.root / "environments/resolved" / hashlib.sha256(told.encode()).hexdigest()[:24]
-    if not kept.exists():
-        lock = uv.run([*arguments, "--python", python], cwd=source, cache=cache(home), log=log)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        written = kept.with_suffix(".new")
-        written.write_text("".join(line for line in lock.splitlines(True) if not line.startswith("#")))
-        written.rename(kept)
+    shared = home.root / "environments/resolved" / hashlib.sha256(told.encode()).hexdigest()[:24]
+    own = of_model(shared, held)
+    for kept in (shared, own):
+        if kept.exists():
+            return Resolved(kept.read_text(), version)
+    arguments, reads = [*arguments, "--python", python], [python, DEFAULT]
+    try:
+        lock = uv.run(arguments, cwd=source, cache=cache(home), log=log, sandbox=held, reads=reads)
+        kept = shared
+    except uv.Foreign:
+        where = own_cache(home, held)
+        lock = uv.run(arguments, cwd=source, cache=where, log=log, sandbox=held, reads=reads, foreign=True)
+        kept = own
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    written = kept.with_suffix(".new")
+    written.write_text("".join(line for line in lock.splitlines(True) if not line.startswith("#")))
+    written.rename(kept)
     return Resolved(kept.read_text(), version)
+
+
+def of_model(path: Path, held: Sandbox) -> Path:
+    """The model's own, beside the one that all share: code of its packages has had a hand in it."""
+    return path.with_name(f"{path.name}-{held.model}")
 
 
 def requirements(source: Path) -> tuple[Path, list[str | Path]]:
@@ -69,23 +89,26 @@ def inputs(source: Path, wanted: Path) -> list[Path]:
     return [wanted]
 
 
-def interpreter(source: Path, home: Home, log: Path) -> tuple[Path, str]:
-    """The Python that the repository asks for, else the appliance's own: its path and version."""
+def interpreter(source: Path, home: Home, log: Path, held: Sandbox) -> tuple[Path, str]:
+    """The Python that the repository asks for, else the appliance's own: its path and version.
+
+    Looked for outside of the repository: a Python that lies in there is foreign code.
+    """
     pin = requested(source)
     if pin is None:
         return Path(sys.executable).resolve(), platform.python_version()
+    if not PIN.fullmatch(pin):
+        raise Rejected(f"it asks for Python {pin[:100]!r}: name a version there, as 3.11 or >=3.10")
+    find, where = ["python", "find", "--no-project", "--system"], cache(home)
+    where.mkdir(parents=True, exist_ok=True)
     try:
-        found = uv.run(
-            ["python", "find", "--no-project", pin], cwd=source, cache=cache(home), log=log
-        ).strip()
+        found = uv.run([*find, pin], cwd=where, cache=where, log=log, sandbox=held).strip()
     except Rejected as error:
         raise Rejected(
             f"it asks for Python {pin}, and this appliance has {platform.python_version()} and cannot get "
             f"another: widen .python-version or requires-python ({error})"
         ) from error
-    asked = uv.run(
-        ["python", "find", "--no-project", "--show-version", found], cwd=source, cache=cache(home), log=log
-    )
+    asked = uv.run([*find, "--show-version", found], cwd=where, cache=where, log=log, sandbox=held)
     return Path(found), asked.strip()
 
 
@@ -107,38 +130,66 @@ def toml(path: Path) -> dict[str, dict[str, str]]:
         raise Rejected(f"{path.name} is not TOML: {error}") from error
 
 
-def build(resolved: Resolved, home: Home, log: Path) -> Path:
-    """The environment's folder; made when it is missing, by one process while others wait for it."""
+def find(resolved: Resolved, home: Home, model: str) -> Path | None:
+    """The environment's folder, when it is there."""
+    shared = home.environment(resolved.key)
+    return next((f for f in (shared, shared.with_name(f"{shared.name}-{model}")) if f.exists()), None)
+
+
+def build(resolved: Resolved, home: Home, log: Path, held: Sandbox) -> Path:
+    """The environment's folder; made when it is missing, by one process while others wait for it.
+
+    Of wheels alone it is made by uv, which runs none of their code, and shared by all models. Where something
+    has to be built first, it is made in the model's sandbox, with a cache of its own, for this model alone.
+    """
+    if (there := find(resolved, home, held.model)) is not None:
+        return there
     folder = home.environment(resolved.key)
-    if folder.exists():
-        return folder
     with flock.hold(folder.with_suffix(".lock")):
-        if folder.exists():
-            return folder  # another process has made it while this one waited
-        new = folder.with_suffix(".new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        lock = folder.with_suffix(".txt")
-        lock.write_text(resolved.lock)
-        own = resolved.python == platform.python_version()
-        python = Path(sys.executable).resolve() if own else resolved.python
-        uv.run(
-            ["venv", "--quiet", "--relocatable", "--python", python, new],
-            cwd=new,
-            cache=cache(home),
-            log=log,
-        )
-        if re.search(r"^\s*[^#\s]", resolved.lock, re.MULTILINE):
-            options = ["--quiet", "--compile-bytecode", "--link-mode=copy", "--no-deps"]
-            uv.run(
-                ["pip", "install", *options, "--python", new / "bin/python", "--requirements", lock],
-                cwd=new,
-                cache=cache(home),
-                log=log,
-            )
-        new.rename(folder)
+        if (there := find(resolved, home, held.model)) is not None:
+            return there  # another process has made it while this one waited
+        try:
+            make(resolved, folder, cache(home), log, held, foreign=False)
+        except uv.Foreign:
+            folder = of_model(folder, held)
+            make(resolved, folder, own_cache(home, held), log, held, foreign=True)
     return folder
 
 
+def make(resolved: Resolved, folder: Path, where: Path, log: Path, held: Sandbox, *, foreign: bool) -> None:
+    """The environment in a folder beside, renamed into place when it is whole."""
+    new = folder.with_suffix(".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    lock = folder.with_suffix(".txt")
+    lock.write_text(resolved.lock)
+    base = resolved.python if resolved.python != platform.python_version() else Path(sys.executable).resolve()
+
+    def run(*arguments: str | Path) -> None:
+        uv.run(
+            arguments,
+            cwd=new,
+            cache=where,
+            log=log,
+            sandbox=held,
+            reads=[lock],
+            writes=[new],
+            foreign=foreign,
+        )
+
+    run("venv", "--quiet", "--relocatable", "--allow-existing", "--python", base, new)
+    if re.search(r"^\s*[^#\s]", resolved.lock, re.MULTILINE):
+        options = ["--quiet", "--link-mode=copy", "--no-deps"]
+        run("pip", "install", *options, "--python", new / "bin/python", "--requirements", lock)
+    sandbox.own_again(new)
+    uv.compile_bytecode(new, log, held)
+    new.rename(folder)
+
+
 def cache(home: Home) -> Path:
+    """Shared by all models: only uv itself writes it."""
     return home.root / "cache/uv"
+
+
+def own_cache(home: Home, held: Sandbox) -> Path:
+    return home.root / "cache" / f"uv-{held.model}"

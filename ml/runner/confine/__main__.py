@@ -1,0 +1,82 @@
+"""Takes its own rights away, then becomes the command.
+
+    python -I -S ml/runner/confine TERMS COMMAND…
+
+TERMS is JSON:
+    user           uid and gid to become, null to stay; only root can
+    covered, shown folders that are closed to `user`: emptied in an own view, but for the paths shown
+    reads, writes  paths for Landlock, where the kernel has it
+    ports          TCP ports that it may connect to; [] for no network at all, null for any
+    umask          for the files that it makes
+    memory, data, file_size, open_files, processes   limits; see `limits.py`
+What cannot be had here is left out: `ml/runner/measures.py` says at start what holds.
+"""
+
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+sys.path[0] = str(Path(__file__).parents[3])  # in the place of this folder: `limits` is no module of its own
+
+from ml.runner.confine import kernel, landlock, limits, mounts, seccomp  # noqa: E402
+
+
+def confine(terms: dict[str, Any]) -> None:
+    """Ends with a process that can do no more than the terms say."""
+    parent = os.getppid()
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")  # memory short: the model goes, not Postgres
+    if os.geteuid() == 0:
+        view(terms)
+    os.umask(terms["umask"])
+    become(terms["user"])
+    limits.limit(
+        data=terms["data"],
+        file_size=terms["file_size"],
+        open_files=terms["open_files"],
+        processes=terms["processes"],
+        shared_user=terms["user"] is None,
+    )
+    kernel.prctl(kernel.SET_DEATH_SIGNAL, int(signal.SIGKILL))  # again: a change of user clears it
+    if os.getppid() != parent:
+        sys.exit("the leash is gone")
+    kernel.prctl(kernel.SET_NO_NEW_PRIVS, 1)
+    landlock.restrict(terms["reads"], terms["writes"], terms["ports"])
+    if terms["ports"] == []:
+        seccomp.refuse_sockets()
+
+
+def view(terms: dict[str, Any]) -> None:
+    try:
+        mounts.own_view(terms["covered"], terms["shown"], terms["memory"])
+    except OSError:
+        if terms["covered"]:
+            raise  # else it is only the /dev/shm that all share
+    os.chdir(terms["folder"])  # the same place, in the new view
+
+
+def become(user: int | None) -> None:
+    if user is not None:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    elif os.geteuid() == 0:
+        kernel.drop_capabilities()
+
+
+def main() -> None:
+    terms, command = json.loads(sys.argv[1]), sys.argv[2:]
+    try:
+        confine(terms)
+        os.execv(command[0], command)  # noqa: S606 (a list, and no shell wanted)
+    except OSError as error:
+        sys.stderr.write(f"slipway: it could not be confined, so it was not started: {error}\n")
+        sys.exit(126)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""A user of its own for each model: a number that no account has, the same at each start."""
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+from ml import flock
+
+FIRST, COUNT = 59_000, 1_000  # the end of what useradd gives to people, below what systemd gives to services
+NEEDED = (0, 1, 3, 5, 6, 7)  # CAP_CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID
+
+
+def possible() -> bool:
+    """Whether this process may run others as another user, hand files to them, and end them."""
+    if os.geteuid() != 0:
+        return False
+    lines = Path("/proc/self/status").read_text().splitlines()
+    held = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+    return all(held >> capability & 1 for capability in NEEDED)
+
+
+def of(home: Path, model: str) -> int:
+    """The model's user, who is also its group."""
+    kept = home / "users.json"
+    with flock.hold(kept.with_suffix(".lock")):
+        users: dict[str, int] = json.loads(kept.read_text()) if kept.exists() else {}
+        if model not in users:
+            # two appliances on one machine begin at different places
+            start = zlib.crc32(f"{home}\0{model}".encode())
+            numbers = (FIRST + (start + step) % COUNT for step in range(COUNT))
+            users[model] = next(number for number in numbers if number not in users.values())
+            new = kept.with_suffix(".new")
+            new.write_text(json.dumps(users, indent=1))
+            new.rename(kept)
+        return users[model]
