@@ -11,6 +11,12 @@ from pathlib import Path
 from cli.errors import Trouble
 
 NOBODY = 65534
+KEEP = (
+    "--inh-caps=+dac_override",
+    "--ambient-caps=+dac_override",
+    "--securebits=+no_setuid_fixup",  # else access(2), by which Postgres looks at itself, forgets them
+    "--pdeathsig=KILL",
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,7 @@ def guise() -> Guise:
         except KeyError:
             continue
         ids = (f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
-        rights = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig=KILL")
-        candidates.append(Guise(("setpriv", *ids, *rights, "--"), user.pw_uid))
+        candidates.append(Guise(("setpriv", *ids, *KEEP, "--"), user.pw_uid))
     for candidate in candidates:
         if shutil.which(candidate.prefix[0]) and works(candidate):
             return candidate

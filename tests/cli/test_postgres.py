@@ -1,5 +1,6 @@
 """The appliance's own Postgres: it starts after whatever happened, and ends with whoever started it."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import psycopg2
 import pytest
 
 from cli.errors import Trouble
-from cli.postgres import Postgres
+from cli.postgres import WHEEL, Postgres
 from tests.support.processes import NOBODY, alive, mentioning, normal_user, tree
 from tests.support.waiting import wait_until
 
@@ -151,7 +152,13 @@ def test_root_runs_it_where_user_namespaces_are_forbidden(home: Path, tmp_path: 
     for name in ("setpriv", "true"):  # as in a container: `unshare` is of no use there
         (programs / name).symlink_to(str(shutil.which(name)))
     home.mkdir()
-    answers(home, ["env", f"PATH={programs}"])
+    closed = tmp_path / "closed"  # as a project under /root
+    closed.mkdir(0o700)
+    wheel = importlib.util.find_spec(WHEEL)
+    assert wheel
+    assert wheel.submodule_search_locations
+    (closed / WHEEL).symlink_to(wheel.submodule_search_locations[0])
+    answers(home, ["env", f"PATH={programs}", f"PYTHONPATH={closed}"])
     answers(home, [])  # and back, with the files that the other user owned
 
 
