@@ -105,8 +105,9 @@ def interpreters(environment: Path | None) -> list[Path]:
     if environment is None:
         return []
     settings = (line.partition("=") for line in (environment / "pyvenv.cfg").read_text().splitlines())
-    homes = [Path(value.strip()).parent for name, _, value in settings if name.strip() == "home"]
-    return [environment.resolve(), *homes, *(home.resolve() for home in homes)]
+    programs = [Path(value.strip()) for name, _, value in settings if name.strip() == "home"]
+    prefixes = {prefix for folder in programs for prefix in (folder.parent, folder.resolve().parent)}
+    return [environment.resolve(), *sorted(prefixes - {Path("/")})]  # of /bin, which is /usr/bin
 
 
 def clean_environment(scratch: Path, environment: Path | None) -> dict[str, str]:

@@ -22,19 +22,20 @@ from tests.ml.conftest import Appliance
 from tests.models import working
 from tests.support.waiting import wait_until
 
+BEGUN = "training has begun"
+
 
 def counting(appliance: Appliance, seconds: float = 0) -> tuple[dict[str, str], Path]:
-    """A model that leaves a line for each training in a file outside of its folder."""
-    counter = appliance.settings.home / "trainings"
+    """A model that leaves a line for each training in its release's log, and the folder of all releases."""
     files = working.quick(seconds=seconds)
     files["main.py"] = files["main.py"].replace(
-        "time.sleep(", f"open({str(counter)!r}, 'a').write('begun\\n'); time.sleep(", 1
+        "time.sleep(", f"print({BEGUN!r}, flush=True); time.sleep(", 1
     )
-    return files, counter
+    return files, appliance.settings.home / "releases"
 
 
-def trainings(counter: Path) -> int:
-    return len(counter.read_text().splitlines()) if counter.exists() else 0
+def trainings(releases: Path) -> int:
+    return sum(log.read_text().count(BEGUN) for log in releases.glob("*/logs/train.log"))
 
 
 def deployments_of(appliance: Appliance) -> int:

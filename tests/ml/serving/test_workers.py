@@ -40,11 +40,14 @@ PREDICT = """
 """
 
 
+BATCH = "def predict_batch(self, model, rows): return [self.predict(model, row) for row in rows]"
+
+
 @pytest.fixture
-def patient(make_shop: Callable[..., Shop]) -> Iterator[Shop]:
+def patient(make_shop: Callable[..., Shop], request: pytest.FixtureRequest) -> Iterator[Shop]:
     """A model that does what it is told to, however bad; one second for a prediction."""
     with make_shop(SLIPWAY_PREDICT_TIMEOUT="1").serving() as shop:
-        shop.publish(main_py(PREDICT))
+        shop.publish(main_py(PREDICT, more=getattr(request, "param", "")))
         yield shop
 
 
@@ -68,6 +71,7 @@ def together(shop: Shop, features: list[Any]) -> list[httpx.Response]:
         return list(clients.map(ask, features))
 
 
+@pytest.mark.parametrize("patient", ["", BATCH], ids=["plain", "batch"], indirect=True)
 @pytest.mark.parametrize(
     ("features", "status", "said"),
     [
@@ -96,6 +100,32 @@ def test_a_bad_request_gets_its_own_answer_and_its_neighbours_theirs(
     assert patient.predict("after").json()["prediction"] == "after"
 
 
+def test_waiting_requests_are_asked_together_where_the_model_can(shop: Shop) -> None:
+    shop.publish(
+        main_py(
+            "time.sleep(0.2); return 1",
+            more="""
+                def predict_batch(self, model, rows):
+                    time.sleep(0.1)
+                    return [[row, len(rows)] for row in rows]
+            """,
+        )
+    )
+
+    answers = [answer.json()["prediction"] for answer in together(shop, list(range(16)))]
+
+    batched = [answer for answer in answers if answer != 1]
+    assert [answer[0] for answer in batched] == [n for n in range(16) if answers[n] != 1]
+    assert max(answer[1] for answer in batched) > 4
+
+
+@pytest.mark.parametrize("given", ["[1]", "None", "[object()] * len(rows)", "1 / 0"])
+def test_a_batch_that_goes_wrong_is_asked_row_by_row(shop: Shop, given: str) -> None:
+    shop.publish(main_py(more=f"def predict_batch(self, model, rows): return {given}"))
+
+    assert [answer.json()["prediction"] for answer in together(shop, list(range(16)))] == list(range(16))
+
+
 def test_what_the_model_raised_is_in_the_log_with_its_place(patient: Shop) -> None:
     patient.predict("raise")
     patient.predict("print")
@@ -121,14 +151,14 @@ def test_a_killed_worker_is_replaced_and_no_request_fails(make_shop: Callable[..
 
 def test_two_workers_work_at_the_same_time(make_shop: Callable[..., Shop]) -> None:
     with make_shop(SLIPWAY_WORKERS="2", SLIPWAY_PREDICT_TIMEOUT="20").serving() as shop:
-        folder = shop.settings.home / "meeting"
-        folder.mkdir()
         shop.publish(
-            main_py(f"""
+            main_py("""
                 if features is None:
                     return None
-                open(os.path.join({str(folder)!r}, features), "w").close()
-                while len(os.listdir({str(folder)!r})) < 2:
+                meeting = os.path.expanduser("~/meeting")
+                os.makedirs(meeting, exist_ok=True)
+                open(os.path.join(meeting, features), "w").close()
+                while len(os.listdir(meeting)) < 2:
                     time.sleep(0.01)
                 return features
             """)
