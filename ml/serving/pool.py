@@ -115,7 +115,8 @@ class Pool:
             free = [worker for worker in self.workers if worker.free]
             if not free:
                 break
-            free[0].send(batching.take(self.waiting, len(free), free[0].seconds_a_row))
+            cost = 0.0 if self.hello.batch else free[0].seconds_a_row
+            free[0].send(batching.take(self.waiting, len(free), cost))
         if self._watch is None and not self._closed:
             self._watch = self._loop.call_later(min(1.0, self.limits.predict_timeout / 4), self._look)
 
@@ -133,25 +134,28 @@ class Pool:
             self._pump()
 
     def _stuck(self, worker: Worker) -> None:
-        request = worker.held.popleft()
-        neighbours = list(worker.held)
+        """Refuse the prediction that takes too long; of a batch nobody knows which: each once more, alone."""
+        held = list(worker.held)
         worker.held.clear()
         seconds = f"{self.limits.predict_timeout:g} s"
         logger.warning("{} worked on a prediction for more than {}: its worker is ended", self.label, seconds)
-        detail = f"The model took longer than {seconds} (SLIPWAY_PREDICT_TIMEOUT) for this prediction."
-        refuse(request, Problem(504, "The model is too slow", detail))
+        if self.hello.batch and len(held) > 1:
+            blame(held)
+        else:
+            detail = f"The model took longer than {seconds} (SLIPWAY_PREDICT_TIMEOUT) for this prediction."
+            refuse(held.pop(0), Problem(504, "The model is too slow", detail))
         worker.leave()
-        self._put_back(neighbours)
+        self._put_back(held)
 
     def _lost(self, worker: Worker) -> None:
-        """A worker ended, or gave back what it held: the row that it was working on is tried once more."""
+        """A worker ended, or gave back what it held: what it was working on is tried once more, alone."""
         held = list(worker.held)
         worker.held.clear()
         if worker.ended and held:
             if held[0].blamed:
                 refuse(held.pop(0), died())
             else:
-                held[0].blamed = True
+                blame(held if self.hello.batch else held[:1])
         if worker.ended and worker in self.workers:
             self.workers.remove(worker)
             self._keep(worker.end())
@@ -198,6 +202,12 @@ class Pool:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def blame(requests: list[Request]) -> None:
+    """Each of them may have been the end of its worker: they leave alone, and may wait anew for that."""
+    for request in requests:
+        request.blamed, request.arrived = True, time.monotonic()
 
 
 def refuse(request: Request, problem: Problem) -> None:

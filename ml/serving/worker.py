@@ -27,7 +27,7 @@ class Request:
 
     body: bytes
     answer: "asyncio.Future[tuple[bytes, Label]]"
-    arrived: float
+    arrived: float  # when it began to wait
     blamed: bool = False  # a worker died over it: once more, alone
 
 

@@ -77,10 +77,10 @@ class Shop:
                 commit=commit,
                 pull_request=self.published,
                 entry_point="main:entry_point",
-                artifact=hashlib.sha256(trained).hexdigest(),
                 python=platform.python_version(),
                 **{
                     "lock": "",
+                    "artifact": hashlib.sha256(trained).hexdigest(),
                     "status": Status.DEPLOYED,
                     "title": f"Change {self.published}",
                     "kind": "generic",
