@@ -77,7 +77,7 @@ class Bucket:
             with self.faults():
                 piece: bytes = self.files.cat_file(self.path, start=start, end=end)
             if not 0 < len(piece) <= end - start:
-                raise Broken(f"{shown(self.address)} gave {len(piece)} bytes for {end - start}")
+                raise Broken(f"it gave {len(piece)} bytes for {end - start}")
             yield piece
             start += len(piece)
 
@@ -97,7 +97,7 @@ class Bucket:
                 getattr(self, "files", None), "anon", True
             ):
                 raise Anonymous from error
-            raise Broken(f"{shown(self.address)}: {error}") from error
+            raise Broken(str(error) or repr(error)) from error
 
 
 class Anonymous(Exception):

@@ -61,20 +61,19 @@ class Download:
         """Go on until all is there; the version that it turned out to be of."""
         if not version.same(self.begun()):
             self.forget()
-        fruitless = 0
+        fruitless, furthest = 0, self.here
         while True:
-            before = self.here
             try:
                 return self.once()
             except Changed:
                 self.say(f"{self.name} is not what it was when it was begun: begun anew")
                 self.forget()
-                fruitless += 1
-                error = Broken("it changes faster than it can be fetched")
+                error = Broken("it changes while it is fetched, again and again")
             except Broken as broken:
-                fruitless = 0 if self.here > before else fruitless + 1
                 error = broken
                 self.say(f"{error}; {written(self.here)} are here")
+            fruitless = 0 if self.here > furthest else fruitless + 1
+            furthest = max(furthest, self.here)
             if fruitless >= TRIES:
                 raise unavailable(self.name, error, self.here) from error
             self.in_time()
@@ -98,7 +97,7 @@ class Download:
                     self.in_time()
                     progress.tell(at)
         if size is not None and at < size:
-            raise Broken(f"{self.name} ended after {at} of {size} bytes")
+            raise Broken(f"it ended after {at} of {size} bytes")
         if size is not None and at > size:
             raise Changed
         return content.version

@@ -28,7 +28,7 @@ class Guard(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        failure: Exception = httpcore.ConnectError("it has no address")
         for address in self.checked(host, port):
             try:
                 stream = self.plain.connect_tcp(address, port, timeout, local_address, socket_options)
@@ -43,7 +43,7 @@ class Guard(httpcore.NetworkBackend):
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise httpcore.ConnectError(f"{host} cannot be resolved: {error.strerror}") from error
+            raise httpcore.ConnectError(f"it cannot be resolved: {error.strerror}") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for address in addresses:
             if not self.allowed.admits(host, parse(address)):

@@ -141,9 +141,10 @@ class Http:
                     "have it sent as it is"
                 )
             return
-        said = f"{shown(self.address)} answers {answer.status} {phrase(answer.status)}".strip()
+        said = f"answers {answer.status} {phrase(answer.status)}".strip()
         if answer.status in LATER or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise Broken(said)
+            raise Broken(f"it {said}")
+        said = f"{shown(self.address)} {said}"
         if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise Rejected(f"{said}: it needs credentials, or a link that has not expired")
         raise Rejected(f"{said}: is the address in slipway.toml right?")
