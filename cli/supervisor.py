@@ -67,7 +67,10 @@ class Supervisor:
         self.console, self.held = console, held
         self.children: dict[str, Child] = {}
         self.events: SimpleQueue[Child | None] = SimpleQueue()  # a child that ended; None: asked to end
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else `nohup` wants it to stay
+            signals.append(signal.SIGHUP)
+        for number in signals:
             signal.signal(number, lambda *_: self.events.put(None))
 
     def keep(self, program: Program) -> Child:

@@ -39,10 +39,10 @@ except Asked:
 
 
 class Supervised:
-    def __init__(self, folder: Path, grace: float) -> None:
+    def __init__(self, folder: Path, grace: float, *prefix: str) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SUPERVISE, str(folder), str(grace)],
+            [*prefix, sys.executable, "-c", SUPERVISE, str(folder), str(grace)],
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -87,6 +87,15 @@ def test_asked_twice_it_does_not_wait_for_the_stubborn(tmp_path: Path) -> None:
     supervised.process.send_signal(signal.SIGINT)
     supervised.process.wait(20)
     assert alive(everybody) == []
+
+
+def test_nohup_keeps_it_running(tmp_path: Path) -> None:
+    supervised = Supervised(tmp_path, 0.5, "nohup")
+    supervised.process.send_signal(signal.SIGHUP)
+    supervised.child("good").kill()
+    supervised.until("good", "good is here", times=2)
+    supervised.process.terminate()
+    assert supervised.process.wait(20) == 0
 
 
 def test_a_child_that_dies_is_started_again(supervised: Supervised) -> None:
