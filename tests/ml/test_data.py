@@ -1,0 +1,264 @@
+"""Where a release's data comes from, what is kept of it, and what is refused."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from db.models import Status
+from ml.errors import Rejected
+from ml.fetch.allowed import Allowed
+from ml.fetch.cache import Cache
+from ml.fetch.download import Limits
+from ml.manifest import DataSection
+from ml.stages import data
+from ml.stages.data import DataSets, Supply
+from tests.ml.conftest import Appliance
+from tests.models import working
+from tests.support.shelf import Shelf, serving
+
+TRAIN, TEST = b"day,visits\n1,10\n2,20\n", b"day,visits\n3,30\n"
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def shelf() -> Iterator[Shelf]:
+    with serving() as found:
+        yield found
+
+
+class Place:
+    """A repository's tree, the appliance's folder for data, and a release."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.source, self.folder = root, root / "source", root / "data"
+        self.log = root / "logs/data.log"
+        self.source.mkdir()
+
+    def put(self, name: str, content: bytes = TRAIN) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def fetch(self, release: int = 1, **section: object) -> DataSets:
+        cache = Cache(self.root / "cache", Limits(1 << 30, 60))
+        supply = Supply(self.folder, self.folder / "web", Allowed.read("127.0.0.1"), cache)
+        told = DataSection.model_validate(section)
+        into = self.root / f"releases/{release}/data"
+        return data.fetch(told, self.source, supply, into=into, log=self.log)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_without_a_word_it_is_in_the_repository(place: Place) -> None:
+    place.put("source/data/train.csv", TRAIN)
+    place.put("source/data/test.csv", TEST)
+
+    found = place.fetch()
+
+    assert found.train.path == place.source / "data/train.csv"
+    assert found.facts() == {
+        "train": {"sha256": sha256(TRAIN), "size": len(TRAIN), "from": "data/train.csv in the repository"},
+        "test": {"sha256": sha256(TEST), "size": len(TEST), "from": "data/test.csv in the repository"},
+    }
+    assert f"train: data/train.csv in the repository: {len(TRAIN)} bytes" in place.log.read_text()
+
+
+def test_else_it_is_on_the_appliance_and_stays_what_it_was(place: Place) -> None:
+    train = place.put("data/web/train.csv", TRAIN)
+    place.put("data/web/test.csv", TEST)
+    train.chmod(0o600)
+
+    found = place.fetch()
+    train.write_bytes(b"changed while the model trains")
+
+    assert found.train.path == place.root / "releases/1/data/train/train.csv"
+    assert found.train.path.read_bytes() == TRAIN
+    assert found.train.path.stat().st_mode & 0o777 == 0o444
+    assert place.fetch() == found  # the same release, after a crash
+    assert place.fetch(release=2).train.sha256 == sha256(b"changed while the model trains")
+
+
+def test_else_all_three_places_are_said(place: Place) -> None:
+    with pytest.raises(Rejected) as fault:
+        place.fetch()
+
+    for word in ("data/train.csv in the repository", "[data] train", f"{place.folder}/web/train.csv"):
+        assert word in str(fault.value)
+
+
+def test_an_address_is_fetched_and_keeps_its_ending(place: Place, shelf: Shelf) -> None:
+    shelf.put(TRAIN, "/a%20b/tr%C3%A4in.csv.gz?key=s3cret")
+    place.put("source/test/x.json", TEST)
+    url = shelf.url("/a%20b/tr%C3%A4in.csv.gz?key=s3cret")
+
+    found = place.fetch(train=url, test="test/x.json", format="json")
+
+    assert found.train.path.name == "tr_in.csv.gz"
+    assert found.train.question() == {"path": str(found.train.path), "format": "json"}
+    assert found.train.facts()["from"] == shelf.url("/a%20b/tr%C3%A4in.csv.gz?…")
+    assert "s3cret" not in place.log.read_text() + json.dumps(found.facts())
+
+
+def test_two_releases_hold_one_copy(place: Place, shelf: Shelf) -> None:
+    shelf.put(TRAIN)
+    first = place.fetch(1, train=shelf.url(), test=shelf.url())
+    second = place.fetch(2, train=shelf.url(), test=shelf.url())
+
+    inodes = {found.path.stat().st_ino for found in (first.train, first.test, second.train, second.test)}
+    assert len(inodes) == 1
+    assert shelf.methods().count("GET") == 1
+
+
+def test_the_digest_may_be_pinned_wherever_the_file_is(place: Place, shelf: Shelf) -> None:
+    shelf.put(TEST)
+    place.put("source/data/train.csv", TRAIN)
+    pins = {"train": sha256(TRAIN), "test": sha256(TEST)}
+    assert place.fetch(1, test=shelf.url(), sha256=pins).test.sha256 == sha256(TEST)
+
+    with pytest.raises(Rejected, match=f"has the sha256 {sha256(TRAIN)}, and slipway.toml wants {'0' * 64}"):
+        place.fetch(2, test=shelf.url(), sha256={"train": "0" * 64})
+
+
+def test_a_folder_is_handed_over_by_its_path_alone(place: Place) -> None:
+    place.put("source/images/a.png", b"a")
+    place.put("source/images/more/b.png", b"b")
+
+    found = place.fetch(1, train="images", test="images", format="path")
+    assert (found.train.path, found.train.size) == (place.source / "images", 2)
+    place.put("source/images/more/b.png", b"c")
+    assert place.fetch(2, train="images", test="images", format="path").train.sha256 != found.train.sha256
+
+    with pytest.raises(Rejected, match='only format = "path"'):
+        place.fetch(3, train="images", test="images")
+
+
+def test_a_folder_on_the_appliance_is_used_where_it_is(place: Place) -> None:
+    place.put("data/images/a.png", b"a")
+    url = (place.folder / "images").as_uri()
+
+    assert place.fetch(train=url, test=url, format="path").train.path == place.folder / "images"
+
+
+@pytest.mark.parametrize("link", ["/etc/passwd", "/dev/zero", "../../secret", "../secret.csv"])
+def test_a_link_out_of_the_repository_is_not_followed(link: str, place: Place) -> None:
+    place.put("secret.csv")
+    place.put("source/data/test.csv")
+    (place.source / "data/train.csv").symlink_to(link)
+    with pytest.raises(Rejected, match=r"link out of the repository|no such file"):
+        place.fetch()
+
+    (place.source / "folder").mkdir()
+    (place.source / "folder/x").symlink_to(link)
+    with pytest.raises(Rejected, match=r"folder/x is a link out of|which is no file"):
+        place.fetch(train="folder", test="folder", format="path")
+
+
+def test_a_link_within_the_repository_is(place: Place) -> None:
+    place.put("source/real.csv", TRAIN)
+    place.put("source/data/test.csv", TEST)
+    (place.source / "data/train.csv").symlink_to("../real.csv")
+
+    assert place.fetch().train.sha256 == sha256(TRAIN)
+
+
+def test_a_pointer_of_git_lfs_is_not_taken_for_data(place: Place) -> None:
+    place.put("source/data/train.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n")
+
+    with pytest.raises(Rejected, match="is a pointer of Git LFS"):
+        place.fetch()
+
+
+def test_another_file_of_the_appliance_is_out_of_reach(place: Place) -> None:
+    place.put("secret.csv")
+
+    for url in (
+        f"file://{place.root}/secret.csv",
+        f"file://{place.folder}/../secret.csv",
+        "file:///etc/passwd",
+    ):
+        with pytest.raises(Rejected, match="is not in "):
+            place.fetch(train=url)
+
+
+def test_a_release_that_is_fetched_for_says_what_it_used(
+    make_appliance: Callable[..., Appliance], shelf: Shelf
+) -> None:
+    appliance = make_appliance(SLIPWAY_DATA_ALLOW="127.0.0.1")
+    shelf.put(b"date,visits\n2026-01-05,100\n2026-01-06,110\n", "/train.csv")
+    shelf.put(b"date,visits\n2026-01-07,120\n", "/test.csv")
+    manifest = f'[data]\ntrain = "{shelf.url("/train.csv")}"\ntest = "{shelf.url("/test.csv")}"\n'
+    commit = appliance.merge({**working.quick(), "slipway.toml": manifest})
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert (release.status, release.reason) == (Status.DEPLOYED, None)
+    assert release.data is not None
+    assert release.data["test"]["sha256"] == sha256(shelf.items["/test.csv"].content)
+    assert release.metrics is not None
+    assert release.metrics["rows"] == 1
+    assert "training on 2 rows" in appliance.log(release, "train")
+    assert "train: " in appliance.log(release, "data")
+
+
+def test_a_private_address_ends_a_release_in_words(
+    make_appliance: Callable[..., Appliance], shelf: Shelf
+) -> None:
+    appliance = make_appliance()
+    commit = appliance.merge(
+        {**working.quick(), "slipway.toml": f'[data]\ntrain = "{shelf.url("/train.csv")}"\n'}
+    )
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert release.status is Status.REJECTED
+    assert "127.0.0.1, which is not on the internet" in (release.reason or "")
+    assert shelf.asked == []
+
+
+def test_the_model_cannot_change_what_others_train_on(
+    make_appliance: Callable[..., Appliance], shelf: Shelf
+) -> None:
+    """The file is one for all releases that use it."""
+    appliance = make_appliance(SLIPWAY_DATA_ALLOW="127.0.0.1")
+    content = b"date,visits\n2026-01-05,100\n"
+    shelf.put(content)
+    files = working.quick()
+    vandal = """
+import os
+for name in ("train", "test"):
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", name, "data.csv")
+    try:
+        os.chmod(path, 0o666)
+        open(path, "w").write("poison")
+        print("poisoned", path)
+    except OSError as error:
+        print("kept from it:", error)
+"""
+    files["main.py"] = vandal + files["main.py"]
+    files["slipway.toml"] = f'[data]\ntrain = "{shelf.url()}"\ntest = "{shelf.url()}"\n'
+    commit = appliance.merge(files)
+    appliance.settle()
+
+    said = appliance.log(appliance.release(commit), "train")
+    assert "kept from it:" in said
+    assert "poisoned" not in said
+    (kept,) = (appliance.settings.home / "data-cache/content").iterdir()
+    assert kept.read_bytes() == content
