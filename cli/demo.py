@@ -15,7 +15,6 @@ from cli.errors import Trouble
 from cli.settings import Settings as Base
 
 Row = dict[str, Any]
-ENDED = ("passed", "deployed", "rejected", "failed", "superseded")
 PAUSE = 0.3  # seconds between two looks at a release
 LONGEST = 15 * 60.0  # seconds that a release is followed for
 
@@ -157,14 +156,14 @@ def news(release: Row) -> Iterator[str]:
             took = datetime.fromisoformat(stage["ended_at"]) - datetime.fromisoformat(stage["started_at"])
             seconds = took.total_seconds()
             yield f"release {release['id']}: {stage['name']:<11} {stage['outcome']}, {seconds:.1f} s"
-    if release["status"] not in ENDED and release.get("reason"):
+    if release["status"] in look.UNDER_WAY and release.get("reason"):
         yield f"release {release['id']}: tried again soon, because {release['reason']}"
 
 
 def settled(release: Row) -> bool:
     """Ended, and when it was to be deployed, serve has said whether it is live."""
     deployment = release.get("deployment") or {}
-    return release["status"] in ENDED and deployment.get("state") != "wanted"
+    return release["status"] not in look.UNDER_WAY and deployment.get("state") != "wanted"
 
 
 def verdict(release: Row, before: Row | None, live: Row | None) -> str:
