@@ -10,6 +10,7 @@ from loguru import logger
 
 from db.models import Release, Status
 from ml import flock
+from ml.fetch import cache
 from ml.home import Home
 
 UNUSED = 24 * 3600  # seconds after which an environment that no kept release needs is taken away
@@ -19,16 +20,21 @@ LOGS = ("logs", "builder.lock")  # what stays of a release's folder
 def sweep(home: Home, kept: Sequence[Release]) -> None:
     """Bring the disk to what `kept` needs. Call it while no builder runs; may be cut off at any point."""
     needed = {release.id for release in kept}
+    unbuilt = {release.id for release in kept if release.status in (Status.QUEUED, Status.BUILDING)}
     for folder in numbered(home.root / "releases"):
-        if int(folder.name) not in needed and not flock.is_held(folder / "builder.lock"):
+        if flock.is_held(folder / "builder.lock"):
+            continue
+        if int(folder.name) not in needed:
             empty(folder)
+        elif int(folder.name) not in unbuilt:
+            shutil.rmtree(folder / "data", ignore_errors=True)  # what it was trained on is not needed again
     for model in children(home.root / "artifacts"):
         for artifact in numbered(model):
             if int(artifact.name) not in needed:
                 artifact.unlink()
-    building = any(release.status in (Status.QUEUED, Status.BUILDING) for release in kept)
-    if not building:
+    if not unbuilt:
         sweep_environments(home, {release.environment for release in kept if release.environment})
+        cache.sweep(home.data_cache)
 
 
 def empty(folder: Path) -> None:

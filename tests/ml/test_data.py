@@ -19,6 +19,7 @@ from ml.stages.data import DataSets, Supply
 from tests.ml.conftest import Appliance
 from tests.models import working
 from tests.support.shelf import Shelf, serving
+from tests.support.waiting import wait_until
 
 TRAIN, TEST = b"day,visits\n1,10\n2,20\n", b"day,visits\n3,30\n"
 
@@ -216,6 +217,12 @@ def test_a_release_that_is_fetched_for_says_what_it_used(
     assert release.metrics["rows"] == 1
     assert "training on 2 rows" in appliance.log(release, "train")
     assert "train: " in appliance.log(release, "data")
+
+    def tidy() -> bool:
+        appliance.lookout.look()
+        return not (appliance.settings.home / f"releases/{release.id}/data").exists()
+
+    assert wait_until(tidy, 20, "what it was trained on is taken away")
 
 
 def test_a_private_address_ends_a_release_in_words(
