@@ -39,14 +39,24 @@ MATRIX: list[tuple[Fault, int, list[str]]] = [
     (Fault("dropped"), 502, ["Remote end closed connection", "DNS, firewall, proxy"]),
     (Fault("garbled", fields={"id": "seven"}), 502, ["id is 'seven'", "Open that pull request's address"]),
     (Fault("garbled", fields={"updated_at": None}), 502, ["has no updated_at", "nothing is passed over"]),
-    (Fault("garbled", fields={"merged_at": "lately"}), 502, ["merged_at is no time", "until the record"]),
+]
+MORE: list[tuple[Fault, int, list[str]]] = [  # garbled in other places
     (Fault("garbled", fields={"created_at": "2026-01-01T00:00:00"}), 502, ["created_at is no time", "whole"]),
+    (Fault("garbled", fields={"merged_at": "lately"}), 502, ["merged_at is no time", "until the record"]),
     (Fault("garbled", fields={"labels": "bug"}), 502, ["labels is 'bug'", "nothing is passed over"]),
     (Fault("garbled", fields={"base": "main"}), 502, ["base is 'main'", "until the record is whole again"]),
 ]
 
 
-@pytest.mark.parametrize("case", MATRIX, ids=lambda case: " ".join([case[0].kind, *case[0].fields]))
+def soak(*cases: Any) -> list[Any]:
+    return [pytest.param(case, marks=pytest.mark.soak) for case in cases]
+
+
+def name(case: tuple[Fault, int, list[str]]) -> str:
+    return " ".join([case[0].kind, *case[0].fields])
+
+
+@pytest.mark.parametrize("case", [*MATRIX, *soak(*MORE)], ids=name)
 def test_a_fault_of_github(
     case: tuple[Fault, int, list[str]], client: httpx.Client, sync: Sync, github: GitHub, pulls: PullRequests
 ) -> None:
@@ -87,7 +97,7 @@ def failure(sync: Sync) -> SyncFailed:
     return caught.value
 
 
-@pytest.mark.parametrize("kind", ["server-error", "bad-gateway", "dropped", "truncated", "html"])
+@pytest.mark.parametrize("kind", ["server-error", "truncated", *soak("bad-gateway", "dropped", "html")])
 def test_what_passes_at_once_is_no_failure(
     kind: Any, sync: Sync, github: GitHub, pulls: PullRequests
 ) -> None:
