@@ -19,10 +19,12 @@ from tests.support.waiting import wait_until
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     started = Running(tmp_path_factory.mktemp("demo"))
-    started.checkout()
-    wait_until(started.live, 120, "a live release")
-    yield started
-    started.end()
+    try:
+        started.checkout()
+        wait_until(started.live, 120, "a live release")
+        yield started
+    finally:
+        started.end()
 
 
 @dataclass
