@@ -39,7 +39,14 @@ class Running:
             self.process = subprocess.Popen(
                 [*SLIPWAY, "up"], env=self.environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
-        wait_until(lambda: "Slipway runs" in self.said.read_text(), 170, "the appliance says that it runs")
+        try:
+            wait_until(
+                lambda: "Slipway runs" in self.said.read_text(), 170, "the appliance says that it runs"
+            )
+        except BaseException:  # nobody else would end it
+            self.process.terminate()
+            self.process.wait()
+            raise
 
     def end(self, number: signal.Signals = signal.SIGINT) -> None:
         everybody = tree(self.process.pid)
