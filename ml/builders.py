@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import time
 
 from common.leash import LEASH
 
 GRACE = 5  # seconds a builder has to put its release back
+LONGEST_REST = 60.0  # seconds between two starts of a child that keeps ending with its work undone
 
 
 class Builders:
@@ -13,6 +15,7 @@ class Builders:
 
     def __init__(self) -> None:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._rests: dict[str, tuple[float, float]] = {}  # name → when it may start again, the pause after
 
     def __contains__(self, name: str) -> bool:
         return name in self._running
@@ -21,7 +24,11 @@ class Builders:
         return list(self._running)
 
     def start(self, name: str, module: str, argument: str) -> None:
-        """Run `python -m module argument`."""
+        """Run `python -m module argument`; one that is started over and over rests between, for ever longer."""
+        due, pause = self._rests.get(name, (0.0, 0.0))
+        if time.monotonic() < due:
+            return
+        self._rests[name] = (time.monotonic() + pause, min(LONGEST_REST, 2 * pause or 1.0))
         self._running[name] = subprocess.Popen(
             [*LEASH, str(GRACE), "SIGTERM", sys.executable, "-m", module, argument],
             stdin=subprocess.PIPE,

@@ -79,6 +79,7 @@ def run(
         finally:
             process.kill()
             told = indexes.mask(said.read_text(errors="replace")).strip()
+            log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("a") as kept:
                 kept.write(told + "\n" if told else "")
         if code != 0:
