@@ -24,7 +24,7 @@ class Builders:
         return list(self._running)
 
     def start(self, name: str, module: str, argument: str) -> None:
-        """Run `python -m module argument`; one that is started over and over rests between, for ever longer."""
+        """Run `python -m module argument`; one that keeps failing rests between its starts."""
         due, pause = self._rests.get(name, (0.0, 0.0))
         if time.monotonic() < due:
             return
@@ -39,7 +39,10 @@ class Builders:
         """Forget those that ended; whether there were any."""
         ended = [name for name, child in self._running.items() if child.poll() is not None]
         for name in ended:
-            self._let_go(self._running.pop(name))
+            child = self._running.pop(name)
+            self._let_go(child)
+            if child.returncode == 0:
+                self._rests.pop(name, None)
         return bool(ended)
 
     def end(self, name: str) -> None:
