@@ -15,6 +15,7 @@ from cli.postgres import Postgres
 from cli.settings import Settings
 from cli.supervisor import OURS, Asked, Program, Supervisor
 from cli.welcome import welcome
+from common import closed
 from db import appliance, databases
 from db.session import sessions
 
@@ -24,6 +25,7 @@ DEMO = "demo/encyclopedia-visits"
 
 def up(settings: Settings) -> None:
     """Run the appliance until somebody asks it to end; `Trouble` when it cannot start."""
+    closed.close()
     folder = settings.home.absolute()
     home.prepare(folder)
     held = home.lock(folder)

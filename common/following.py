@@ -4,14 +4,33 @@ import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from common.settings import Settings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 REPOSITORY = r"^[\w.-]+/[\w.-]+$"
+# as `git check-ref-format` has it, and never an option
+BRANCH = re.compile(r"(?![-/.])(?!.*(\.\.|//|/\.|@\{))[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])(?<!\.lock)")
+ADDRESS = re.compile(r"(https?|ssh|git|file)://\S+|/\S+|(?!-)[\w.-]+@[\w.-]+:\S+")
+
+
+def branch(name: str) -> str:
+    if not BRANCH.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of a branch")
+    return name
+
+
+def address(url: str) -> str:
+    if url and not ADDRESS.fullmatch(url):
+        raise ValueError(f"{url!r} is not an address that git clones from, as https://…, ssh://… or file://…")
+    return url
+
+
+Branch = Annotated[str, AfterValidator(branch)]
+Address = Annotated[str, AfterValidator(address)]
 
 
 class Followed(BaseModel):
@@ -20,8 +39,8 @@ class Followed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     repository: str = Field(pattern=REPOSITORY)  # owner/name on GitHub
-    branch: str = Field("main", min_length=1)
-    clone_url: str = ""
+    branch: Branch = "main"
+    clone_url: Address = ""
     gate: dict[str, Any] = {}
     resources: dict[str, Any] = {}
 
@@ -33,8 +52,8 @@ class Following(Settings):
     """The settings that say what is followed; services of either side add their own."""
 
     repository: str = Field("", validation_alias="SLIPWAY_REPOSITORY", pattern=rf"^$|{REPOSITORY}")
-    branch: str = Field("main", validation_alias="SLIPWAY_BRANCH")
-    clone_url: str = Field("", validation_alias="SLIPWAY_CLONE_URL")
+    branch: Branch = Field("main", validation_alias="SLIPWAY_BRANCH")
+    clone_url: Address = Field("", validation_alias="SLIPWAY_CLONE_URL")
     models_file: Path = Field(Path("models.toml"), validation_alias="SLIPWAY_MODELS")
 
     @cached_property

@@ -6,6 +6,8 @@ from typing import Literal
 
 from loguru import logger
 
+from common import closed
+
 TEXT = "<green>{time:HH:mm:ss.SSS}</green> <level>{level: <7}</level> <cyan>{extra[service]}</cyan> {message}"
 
 
@@ -21,7 +23,11 @@ class Intercept(logging.Handler):
 
 
 def configure(service: str, form: Literal["text", "json"] = "text", level: str = "INFO") -> None:
-    """Call once, first thing in a process. `backtrace` and `diagnose` stay off: they print variables."""
+    """Call once, first thing in a process. `backtrace` and `diagnose` stay off: they print variables.
+
+    What has a log is a service and holds secrets: it is closed to other processes, too.
+    """
+    closed.close()
     logger.remove()
     logger.configure(extra={"service": service})
     logger.add(

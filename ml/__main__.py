@@ -5,12 +5,14 @@ from loguru import logger
 
 from common import log
 from ml.app import create
+from ml.runner import measures
 from ml.settings import Settings
 
 
 def main() -> None:
     settings = Settings()
     log.configure("serve", settings.log)
+    measures.say(settings)
     logger.info("serving on http://{}:{}", settings.bind, settings.ml_port)
     uvicorn.run(
         create(settings),

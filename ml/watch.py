@@ -16,6 +16,7 @@ from db.wakeup import Wakeup
 from ml import flock, housekeeping
 from ml.builders import Builders
 from ml.home import Home
+from ml.runner import measures
 from ml.settings import Settings
 
 LOOKED_AT = 200  # accepted pull requests between two looks; older ones are too old to be told of
@@ -133,6 +134,7 @@ def number(name: str) -> int:
 def main() -> None:
     settings = Settings()
     log.configure("watch", settings.log)
+    measures.say(settings)
     stopping = False
     wakeup = Wakeup(settings.database_url, "pull_requests", "releases")
 

@@ -19,6 +19,7 @@ CONFINE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("confine")))
 MODEL = Path(__file__).parents[1] / "model"  # runs in the model's environment
 GIB = 1 << 30
 OPEN_FILES = 4096
+OURS = ("repositories", "logs", "postgres", "demo", "singer")
 OF_ONE_MODEL = ("releases", "artifacts")  # whose folders other models' users do not pass
 
 # The system, without what it keeps to itself: /etc by name, nobody's home, no service's folder.
@@ -60,15 +61,32 @@ class Sandbox:
 def of(settings: Settings, model: Model, asked: Resources) -> Sandbox:
     """The repository may ask for less memory than it gets; what the operator says of the model wins."""
     home, given = settings.home.resolve(), settings.memory or machine_memory() * 3 // 4
+    user = None
+    if users.possible(home):
+        user = users.of(home, model.name)
+        close_home(home)
     return Sandbox(
         home,
         model.name,
-        users.of(home, model.name) if users.possible() else None,
+        user,
         model.resources.memory or min(asked.memory or given, given),
         settings.file_size,
-        512 + 32 * (os.cpu_count() or 1),
+        processes(),
         settings.train_ports,
     )
+
+
+def close_home(home: Path) -> None:
+    """What is in SLIPWAY_HOME may be passed through at most; what is the appliance's own, not even that."""
+    for child in home.iterdir():
+        if not child.is_symlink():
+            mode = stat.S_IMODE(child.stat().st_mode)
+            child.chmod(mode & (0o700 if child.name in OURS or not child.is_dir() else 0o711))
+
+
+def processes() -> int:
+    """And threads: what pools of both need on a machine with so many processors."""
+    return 512 + 32 * (os.cpu_count() or 1)
 
 
 @cache

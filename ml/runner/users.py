@@ -2,6 +2,8 @@
 
 import json
 import os
+import stat
+import sys
 import zlib
 from pathlib import Path
 
@@ -9,15 +11,26 @@ from ml import flock
 
 FIRST, COUNT = 59_000, 1_000  # the end of what useradd gives to people, below what systemd gives to services
 NEEDED = (0, 1, 3, 5, 6, 7)  # CAP_CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID
+ADMINISTER = 21  # CAP_SYS_ADMIN
+HERE = Path(__file__)
 
 
-def possible() -> bool:
-    """Whether this process may run others as another user, hand files to them, and end them."""
-    if os.geteuid() != 0:
-        return False
+def possible(home: Path) -> bool:
+    """Whether this process may run others as another user, hand files to them, and end them.
+
+    Where folders above are closed to others, they need a view of their own as well.
+    """
+    needed = (*NEEDED, ADMINISTER) if any(map(closed, (home, Path(sys.base_prefix), HERE))) else NEEDED
+    return os.geteuid() == 0 and all(capabilities() >> capability & 1 for capability in needed)
+
+
+def capabilities() -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
-    held = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
-    return all(held >> capability & 1 for capability in NEEDED)
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+
+
+def closed(path: Path) -> bool:
+    return not all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
 
 
 def of(home: Path, model: str) -> int:

@@ -1,8 +1,11 @@
 """Checkout: the tree of one commit, without `.git`. The only door to git."""
 
 import os
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import git
 
@@ -12,6 +15,10 @@ from ml.settings import Model
 
 ASKPASS = Path(__file__).with_name("askpass.sh")
 LIMIT = 600  # seconds for one fetch
+FILES, BYTES = 100_000, 8 << 30  # at most, in one commit
+SUBMODULE, LINK = "160000", "120000"  # modes in a tree
+SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # user:password in an address
+COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 MISSING = (
     "not our ref",
     "couldn't find remote ref",
@@ -29,11 +36,14 @@ def fetch(
     """
     if into.exists():
         return into
+    if not COMMIT.fullmatch(commit):
+        raise Rejected(f"{commit[:100]!r} is not the id of a commit")
     with flock.hold(clone.with_suffix(".lock")):
         repository = bare(clone)
         with repository.git.custom_environment(**credentials(token, host)):
             if not has(repository, commit):
                 bring(repository, model, commit)
+        examine(repository, commit)
         return lay_out(repository, commit, into)
 
 
@@ -58,16 +68,19 @@ def bring(repository: git.Repo, model: Model, commit: str) -> None:
     """Fetch the one commit; where the server cannot do that, the whole branch."""
     branch = f"+refs/heads/{model.branch}:refs/heads/{model.branch}"
     try:
-        repository.git.fetch("--no-tags", "--depth=1", model.clone_url, commit, kill_after_timeout=LIMIT)
+        repository.git.fetch(
+            "--no-tags", "--depth=1", "--", model.clone_url, commit, kill_after_timeout=LIMIT
+        )
     except git.GitCommandError:
         try:
-            repository.git.fetch("--no-tags", model.clone_url, branch, kill_after_timeout=LIMIT)
+            repository.git.fetch("--no-tags", "--", model.clone_url, branch, kill_after_timeout=LIMIT)
         except git.GitCommandError as failure:
             if not any(word in str(failure.stderr) for word in MISSING):
                 raise unreachable(model, failure) from failure
     if not has(repository, commit):
         raise Rejected(
-            f"commit {commit} is not in {model.clone_url}: was {model.branch} rewritten after the merge?"
+            f"commit {commit} is not in {SECRET.sub('***@', model.clone_url)}: was {model.branch} rewritten "
+            "after the merge?"
         )
 
 
@@ -99,9 +112,63 @@ def unreachable(model: Model, failure: git.GitCommandError) -> Unavailable:
     lines = [line.strip() for line in str(failure.stderr).splitlines() if "fatal:" in line or "ERROR" in line]
     said = (lines or [str(failure.stderr).strip() or f"git ended with {failure.status}"])[-1].strip("' \n")
     return Unavailable(
-        f"{model.clone_url} cannot be fetched: {said.removeprefix('stderr: ')}. "
-        "Check SLIPWAY_CLONE_URL, GITHUB_TOKEN and the network"
+        SECRET.sub("***@", f"{model.clone_url} cannot be fetched: {said.removeprefix('stderr: ')}. ")
+        + "Check SLIPWAY_CLONE_URL, GITHUB_TOKEN and the network"
     )
+
+
+def examine(repository: git.Repo, commit: str) -> None:
+    """`Rejected` when the commit's tree is too large to be laid out, or has parts that would be missing.
+
+    Read as it comes: a tree of a few objects can name more files than there are in the world.
+    """
+    listing = repository.git.ls_tree("-r", "-z", "--long", "--full-tree", commit, as_process=True)
+    files, size = 0, 0
+    try:
+        for entry in entries(listing.stdout):
+            facts, _, name = entry.partition("\t")
+            mode, _, _, length = facts.split()
+            if mode == SUBMODULE:
+                raise Rejected(
+                    f"{name} is a git submodule, which Slipway does not fetch: commit its files, or name it "
+                    "in the requirements"
+                )
+            files, size = files + 1, size + int(length)
+            if files > FILES or size > BYTES:
+                raise Rejected(
+                    f"the repository is too large: more than {FILES:,} files or {BYTES >> 30} GiB. "
+                    "Name large data under [data] in slipway.toml"
+                )
+    finally:
+        listing.proc.kill()
+        listing.proc.wait()
+
+
+def entries(stream: IO[bytes]) -> Iterator[str]:
+    """What git separates by NUL."""
+    rest = b""
+    while chunk := stream.read(1 << 16):
+        *whole, rest = (rest + chunk).split(b"\0")
+        yield from (entry.decode(errors="replace") for entry in whole)
+
+
+def check_links(tree: Path) -> None:
+    """`Rejected` when a symbolic link leads out of the tree: it would be read with our rights."""
+    tree = tree.resolve()
+    for folder, folders, files in os.walk(tree):
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            if not path.is_symlink():
+                continue
+            target = path.readlink()
+            try:
+                inside = not target.is_absolute() and path.resolve().is_relative_to(tree)
+            except RuntimeError:  # it leads to itself
+                inside = False
+            if not inside:
+                raise Rejected(
+                    f"{path.relative_to(tree)} is a symbolic link to {target}, which is not in the "
+                    "repository: commit the file itself"
+                )
 
 
 def lay_out(repository: git.Repo, commit: str, into: Path) -> Path:
@@ -115,13 +182,14 @@ def lay_out(repository: git.Repo, commit: str, into: Path) -> Path:
         repository.git.read_tree(commit)
         repository.git.checkout_index("--all", "--force")  # unlike `checkout`, it runs no hook
     index.unlink(missing_ok=True)
+    check_links(new)
     new.rename(into)
     return into
 
 
 def credentials(token: str, host: str) -> dict[str, str]:
     """git's environment: it never asks a person, and gets the token for `host` alone, through askpass."""
-    asking = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    asking = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
     if not token:
         return asking | {"GIT_ASKPASS": os.devnull}
     return asking | {"GIT_ASKPASS": str(ASKPASS), "SLIPWAY_GIT_HOST": host, "SLIPWAY_GIT_TOKEN": token}

@@ -130,10 +130,10 @@ def test_what_the_model_raised_is_in_the_log_with_its_place(patient: Shop) -> No
     patient.predict("raise")
     patient.predict("print")
 
+    wait_until(lambda: "a word from the model" in patient.log(1), 10, "what it says comes to the log")
     log = patient.log(1)
     assert "ValueError: no such <page>" in log
     assert "main.py" in log
-    assert "a word from the model" in log
 
 
 def test_a_killed_worker_is_replaced_and_no_request_fails(make_shop: Callable[..., Shop]) -> None:
