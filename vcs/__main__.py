@@ -31,9 +31,12 @@ class Server(uvicorn.Server):
 
 def read_settings() -> VcsSettings:
     try:
-        return VcsSettings()
+        settings = VcsSettings()
     except ValidationError as error:
         sys.exit("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+    if not settings.branches:
+        sys.exit("SLIPWAY_REPOSITORY: say whose pull requests are followed, as owner/name, or in models.toml")
+    return settings
 
 
 def build(settings: VcsSettings) -> FastAPI:
@@ -64,7 +67,7 @@ def main() -> None:
         access_log=False,
         timeout_graceful_shutdown=GRACE,
     )
-    logger.info("follows {} on {}:{}", settings.repository, settings.bind, settings.port)
+    logger.info("follows {} on {}:{}", ", ".join(settings.branches), settings.bind, settings.port)
     Server(config).run()
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -41,7 +42,7 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
     metrics = Metrics(singer)
     syncer = Syncer(Sync(settings, sessions, singer), settings.sync_seconds, metrics.observe)
     webhook = Webhook(
-        settings.webhook_secret.get_secret_value(), settings.repository, sessions, nudge=syncer.ask
+        settings.webhook_secret.get_secret_value(), settings.branches, sessions, nudge=syncer.ask
     )
 
     @asynccontextmanager
@@ -84,27 +85,34 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
         state: Which = "accepted",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         page: Annotated[int, Query(ge=1, le=100_000)] = 1,
+        repository: str | None = None,
+        branch: str | None = None,
     ) -> dict[str, Any]:
-        """What is known, newest first; `accepted` were merged into the branch that is followed."""
+        """What is known, newest first; `accepted` were merged into the branch that is followed.
+
+        Where several repositories or branches are followed, `repository` and `branch` say which one.
+        """
+        repository, branch = chosen(settings, repository, branch)
         try:
             with sessions() as session:
                 found = pull_requests.listed(
                     session,
-                    settings.repository,
-                    settings.branch,
+                    repository,
+                    branch,
                     state,
                     limit=limit + 1,
                     offset=(page - 1) * limit,
                 )
         except SQLAlchemyError as error:
             raise database_gone() from error
-        following = f"/pull-requests?state={state}&limit={limit}&page={page + 1}"
+        asked: dict[str, Any] = {"state": state, "limit": limit, "page": page + 1}
+        which = {"repository": repository, "branch": branch} if len(settings.followed) > 1 else {}
         return {
-            "repository": settings.repository,
-            "branch": settings.branch,
+            "repository": repository,
+            "branch": branch,
             "state": state,
             "pull_requests": [row(pull) for pull in found[:limit]],
-            "next": following if len(found) > limit else None,
+            "next": f"/pull-requests?{urlencode(asked | which)}" if len(found) > limit else None,
         }
 
     @app.get("/health")
@@ -118,13 +126,22 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
         if not installed(settings.singer_home):
             missing = SyncFailed("not-installed", "an environment is missing or out of date")
             raise Problem(missing.status, missing.title, missing.cure)
-        return {"status": "ok", "repository": settings.repository, "last_sync": last(syncer)}
+        return {"status": "ok", "repository": ", ".join(settings.branches), "last_sync": last(syncer)}
 
     @app.get("/metrics")
     def prometheus() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def chosen(settings: VcsSettings, repository: str | None, branch: str | None) -> tuple[str, str]:
+    """The repository and the branch that are asked for, else those of the first model."""
+    repository = repository or next(iter(settings.branches))
+    if repository not in settings.branches:
+        followed = ", ".join(settings.branches)
+        raise Problem(404, "This repository is not followed", f"This appliance follows {followed}.")
+    return repository, branch or settings.branches[repository][0]
 
 
 def row(pull: PullRequest) -> dict[str, Any]:

@@ -113,6 +113,10 @@ class SyncFailed(Exception):
         self.status, self.title, self.cure = known.status, known.title, known.cure
         super().__init__(f"{known.title} ({cause}). {known.cure}")
 
+    def of(self, repository: str) -> "SyncFailed":
+        """The same, saying which of several repositories it was."""
+        return SyncFailed(self.kind, f"{repository}: {self.cause}", self.wait)
+
 
 def database(sqlstate: str | None, error: str, message: str) -> SyncFailed:
     """What Postgres, or the way to it, said."""

@@ -1,11 +1,13 @@
 """What vcs is told: whose pull requests, where GitHub and the database are, how often."""
 
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from common.following import Following
 from common.settings import Settings
 
 GITHUB = "https://api.github.com"
@@ -23,9 +25,8 @@ class InstallSettings(Settings):
         return (self.singer or self.home / "singer").absolute()
 
 
-class VcsSettings(InstallSettings):
-    repository: str = Field(validation_alias="SLIPWAY_REPOSITORY")
-    branch: str = Field("main", validation_alias="SLIPWAY_BRANCH")
+class VcsSettings(InstallSettings, Following):
+    repository: str = Field("", validation_alias="SLIPWAY_REPOSITORY")
     demo: bool = Field(False, validation_alias="SLIPWAY_DEMO")
     github_token: SecretStr = SecretStr("")
     github_api_url: str = GITHUB
@@ -40,7 +41,7 @@ class VcsSettings(InstallSettings):
     @classmethod
     def owner_and_name(cls, repository: str) -> str:
         """Anything else would become a path of GitHub's API that means something else."""
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        if repository and not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
             raise ValueError(f"must be owner/name as in https://github.com/owner/name, not {repository!r}")
         return repository
 
@@ -48,6 +49,15 @@ class VcsSettings(InstallSettings):
     @classmethod
     def no_slash_at_the_end(cls, url: str) -> str:
         return url.rstrip("/")
+
+    @cached_property
+    def branches(self) -> dict[str, list[str]]:
+        """Each repository that is followed, with the branches that its models are on."""
+        found: dict[str, list[str]] = {}
+        for followed in self.followed.values():
+            branches = found.setdefault(followed.repository, [])
+            branches += [followed.branch] if followed.branch not in branches else []
+        return found
 
     @property
     def secrets(self) -> list[str]:

@@ -115,10 +115,10 @@ class Singer:
         self._members: list[Member] = []
         self._closed = False
 
-    def sync(self, progress: Progress) -> Brought:
+    def sync(self, repository: str, progress: Progress) -> Brought:
         """Bring what is new since `progress`, or raise `SyncFailed`. Rows may have come in any case."""
         with ExitStack() as files:
-            tap = Member("tap", self.tap_job(progress), files)
+            tap = Member("tap", self.tap_job(repository, progress), files)
             target = Member("target", self.target_job(), files)
             try:
                 out = self.run(tap, target)
@@ -208,10 +208,10 @@ class Singer:
             text = text.replace(str(secret), "***") if secret else text
         return text
 
-    def tap_job(self, progress: Progress) -> Json:
+    def tap_job(self, repository: str, progress: Progress) -> Json:
         config = {
             "access_token": self.settings.github_token.get_secret_value(),
-            "repository": self.settings.repository,
+            "repository": repository,
             "base_url": self.settings.github_api_url,
             "start_date": START,
         }

@@ -4,7 +4,7 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -41,52 +41,87 @@ Outcome = Synced | SyncFailed
 
 
 class Sync:
-    """Brings one repository's pull requests into the database, once, from the calling thread."""
+    """Brings the pull requests of what is followed into the database, once, from the calling thread."""
 
     def __init__(self, settings: VcsSettings, sessions: sessionmaker[Session], singer: Singer) -> None:
-        self.repository, self.branch = settings.repository, settings.branch
+        self.branches = settings.branches
         self.sessions, self.singer = sessions, singer
         # Other columns are in every row only when everything is brought once more.
         self.catalog = hashlib.sha256(CATALOG.read_bytes()).hexdigest()[:16]
 
     def run(self) -> Synced:
+        """One repository after the other; one that fails keeps no other from being asked."""
+        found: list[Synced] = []
+        failed: list[SyncFailed] = []
+        for repository in self.branches:
+            try:
+                found.append(self.one(repository))
+            except SyncFailed as failure:
+                failed.append(failure.of(repository) if len(self.branches) > 1 else failure)
+                if failure.wait or failure.kind == "stopping":
+                    break  # the others would be told the same
+        if failed:
+            raise failed[0]
+        return together(found)
+
+    def one(self, repository: str) -> Synced:
         """When it returns, rows, state and NOTIFY are committed; after `SyncFailed` the state is the old."""
         began = time.perf_counter()
         try:
             with self.sessions() as session:
-                known = pull_requests.state(session, self.repository) or {}
-            brought = self.singer.sync(self.progress(known))
+                known = pull_requests.state(session, repository) or {}
+            brought = self.singer.sync(repository, self.progress(known))
             with self.sessions.begin() as session:
-                accepted = self.settle(session, known, brought)
-                newest = pull_requests.accepted(session, self.repository, self.branch, limit=1)
+                accepted = self.settle(session, repository, known, brought)
+                newest = newest_of(
+                    merge
+                    for branch in self.branches[repository]
+                    for merge in pull_requests.accepted(session, repository, branch, limit=1)
+                )
         except DBAPIError as error:
             code = getattr(error.orig, "pgcode", None)
             raise failures.database(code, type(error.orig).__name__, str(error.orig)) from error
-        seconds = round(time.perf_counter() - began, 3)
-        return Synced(self.repository, brought.rows, accepted, newest[0] if newest else None, seconds)
+        return Synced(repository, brought.rows, accepted, newest, round(time.perf_counter() - began, 3))
 
     def progress(self, known: dict[str, Any]) -> Progress:
         if known.get("catalog") != self.catalog:
             return Progress()
         return Progress(known["singer"], known["newest"])
 
-    def settle(self, session: Session, known: dict[str, Any], brought: Brought) -> int:
+    def settle(self, session: Session, repository: str, known: dict[str, Any], brought: Brought) -> int:
         """Move the state forward and wake the look-out; how many are accepted that were not so before.
 
         Counted against the last sync that ended well: what came with one that did not is news as well.
         """
-        accepted = pull_requests.count_accepted(session, self.repository, self.branch)
-        before: int = known.get("accepted", {}).get(self.branch, 0)
+        branches = self.branches[repository]
+        accepted = {b: pull_requests.count_accepted(session, repository, b) for b in branches}
+        before: dict[str, int] = known.get("accepted", {})
         state = {
             "singer": brought.progress.state,
             "newest": brought.progress.newest,
             "catalog": self.catalog,
-            "accepted": {self.branch: accepted},
+            "accepted": accepted,
         }
-        pull_requests.save_state(session, self.repository, state)
-        if accepted > before:
+        pull_requests.save_state(session, repository, state)
+        new = sum(max(0, count - before.get(branch, 0)) for branch, count in accepted.items())
+        if new:
             notify(session, CHANNEL)
-        return max(0, accepted - before)
+        return new
+
+
+def newest_of(merges: Iterable[Accepted | None]) -> Accepted | None:
+    return max(filter(None, merges), key=lambda merge: merge.merged_at, default=None)
+
+
+def together(found: list[Synced]) -> Synced:
+    """What several repositories' syncs found, as one."""
+    return Synced(
+        ", ".join(each.repository for each in found),
+        sum(each.rows for each in found),
+        sum(each.newly_accepted for each in found),
+        newest_of(each.newest_merge for each in found),
+        round(sum(each.seconds for each in found), 3),
+    )
 
 
 class Syncer:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs
@@ -26,12 +26,17 @@ Json = dict[str, Any]
 
 
 class Webhook:
-    """Takes deliveries for one repository."""
+    """Takes deliveries for the repositories that are followed."""
 
     def __init__(
-        self, secret: str, repository: str, sessions: sessionmaker[Session], nudge: Callable[[], object]
+        self,
+        secret: str,
+        repositories: Iterable[str],
+        sessions: sessionmaker[Session],
+        nudge: Callable[[], object],
     ) -> None:
-        self.secret, self.repository, self.nudge = secret.encode(), repository.lower(), nudge
+        self.secret, self.nudge = secret.encode(), nudge
+        self.repositories = [repository.lower() for repository in repositories]
         self.sessions = sessions
         self._thread = ThreadPoolExecutor(1, "deliveries")
         self._pending = 0
@@ -62,8 +67,9 @@ class Webhook:
             return 200, {"message": "pong"}
         if event not in NUDGES:
             return 202, {"message": f"nothing to do for {event}; send pull requests and pushes"}
-        if repository_of(payload(body)).lower() != self.repository:
-            return 202, {"message": f"nothing to do: this appliance follows {self.repository}"}
+        if repository_of(payload(body)).lower() not in self.repositories:
+            followed = ", ".join(self.repositories)
+            return 202, {"message": f"nothing to do: this appliance follows {followed}"}
         if not await self.first_time(delivery):
             return 200, {"message": "seen already"}
         self.nudge()
