@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -13,6 +13,7 @@ from db import releases
 from db.models import Release, Status
 from ml.api.documents import iso, summaries
 from ml.pages.errors import first_line
+from ml.pages.releases import not_served
 from ml.pages.render import answer, lasting, page, wants_page
 from ml.serving.live import Live, Place, Places
 from ml.settings import Model, Settings
@@ -36,12 +37,15 @@ def routes(settings: Settings, places: Places, sessions: sessionmaker[Session]) 
         return model_page(request, places.find(name))
 
     def model_page(request: Request, place: Place) -> Response:
-        history, said = look(place)
-        if place.live is None and not wants_page(request):
+        if place.live is not None and not wants_page(request):
+            return JSONResponse(facts(place), headers={"Vary": "Accept"})
+        history, failed, said = look(place)
+        if not wants_page(request):
             raise Problem(503, "Nothing is live yet", " ".join(said), headers={"Retry-After": "5"})
         more = {
             "said": said,
             "history": history,
+            "failed": failed,
             "address": place.model.name if len(places.by_model) > 1 else None,
             "away": place.database is not None,
             "busy": any(release["status"] in ("queued", "building") for release in history)
@@ -49,20 +53,20 @@ def routes(settings: Settings, places: Places, sessions: sessionmaker[Session]) 
         }
         if place.live is None:
             return page(request, "nothing.html", 503, model=place.model.name, call=checkout(request), **more)
-        return answer(request, "model.html", facts(place), web=web(place.model), **more)
+        return page(request, "model.html", 200, **facts(place), web=web(place.model), **more)
 
-    def look(place: Place) -> tuple[list[dict[str, Any]], list[str]]:
-        """The newest releases, and in words what is going on."""
+    def look(place: Place) -> tuple[list[dict[str, Any]], dict[int, str], list[str]]:
+        """The newest releases, why some could not take the place, and in words what is going on."""
         said = [f"Postgres is away: {place.database}."] if place.database else []
         try:
             with sessions.begin() as session:
                 newest = releases.history(session, place.model.name, SHOWN)
                 busy = [r.id for r in newest if r.status is Status.BUILDING]
                 building = releases.find(session, busy[0]) if busy else None
-                history = summaries(session, newest)
+                history, failed = summaries(session, newest), not_served(session, newest)
         except DBAPIError as error:
-            return [], said or [f"Postgres is away: {first_line(error)}."]
-        return history, said + going_on(place, newest, building)
+            return [], {}, said or [f"Postgres is away: {first_line(error)}."]
+        return history, failed, said + going_on(place, newest, building, failed)
 
     def checkout(request: Request) -> str:
         """The exact call that brings what was merged."""
@@ -90,7 +94,9 @@ def facts(place: Place) -> dict[str, Any]:
     }
 
 
-def going_on(place: Place, newest: Sequence[Release], building: Release | None) -> list[str]:
+def going_on(
+    place: Place, newest: Sequence[Release], building: Release | None, failed: dict[int, str]
+) -> list[str]:
     """Sentences, most urgent first."""
     said = []
     if place.doing:
@@ -101,6 +107,8 @@ def going_on(place: Place, newest: Sequence[Release], building: Release | None) 
         if release.status is Status.QUEUED:
             waiting = f": {release.reason}" if release.reason else " for its turn"
             said.append(f"{named(release).capitalize()} waits{waiting}.")
+        if release.id in failed:
+            said.append(f"{named(release).capitalize()} could not take the place: {failed[release.id]}.")
         if release.status in (Status.REJECTED, Status.FAILED):
             said.append(f"{named(release).capitalize()} was {release.status}: {release.reason}.")
     if place.trouble:

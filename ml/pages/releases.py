@@ -1,19 +1,21 @@
 """The history of releases, and one release with its stages and the end of its logs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import releases
+from db import deployments, releases
+from db.models import Release, State
 from ml.api import documents
 from ml.api.tail import logs as log_files
 from ml.home import Home
 from ml.pages.render import answer
 from ml.settings import Settings
 
-TAIL = 512 << 10  # bytes of each log that are shown
+TAIL = 48 << 10  # bytes of each log that are on the page; /logs has the whole
 
 
 def routes(sessions: sessionmaker[Session], settings: Settings) -> APIRouter:
@@ -23,8 +25,9 @@ def routes(sessions: sessionmaker[Session], settings: Settings) -> APIRouter:
     @router.get("", summary="Every attempt to bring a commit to production, newest first")
     def history(request: Request, model: str | None = None, limit: int = 50) -> Response:
         with sessions.begin() as session:
-            found = documents.summaries(session, releases.history(session, model, max(1, min(limit, 1000))))
-        return answer(request, "releases.html", {"releases": found})
+            known = releases.history(session, model, max(1, min(limit, 1000)))
+            found, failed = documents.summaries(session, known), not_served(session, known)
+        return answer(request, "releases.html", {"releases": found}, failed=failed)
 
     @router.get("/{number}", summary="One release with its stages, beside what is live")
     def release(request: Request, number: int) -> Response:
@@ -33,6 +36,12 @@ def routes(sessions: sessionmaker[Session], settings: Settings) -> APIRouter:
         return answer(request, "release.html", document, logs=logs(home, number))
 
     return router
+
+
+def not_served(session: Session, known: Sequence[Release]) -> dict[int, str]:
+    """Why releases that the gate let through could not take the place, by release."""
+    newest = deployments.of_releases(session, [release.id for release in known])
+    return {number: d.reason or "" for number, d in newest.items() if d.state is State.FAILED}
 
 
 def logs(home: Home, number: int) -> list[tuple[str, str]]:

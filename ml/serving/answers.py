@@ -45,6 +45,7 @@ def fault(row: bytes, label: Label) -> Problem:
     except (msgspec.MsgspecError, ValueError):
         said = {}
     who: dict[str, Any] = {"model": label.model, "release": label.release, "commit": label.commit}
+    who["headers"] = {"X-Slipway-Release": str(label.release)}
     if "invalid" in said:
         return Problem(422, "These features do not fit the model", str(said["invalid"]), **who)
     if "unreadable" in said:

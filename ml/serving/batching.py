@@ -5,6 +5,7 @@ from collections import deque
 from ml.serving.worker import Request
 
 MOST = 256  # rows in a frame
+LARGEST = 4 << 20  # bytes of a frame, or one row: a worker holds all of it at once
 HELD = 0.02  # seconds of work in a frame: rows behind a slow one are better off with another worker
 
 
@@ -17,9 +18,10 @@ def take(waiting: deque[Request], free_workers: int, seconds_a_row: float) -> li
         return [waiting.popleft()]
     share = -(-len(waiting) // free_workers)
     fits = int(HELD / seconds_a_row) if seconds_a_row else MOST
-    frame: list[Request] = []
-    for _ in range(max(1, min(share, MOST, fits))):
-        if waiting[0].blamed:
+    frame, size = [waiting.popleft()], 0
+    while waiting and len(frame) < min(share, MOST, fits):
+        size += len(frame[-1].body)
+        if waiting[0].blamed or size + len(waiting[0].body) > LARGEST:
             break
         frame.append(waiting.popleft())
     return frame

@@ -13,14 +13,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import deployments, predictions
 from db.models import Deployment, State
 from ml.errors import Rejected, Unavailable
-from ml.home import Home
-from ml.restore import restore
 from ml.serving import health
-from ml.serving.answers import Label
 from ml.serving.live import Live, Place
 from ml.serving.pool import Limits, Pool
+from ml.serving.probation import Probation
+from ml.serving.start import start
 from ml.serving.threads import aside
-from ml.serving.worker import Recipe
 from ml.settings import Settings
 
 LONGEST_PAUSE = 300.0  # seconds between two tries of something that the world keeps from us
@@ -44,9 +42,9 @@ class Follower:
 
     def __init__(self, place: Place, settings: Settings, sessions: sessionmaker[Session]) -> None:
         self.place, self.settings, self.sessions = place, settings, sessions
-        self.home = Home(settings.home.absolute())
         self.limits = Limits(settings.workers, settings.predict_timeout)
         self.woken = asyncio.Event()
+        self._probation = Probation(place, settings, sessions)
         self._postponed: dict[int, Postponed] = {}
         self._unsaid: list[
             tuple[Deployment, str | None]
@@ -79,7 +77,9 @@ class Follower:
         await self._say()
         live, wanted = await aside(self._ask)
         self.place.database = None
-        if live is None and wanted is None:
+        ids = {deployment.id for deployment in (live, wanted) if deployment is not None}
+        self._postponed = {n: postponed for n, postponed in self._postponed.items() if n in ids}
+        if not ids:
             self.place.trouble = None
         if live is not None and not self._agree(live):
             await self._attempt(live)
@@ -102,9 +102,9 @@ class Follower:
             live = await self._bring_up(deployment)
         except Rejected as fault:
             logger.warning("{} cannot take the place: {}", name, fault)
-            self.place.trouble = f"{name}: {fault}"
-            if deployment.state is State.LIVE:
-                postponed.again()  # it has been live: a person may bring back what is missing
+            if deployment.state is State.LIVE:  # a person may bring back what is missing
+                postponed.again()
+                self.place.trouble = f"{name} cannot be restored: {fault}"
             else:
                 self._unsaid.append((deployment, str(fault)))
         except Unavailable as fault:
@@ -128,17 +128,7 @@ class Follower:
     async def _bring_up(self, deployment: Deployment) -> Live:
         """Workers of the release beside the live ones', ready to take the place."""
         release = deployment.release
-        ready = await aside(restore, self.settings, self.place.model, release, self._tell)
-        recipe = Recipe(
-            ready.room,
-            ready.artifact,
-            ready.entry_point,
-            release.kind,
-            ready.log,
-            self.home.release(release.id) / "serve",
-        )
-        pool = Pool(recipe, self.limits, Label(release.model, release.id, release.commit))
-        await pool.open()
+        pool = await start(self.place.model, self.settings, release, self.limits, self._tell)
         try:
             chosen = await aside(health.choose, pool, release.kind, self._recorded(release.model))
             await health.check(pool, chosen)
@@ -163,6 +153,7 @@ class Follower:
         old, self.place.live = self.place.live, live
         self.place.trouble = None
         self._postponed.clear()
+        self._probation.begin(live)
         logger.info("{} is live, commit {}", live.pool.label, live.release.commit[:8])
         if live.deployment.state is State.WANTED:
             self._unsaid.append((live.deployment, None))
@@ -197,14 +188,16 @@ class Follower:
 
     async def _rest(self) -> None:
         """Until woken, or until something postponed is due."""
-        pauses = [postponed.due - time.monotonic() for postponed in self._postponed.values() if postponed.due]
-        pause = max(0.1, min([self.settings.poll_seconds, *pauses]))
+        now = time.monotonic()
+        pauses = [postponed.due - now for postponed in self._postponed.values() if postponed.due > now]
+        pause = 1.0 if self.place.database else min([self.settings.poll_seconds, *pauses])
         try:
             await asyncio.wait_for(self.woken.wait(), pause)
         except TimeoutError:
             return
 
     async def _stop(self) -> None:
+        await self._probation.stop()
         for task in self._leaving:
             task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ START_TIMEOUT = 120.0  # seconds in which a model has to be loaded
 WAITING = 2048  # requests that may wait; beyond it a client is told to come back
 FORGIVEN = 60.0  # seconds after which a death no longer counts
 HOPELESS = 2.0  # seconds: a longer pause is not worth waiting for
+FAILED_STARTS = 3  # in a row, of a release that did start once
 LONGEST_PAUSE = 15.0  # seconds between two tries to replace a worker that keeps dying
 
 
@@ -40,6 +42,9 @@ class Pool:
         self.workers: list[Worker] = []
         self.waiting: deque[Request] = deque()
         self.deaths = 0
+        self.crashed: Callable[[bytes], None] = lambda _: None  # hears of features that ended two workers
+        self.unstartable: Callable[[str], None] = lambda _: None  # hears why no worker starts any more
+        self._failed_starts = 0  # in a row
         self._lately: deque[float] = deque()  # when the last deaths were
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watch: asyncio.TimerHandle | None = None
@@ -153,6 +158,7 @@ class Pool:
         worker.held.clear()
         if worker.ended and held:
             if held[0].blamed:
+                self.crashed(held[0].body)
                 refuse(held.pop(0), died())
             else:
                 blame(held if self.hello.batch else held[:1])
@@ -182,7 +188,11 @@ class Pool:
             except (Rejected, Unavailable) as fault:
                 logger.error("a worker of {} could not be replaced: {}", self.label, fault)
                 self._died()
+                self._failed_starts += isinstance(fault, Rejected)
+                if self._failed_starts >= FAILED_STARTS:
+                    self.unstartable(str(fault))
             else:
+                self._failed_starts = 0
                 self._pump()
                 return
 

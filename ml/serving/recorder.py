@@ -49,6 +49,8 @@ class Recorder:
                 await aside(self._write, sample)
             except DBAPIError as error:  # a sample is not worth waiting for Postgres
                 logger.debug("{} sampled predictions are lost: {}", len(sample), error.orig)
+            except Exception:  # noqa: BLE001 (a bug of ours must not stop the recording)
+                logger.exception("{} sampled predictions are lost", len(sample))
             await asyncio.sleep(PAUSE)
 
     def _write(self, sample: list[Sampled]) -> None:
@@ -68,8 +70,11 @@ class Recorder:
 
 
 def parsed(label: Label, body: bytes, row: bytes) -> list[Prediction]:
-    """The table's row, or none when it is too large to keep."""
+    """The table's row, or none when it is too large to keep, or no JSON (the worker's part is foreign)."""
     if len(body) + len(row) > LARGEST:
         return []
-    request, answer = {"features": msgspec.json.decode(body)}, msgspec.json.decode(row)
+    try:
+        request, answer = {"features": msgspec.json.decode(body)}, msgspec.json.decode(row)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return []
     return [Prediction(model=label.model, release_id=label.release, request=request, answer=answer)]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -176,7 +177,9 @@ def launch(recipe: Recipe) -> tuple[local.Process, socket.socket]:
         "artifact": str(recipe.artifact.resolve()),
         "kind": recipe.kind,
     }
-    (recipe.folder / "input.json").write_text(json.dumps(question))
+    written = recipe.folder / f"input.{threading.get_ident()}.json"  # several workers may start at once
+    written.write_text(json.dumps(question))
+    written.rename(recipe.folder / "input.json")
     ours, theirs = socket.socketpair()
     with theirs:
         process = local.start(

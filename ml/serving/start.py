@@ -1,0 +1,33 @@
+"""Starts the workers of a release, whatever of it has to be brought back for that."""
+
+from collections.abc import Callable
+
+from db.models import Release
+from ml.home import Home
+from ml.restore import restore
+from ml.serving.answers import Label
+from ml.serving.pool import Limits, Pool
+from ml.serving.threads import aside
+from ml.serving.worker import Recipe
+from ml.settings import Model, Settings
+
+
+async def start(
+    model: Model, settings: Settings, release: Release, limits: Limits, tell: Callable[[str], None]
+) -> Pool:
+    """A pool that can be asked; close it. `tell` hears of what takes long.
+
+    Raises `Rejected` when the release cannot run, `Unavailable` when it cannot be brought back now.
+    """
+    ready = await aside(restore, settings, model, release, tell)
+    recipe = Recipe(
+        ready.room,
+        ready.artifact,
+        ready.entry_point,
+        release.kind,
+        ready.log,
+        Home(settings.home.absolute()).release(release.id) / "serve",
+    )
+    pool = Pool(recipe, limits, Label(release.model, release.id, release.commit))
+    await pool.open()
+    return pool
