@@ -58,10 +58,10 @@ class Shop:
     url: str = ""
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
     published: int = 0
+    model: str = ""  # the one that is published; the first, unless another is named
 
-    @property
-    def model(self) -> str:
-        return self.settings.models()[0].name
+    def __post_init__(self) -> None:
+        self.model = self.model or self.settings.models()[0].name
 
     def publish(self, source: str, *, trained: bytes = b"trained", wait: bool = True, **facts: Any) -> int:
         """Leave a release as the gate does: built, deployed, wanted. With `wait`, until it is live.
@@ -73,7 +73,7 @@ class Shop:
         with self.sessions.begin() as session:
             release = Release(
                 model=self.model,
-                repository=self.settings.repository,
+                repository=f"acme/{self.model}",
                 commit=commit,
                 pull_request=self.published,
                 entry_point="main:entry_point",
