@@ -4,17 +4,15 @@ from pathlib import Path
 
 from pydantic import Field
 
-from common.settings import Settings as Base
+from common.following import Following
 
 
-class Settings(Base):
+class Settings(Following):
     home: Path = Field(Path(".slipway"), validation_alias="SLIPWAY_HOME")
     bind: str = Field("127.0.0.1", validation_alias="SLIPWAY_BIND")
     vcs_port: int = Field(8080, ge=1, le=65535)
     ml_port: int = Field(8000, ge=1, le=65535)
     database_url: str = Field("", repr=False)
-    repository: str = Field("", validation_alias="SLIPWAY_REPOSITORY")
-    branch: str = Field("main", validation_alias="SLIPWAY_BRANCH")
     url: str = Field("", validation_alias="SLIPWAY_URL")
 
     @property

@@ -26,6 +26,7 @@ DEMO = "demo/encyclopedia-visits"
 def up(settings: Settings) -> None:
     """Run the appliance until somebody asks it to end; `Trouble` when it cannot start."""
     closed.close()
+    settings.followed  # noqa: B018 (what is wrong with models.toml is said before anything is made)
     folder = settings.home.absolute()
     home.prepare(folder)
     held = home.lock(folder)
@@ -59,10 +60,10 @@ def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:
     }
     environment |= {"DATABASE_URL": settings.database_url or database(folder, supervisor, environment)}
     supervisor.finish(supervisor.begin(python("migrate", "db.migrate", environment)))
-    follow(environment["DATABASE_URL"], "repository" if settings.repository else "demo")
+    follow(environment["DATABASE_URL"], "repository" if settings.followed else "demo")
 
     singer = supervisor.begin(python("singer", "vcs.install", environment))
-    if not settings.repository:
+    if not settings.followed:
         environment |= stand_in(folder, ports.free())
         supervisor.keep(python("demo", "resources.demo", environment))
     supervisor.keep(python("serve", "ml", environment))

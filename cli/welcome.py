@@ -24,17 +24,16 @@ Its first release is live in a minute.
 """
 
 REPOSITORY = """
-It follows {repository}, branch {branch}.
+It follows {followed}.
 """
 
 
 def welcome(settings: Settings) -> str:
     names = [name for name in ("SLIPWAY_HOME", "VCS_PORT", "ML_PORT") if name in os.environ]
     command = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "slipway" else "slipway"
-    return (PLACES + (REPOSITORY if settings.repository else DEMO)).format(
+    return (PLACES + (REPOSITORY if settings.followed else DEMO)).format(
         serve=settings.serve_url,
         vcs=settings.vcs_url,
         slipway=" ".join([*(f"{name}={os.environ[name]}" for name in names), command]),
-        repository=settings.repository,
-        branch=settings.branch,
+        followed=" and ".join(f"{it.repository}, branch {it.branch}" for it in settings.followed.values()),
     )

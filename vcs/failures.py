@@ -115,7 +115,7 @@ class SyncFailed(Exception):
 
     def of(self, repository: str) -> "SyncFailed":
         """The same, saying which of several repositories it was."""
-        return SyncFailed(self.kind, f"{repository}: {self.cause}", self.wait)
+        return SyncFailed(self.kind, f"in {repository}: {self.cause}", self.wait)
 
 
 def database(sqlstate: str | None, error: str, message: str) -> SyncFailed:

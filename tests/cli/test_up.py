@@ -104,6 +104,13 @@ def test_a_database_follows_one_kind_of_repository(
     assert "this database" in refusal(environment, tmp_path)
 
 
+def test_a_broken_models_toml_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text("[web]\nbranch = 1\n")
+
+    said = refusal(environment, tmp_path)
+    assert said == "models.toml: web.repository: Field required; web.branch: Input should be a valid string\n"
+
+
 def test_asked_to_end_while_it_starts_it_leaves_nothing(environment: dict[str, str], tmp_path: Path) -> None:
     starting = subprocess.Popen(UP, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert starting.stdout
