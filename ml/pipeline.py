@@ -37,7 +37,7 @@ def promote(workshop: Workshop, journal: Journal, look: Callable[[], Sight]) -> 
 
     with journal.stage("checkout"):
         source = workshop.checkout()
-        said = manifest.read(source)
+        said = workshop.manifest(source)
         journal.record(entry_point=said.model.entry_point, release_on=said.release.on)
     if said.release.on == "tag" and release.trigger is Trigger.MERGE:
         return Ended(Status.SUPERSEDED, 'a tag v* releases it, not the merge ([release] on = "tag")')

@@ -13,6 +13,7 @@ from ml.restore import checked
 from ml.runner import sandbox
 from ml.runner.verb import Room
 from ml.settings import Model, Settings
+from ml.stagelog import writing
 from ml.stages import checkout, data, environment, evaluate, train
 from ml.stages.data import DataSet, DataSets
 from ml.stages.environment import Resolved
@@ -49,6 +50,16 @@ class Workshop:
             token=self.settings.github_token,
             host=self.settings.github_host,
         )
+
+    def manifest(self, source: Path) -> Manifest:
+        """What the repository says, with what the operator says put over it."""
+        said = manifest.read(source)
+        if said.without_effect:
+            with writing(self.log("checkout"), "slipway.toml") as say:
+                for section in said.without_effect:
+                    say(f"[{section}] is read and has no effect in this version of Slipway")
+        gate = self.model.operator_gate.over(said.gate)
+        return said.model_copy(update={"gate": gate, "resources": self.model.resources.over(said.resources)})
 
     def environment(self, source: Path) -> tuple[Room, Resolved]:
         log = self.log("environment")

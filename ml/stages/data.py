@@ -4,10 +4,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from ml.fetch.origin import Origin, file_name, shown
 from ml.home import Home
 from ml.manifest import SCHEME, DataSection
 from ml.settings import Settings
+from ml.stagelog import writing
 
 LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -112,14 +111,6 @@ def remembered(into: Path) -> dict[str, DataSet] | None:
     document = json.loads(done.read_text())
     found = {name: DataSet(**{**it, "path": Path(it["path"])}) for name, it in document.items()}
     return found if all(dataset.path.exists() for dataset in found.values()) else None
-
-
-@contextmanager
-def writing(log: Path, name: str) -> Iterator[Say]:
-    """A line at a time into the stage's log."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", buffering=1) as file:
-        yield lambda text: print(f"{datetime.now():%H:%M:%S} {name}: {text}", file=file)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Appliance:
                 """),
                 {
                     "number": number,
-                    "repository": self.settings.repository,
+                    "repository": self.settings.models()[0].repository,
                     "title": f"Change {number}",
                     "branch": branch,
                     "commit": commit,

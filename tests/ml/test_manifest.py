@@ -1,12 +1,16 @@
 """`slipway.toml` says everything that DESIGN shows, and a mistake in it is named with its place."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from db.models import Status
 from ml import manifest
 from ml.errors import Rejected
 from ml.manifest import Bar, Gate, Resources
+from tests.ml.conftest import Appliance
+from tests.models import working
 
 WHOLE = """
 [model]
@@ -118,3 +122,27 @@ def test_the_operators_resources_win_key_by_key() -> None:
     repository = Resources(train_timeout="1h", memory="64GiB")
 
     assert Resources(memory="4GiB").over(repository) == Resources(train_timeout="1h", memory="4GiB")
+
+
+def test_the_operators_words_hold_for_a_release(
+    make_appliance: Callable[..., Appliance], tmp_path: Path
+) -> None:
+    models = tmp_path / "models.toml"
+    appliance = make_appliance(SLIPWAY_MODELS=str(models), SLIPWAY_REPOSITORY="", SLIPWAY_CLONE_URL="")
+    models.write_text(
+        f"""
+        [web-traffic]
+        repository = "acme/web-traffic"
+        clone_url = "{appliance.repository.url}"
+        gate.SMAPE = {{ max = 0.2 }}
+        """
+    )
+    lenient = "[gate]\nSMAPE = { max = 0.9 }\n[retrain]\ndrift = true\n"
+    commit = appliance.merge({**working.quick(smape=0.3), "slipway.toml": lenient})
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert release.status is Status.REJECTED
+    assert "SMAPE" in (release.reason or "")
+    assert "0.2" in (release.reason or "")
+    assert "[retrain] is read and has no effect in this version" in appliance.log(release, "checkout")
