@@ -17,6 +17,7 @@ from ml.manifest import DataSection
 from ml.stages import data
 from ml.stages.data import DataSets, Supply
 from tests.ml.conftest import Appliance
+from tests.ml.test_crash import kill_builder
 from tests.models import working
 from tests.support.shelf import Shelf, serving
 from tests.support.waiting import wait_until
@@ -223,6 +224,28 @@ def test_a_release_that_is_fetched_for_says_what_it_used(
         return not (appliance.settings.home / f"releases/{release.id}/data").exists()
 
     assert wait_until(tidy, 20, "what it was trained on is taken away")
+
+
+def test_a_builder_that_is_killed_while_it_fetches_is_gone_on_with(
+    make_appliance: Callable[..., Appliance], shelf: Shelf
+) -> None:
+    appliance = make_appliance(SLIPWAY_DATA_ALLOW="127.0.0.1")
+    item = shelf.put(b"date,visits\n" + b"2026-01-05,100\n" * 50_000)
+    item.pause = 0.3
+    manifest = f'[data]\ntrain = "{shelf.url()}"\ntest = "{shelf.url()}"\n'
+    commit = appliance.merge({**working.quick(), "slipway.toml": manifest})
+    appliance.wait_for_stage("data")
+    parts = appliance.settings.home / "data-cache/addresses"
+    wait_until(lambda: sum(part.stat().st_size for part in parts.glob("*.part")), 20, "a part is here")
+    kill_builder(appliance)
+    item.pause = 0
+    appliance.settle()
+
+    assert appliance.release(commit).status is Status.DEPLOYED
+    ranges = [asked.headers.get("range") for asked in shelf.asked if asked.method == "GET"]
+    assert [bool(wanted) for wanted in ranges] == [False, True]
+    (kept,) = (appliance.settings.home / "data-cache/content").iterdir()
+    assert kept.read_bytes() == item.content
 
 
 def test_a_private_address_ends_a_release_in_words(

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -503,6 +505,30 @@ def test_files_on_the_appliance_are_taken_from_its_folder_alone(fetching: Fetchi
             fetching.get(f"file://{outside}")
     with pytest.raises(Rejected, match="cannot be read on the appliance: No such file"):
         fetching.get(f"file://{folder}/nothing.csv")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Two megabytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=False)
+    if made.returncode != 0:
+        pytest.skip("only root can make a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_is_said_and_left_with_the_room_it_had(shelf: Shelf, small_disk: Path) -> None:
+    item = shelf.put(b"x" * (4 << 20))
+    fetching = Fetching(small_disk / "cache")
+
+    with pytest.raises(Unavailable, match=r"the disk of SLIPWAY_HOME is full: .* takes 4\.0 MiB more, and"):
+        fetching.get(shelf.url())
+    item.length = -1
+    with pytest.raises(Unavailable, match=r"the disk of SLIPWAY_HOME is full: .* could not be kept there"):
+        fetching.get(shelf.url())
+    assert shutil.disk_usage(small_disk).used < 100_000
 
 
 def test_what_no_address_has_any_more_is_swept_away(shelf: Shelf, fetching: Fetching, tmp_path: Path) -> None:
