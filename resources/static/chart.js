@@ -16,7 +16,7 @@ function draw() {
     timeZone: "UTC", month: "short", day: "numeric", ...(days ? {} : { hour: "2-digit", minute: "2-digit" }),
   });
   const say = (at) => moment.format(new Date(at * 1000));
-  const when = { ...axis, values: (_, ats) => ats.map(say), space: days ? 60 : 110, incrs: days ? [1, 2, 7, 14, 28, 91, 182, 364].map((n) => n * 86400) : undefined };
+  const when = { ...axis, values: (_, ats) => ats.map(say), space: days ? 60 : 110, incrs: days ? [1, 2, 3, 7, 14, 28, 91, 182, 364].map((n) => n * 86400) : undefined };
   const size = () => ({ width: figure.clientWidth, height: Math.min(340, Math.max(220, figure.clientWidth * 0.4)) });
   figure.replaceChildren();
   const chart = new uPlot(

@@ -152,3 +152,25 @@ def test_static_files_are_kept_by_browsers_until_they_change(shop: Shop) -> None
 
     assert "immutable" in shop.client.get(shop.url + address).headers["cache-control"]
     assert shop.get("/static/../../../etc/passwd").status_code == 404
+
+
+def test_what_the_gate_said_is_on_the_page_of_the_release(shop: Shop) -> None:
+    rules = [
+        {
+            "metric": "SMAPE",
+            "value": 0.3,
+            "live": 0.2,
+            "change": 0.5,
+            "rule": "may worsen by 5%",
+            "passed": False,
+        },
+        {"metric": "MAE", "value": 7, "live": None, "change": None, "rule": "at most 9", "passed": True},
+    ]
+    verdict = {"rules": rules, "note": "an older test set", "compared_with": 1, "passed": False}
+    release = shop.publish(main_py(), verdict=verdict)
+
+    page = text(shop.get(f"/releases/{release}", HTML).text)
+
+    assert "SMAPE 0.3 0.2 +50.0 % may worsen by 5% not passed" in page
+    assert "MAE 7 – – at most 9 passed" in page
+    assert "an older test set" in page
