@@ -49,11 +49,13 @@ def run(
         scratch, said = folder / "scratch", folder / "log"
         scratch.mkdir()
         variables, ports = indexes.passed_on(), None
+        # not UV_NO_BUILD, to which `uv pip` pays no heed
+        wheels = ["--no-build"] if arguments[0] == "pip" and not foreign else []
         if foreign:
             variables, port = until_done.enter_context(indexes.without_credentials())
             ports = (*sandbox.ports, *port)
         process = local.start(
-            ["/bin/sh", "-c", 'exec "$@" >"$HOME/.output"', "sh", program(), *arguments],
+            ["/bin/sh", "-c", 'exec "$@" >"$HOME/.output"', "sh", program(), *arguments, *wheels],
             sandbox=sandbox if foreign else sandbox.of_the_service,
             cwd=cwd,
             log=said,
@@ -68,8 +70,7 @@ def run(
                 "UV_NO_PROGRESS": "1",
                 "UV_NO_CONFIG": "1",
                 "NO_COLOR": "1",
-            }
-            | ({} if foreign else {"UV_NO_BUILD": "1"}),
+            },
             umask=0o022,
         )
         try:
@@ -79,6 +80,8 @@ def run(
         finally:
             process.kill()
             told = indexes.mask(said.read_text(errors="replace")).strip()
+            if wheels and NEEDS_A_BUILD.search(told):
+                told += "\nIt has to be built: that is done in the model's sandbox, as follows."
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("a") as kept:
                 kept.write(told + "\n" if told else "")

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tomllib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ml import flock
@@ -164,23 +165,15 @@ def make(resolved: Resolved, folder: Path, where: Path, log: Path, held: Sandbox
     lock = folder.with_suffix(".txt")
     lock.write_text(resolved.lock)
     base = resolved.python if resolved.python != platform.python_version() else Path(sys.executable).resolve()
-
-    def run(*arguments: str | Path) -> None:
-        uv.run(
-            arguments,
-            cwd=new,
-            cache=where,
-            log=log,
-            sandbox=held,
-            reads=[lock],
-            writes=[new],
-            foreign=foreign,
-        )
-
-    run("venv", "--quiet", "--relocatable", "--allow-existing", "--python", base, new)
-    if re.search(r"^\s*[^#\s]", resolved.lock, re.MULTILINE):
-        options = ["--quiet", "--link-mode=copy", "--no-deps"]
-        run("pip", "install", *options, "--python", new / "bin/python", "--requirements", lock)
+    in_new = partial(uv.run, cwd=new, cache=where, log=log, sandbox=held, writes=[new], foreign=foreign)
+    try:
+        in_new(["venv", "--quiet", "--relocatable", "--allow-existing", "--python", base, new])
+        if re.search(r"^\s*[^#\s]", resolved.lock, re.MULTILINE):
+            options = ["--quiet", "--link-mode=copy", "--no-deps", "--python", new / "bin/python"]
+            in_new(["pip", "install", *options, "--requirements", lock], reads=[lock])
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     sandbox.own_again(new)
     uv.compile_bytecode(new, log, held)
     new.rename(folder)
