@@ -107,6 +107,24 @@ def roll_back(session: Session, model: str, *, cause: Cause, who: str, why: str 
     return decide(session, model, target.id, cause, who=who, why=why, seen=None)
 
 
+def withdraw(session: Session, deployment: Deployment, why: str) -> Deployment | None:
+    """Roll back by itself what is live; None when somebody has decided since. Raises `Refused`."""
+    lock(session, deployment.model)
+    current = live(session, deployment.model)
+    if current is None or current.id != deployment.id or wanted(session, deployment.model) is not None:
+        return None
+    return roll_back(session, deployment.model, cause=Cause.AUTOMATIC_ROLLBACK, who="slipway", why=why)
+
+
+def is_first(session: Session, deployment: Deployment) -> bool:
+    """Whether no earlier deployment has brought this release to users."""
+    return not session.scalar(
+        select(func.count())
+        .where(Deployment.release_id == deployment.release_id, Deployment.id < deployment.id)
+        .where(Deployment.live_at.is_not(None))
+    )
+
+
 def before(session: Session, left: Deployment) -> Release | None:
     """The newest once-live release before the deployment `left`: not pruned, its commit not in quarantine."""
     quarantined = select(Quarantine.commit).where(

@@ -81,7 +81,7 @@ class Probation:
                 return None
             return deployments.before(session, deployment)
 
-    async def _dies_over(self, body: bytes, release: Release, before: Release) -> str | None:
+    async def _dies_over(self, release: Release, body: bytes, before: Release) -> str | None:
         answer = await self._ask(before, body)
         if answer is not Answer.PREDICTED:
             logger.info(
