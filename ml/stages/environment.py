@@ -169,8 +169,9 @@ def make(resolved: Resolved, folder: Path, where: Path, log: Path, held: Sandbox
     try:
         in_new(["venv", "--quiet", "--relocatable", "--allow-existing", "--python", base, new])
         if re.search(r"^\s*[^#\s]", resolved.lock, re.MULTILINE):
-            options = ["--quiet", "--link-mode=copy", "--no-deps", "--python", new / "bin/python"]
-            in_new(["pip", "install", *options, "--requirements", lock], reads=[lock])
+            options: list[str | Path] = ["--quiet", "--link-mode=copy", "--no-deps"]
+            options += ["--python", new / "bin/python", "--requirements", lock]
+            in_new(["pip", "install", *options], reads=[lock])
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
