@@ -17,6 +17,7 @@ from ml.quantities import written
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNUSED = 24 * 3600  # seconds for which a version is kept that its origin no longer has
+LEFT = 7 * 24 * 3600  # seconds for which a broken download waits to be gone on with
 FORGOTTEN = 30 * 24 * 3600  # seconds for which a file is kept that nobody asks for
 
 
@@ -100,7 +101,7 @@ class Cache:
 
 
 def sweep(root: Path) -> None:
-    """Take away what no address has any more, what nobody asked for in a month, and the links of neither.
+    """Take away what no address has any more, and what nobody asked for in a long time.
 
     Call it while nothing is built.
     """
@@ -117,7 +118,7 @@ def sweep(root: Path) -> None:
         if content.name not in kept and used.st_nlink == 1 and now - used.st_mtime > UNUSED:
             content.unlink()
     for rest in (root / "addresses").glob("*"):
-        if rest.suffix != ".json" and now - rest.stat().st_mtime > FORGOTTEN:
+        if rest.suffix != ".json" and now - rest.stat().st_mtime > LEFT:
             rest.unlink()
 
 

@@ -1,5 +1,6 @@
 """An appliance's building half: a repository, its database, one look after the other."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from db.session import notify
 from ml.settings import Settings
 from ml.watch import Lookout
 from tests.support.repositories import Files, ModelRepository
+from tests.support.shelf import Shelf, serving
 from tests.support.waiting import wait_until
 
 CACHE = Path(__file__).parents[2] / ".slipway/tests"
@@ -142,7 +144,7 @@ def make_appliance(
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        settings = Settings()  # type: ignore[call-arg]
+        settings = Settings()
         appliance = Appliance(settings, sessions, repository, Lookout(settings, sessions))
         made.append(appliance)
         return appliance
@@ -155,3 +157,13 @@ def make_appliance(
 @pytest.fixture
 def appliance(make_appliance: Callable[..., Appliance]) -> Appliance:
     return make_appliance()
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    """A server of files, and no proxy on the way to it."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    with serving() as found:
+        yield found

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,23 +18,10 @@ from ml.stages.data import DataSets, Supply
 from tests.ml.conftest import Appliance
 from tests.ml.test_crash import kill_builder
 from tests.models import working
-from tests.support.shelf import Shelf, serving
+from tests.support.shelf import Shelf
 from tests.support.waiting import wait_until
 
 TRAIN, TEST = b"day,visits\n1,10\n2,20\n", b"day,visits\n3,30\n"
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def shelf() -> Iterator[Shelf]:
-    with serving() as found:
-        yield found
 
 
 class Place:

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,19 +22,6 @@ from tests.support.shelf import Shelf, serving
 
 CONTENT = b"day,visits\n" + b"2026-01-05,1234\n" * 40_000  # ten pieces
 LOOPBACK = "127.0.0.0/8"
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def shelf() -> Iterator[Shelf]:
-    with serving() as found:
-        yield found
 
 
 class Fetching:
@@ -372,6 +360,74 @@ def test_a_name_that_comes_to_mean_another_address_is_caught_when_connecting(
 def refuse(connected: list[object], address: object) -> socket.socket:
     connected.append(address)
     raise ConnectionRefusedError
+
+
+def test_a_proxy_is_used_and_no_way_around_the_rules(
+    shelf: Shelf, fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", shelf.url("", user="us:proxy-password@"))
+    shelf.put(CONTENT, "http://data.invalid/data.csv")
+
+    assert fetching.get("http://data.invalid/data.csv", allow="").sha256 == sha256(CONTENT)
+    assert shelf.asked[0].headers["proxy-authorization"].startswith("Basic ")
+    shelf.asked.clear()
+    for closed in ("http://169.254.169.254/latest", "http://10.0.0.1/data.csv", shelf.url()):
+        with pytest.raises(Rejected, match="SLIPWAY_DATA_ALLOW"):
+            fetching.get(closed, allow="")
+    assert shelf.asked == []
+
+
+def test_https_is_checked_against_the_name(fetching: Fetching, tmp_path: Path) -> None:
+    """The connection goes to a checked address; the certificate still has to be the name's."""
+    certificate = tmp_path / "certificate.pem"
+    made = subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=localhost",
+            ),
+            *(
+                "-addext",
+                "subjectAltName=DNS:localhost",
+                "-keyout",
+                certificate,
+                "-out",
+                tmp_path / "only.pem",
+            ),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    if made.returncode != 0:
+        pytest.skip("openssl makes no certificate here")
+    certificate.write_bytes(certificate.read_bytes() + (tmp_path / "only.pem").read_bytes())
+    program = """
+import sys
+from pathlib import Path
+from tests.ml.test_fetch import Fetching
+fetching = Fetching(Path(sys.argv[1]))
+print(fetching.get(f"https://localhost:{sys.argv[2]}/data.csv").sha256)
+fetching.get(f"https://127.0.0.1:{sys.argv[2]}/data.csv")
+"""
+    with serving(certificate=certificate) as shelf:
+        shelf.put(CONTENT)
+        done = subprocess.run(
+            [sys.executable, "-c", program, fetching.root, str(shelf.port)],
+            env={**os.environ, "SSL_CERT_FILE": str(tmp_path / "only.pem")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stdout.strip() == sha256(CONTENT)
+    assert "certificate verify failed: IP address mismatch" in done.stderr.splitlines()[-1]
 
 
 def test_passwords_and_signatures_are_sent_and_never_told(shelf: Shelf, fetching: Fetching) -> None:

@@ -1,12 +1,14 @@
 """A real HTTP server that hands out files, with every trouble that real ones make."""
 
 import hashlib
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 PIECE = 64 << 10
 
@@ -59,8 +61,13 @@ class Shelf:
 
 
 @contextmanager
-def serving(host: str = "127.0.0.1") -> Iterator[Shelf]:
+def serving(host: str = "127.0.0.1", certificate: Path | None = None) -> Iterator[Shelf]:
+    """With a certificate and its key in one file, by https."""
     server = ThreadingHTTPServer((host, 0), Handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     server.shelf = shelf = Shelf(server.server_address[1])  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
