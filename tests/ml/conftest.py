@@ -45,7 +45,14 @@ class Appliance:
         self.ingest(self.merged, commit)
         return commit
 
-    def ingest(self, number: int, commit: str, branch: str = "main", merged: bool = True) -> None:
+    def ingest(
+        self,
+        number: int,
+        commit: str,
+        branch: str = "main",
+        merged: bool = True,
+        repository: str | None = None,
+    ) -> None:
         with self.sessions.begin() as session:
             session.execute(
                 text("""
@@ -55,7 +62,7 @@ class Appliance:
                 """),
                 {
                     "number": number,
-                    "repository": self.settings.models()[0].repository,
+                    "repository": repository or self.settings.models()[0].repository,
                     "title": f"Change {number}",
                     "branch": branch,
                     "commit": commit,

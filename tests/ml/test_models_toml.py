@@ -1,11 +1,18 @@
 """`models.toml` names several models; with one, the environment is enough; both at once is said."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session, sessionmaker
 
+from db.models import Status
 from ml.manifest import Bar
 from ml.settings import Settings
+from ml.watch import Lookout
+from tests.ml.conftest import Appliance
+from tests.models import working
+from tests.support.repositories import ModelRepository
 
 TWO = """
 [web-traffic]
@@ -82,6 +89,32 @@ def test_both_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
     with pytest.raises(SystemExit, match=r"SLIPWAY_REPOSITORY is set and models\.toml is there"):
         settings().models()
+
+
+def test_models_take_turns_and_one_that_is_taken_out_keeps_its_records(
+    make_appliance: Callable[..., Appliance], sessions: sessionmaker[Session], tmp_path: Path
+) -> None:
+    models = tmp_path / "models.toml"
+    appliance = make_appliance(SLIPWAY_MODELS=str(models), SLIPWAY_REPOSITORY="", SLIPWAY_CLONE_URL="")
+    other = ModelRepository(tmp_path / "other")
+    traffic = f'[traffic]\nrepository = "acme/traffic"\nclone_url = "{appliance.repository.url}"\n'
+    models.write_text(f'{traffic}[churn]\nrepository = "acme/churn"\nclone_url = "{other.url}"\n')
+    first = appliance.merge(working.quick(value=1))
+    second = other.merge_pull_request(50, working.quick(value=2))
+    appliance.ingest(50, second, repository="acme/churn")
+    appliance.settle()
+
+    found = {release.model: (release.commit, release.status) for release in appliance.releases()}
+    assert found == {"traffic": (first, Status.DEPLOYED), "churn": (second, Status.DEPLOYED)}
+
+    models.write_text(traffic)
+    appliance.lookout = Lookout(settings(), sessions)  # a new start
+    third = other.merge_pull_request(51, working.quick(value=3))
+    appliance.ingest(51, third, repository="acme/churn")
+    appliance.settle()
+
+    assert {release.commit for release in appliance.releases()} == {first, second}
+    assert (appliance.settings.home / "artifacts/churn").exists()
 
 
 def test_one_repository_may_hold_two_models_on_two_branches(tmp_path: Path) -> None:
