@@ -65,7 +65,8 @@ def listen(settings: Settings, woken: Sequence[asyncio.Event]) -> Callable[[], N
 
     def stop() -> None:
         ended.set()
-        wakeup.wake()
+        with suppress(OSError):  # it has closed already
+            wakeup.wake()
 
     threading.Thread(target=work, daemon=True, name="deployments").start()
     return stop

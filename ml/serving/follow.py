@@ -46,9 +46,8 @@ class Follower:
         self.woken = asyncio.Event()
         self._probation = Probation(place, settings, sessions)
         self._postponed: dict[int, Postponed] = {}
-        self._unsaid: list[
-            tuple[Deployment, str | None]
-        ] = []  # what Postgres has to be told: live, or why not
+        # what Postgres has to be told of deployments: None when one went live, else why not
+        self._unsaid: list[tuple[Deployment, str | None]] = []
         self._leaving: set[asyncio.Task[None]] = set()  # the way out of pools that were live
 
     async def run(self) -> None:
@@ -107,6 +106,7 @@ class Follower:
                 self.place.trouble = f"{name} cannot be restored: {fault}"
             else:
                 self._unsaid.append((deployment, str(fault)))
+                self.place.trouble = None
         except Unavailable as fault:
             postponed.again()
             logger.warning("{} is tried again in {:g} s: {}", name, postponed.pause / 2, fault)

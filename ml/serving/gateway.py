@@ -11,6 +11,7 @@ from ml.serving.live import Places
 from ml.serving.recorder import Recorder
 
 LIMIT = 1 << 20  # bytes of a body
+PATIENCE = 16 << 20  # bytes of one that is refused and read all the same
 JSON = (b"content-type", b"application/json")
 check = msgspec.json.Decoder().decode
 
@@ -68,37 +69,35 @@ def nothing_live() -> Problem:
 
 
 async def read(scope: Scope, receive: Receive) -> bytes | None:
-    """The body; None when the client left before its end, a 413 when it is longer than `LIMIT`."""
+    """The body; None when the client left before its end, a 413 when it is longer than `LIMIT`.
+
+    One that is longer by little is read to its end and forgotten: who is cut off while sending often does not
+    see the answer.
+    """
+    headers = dict(scope["headers"])
+    if b"expect" in headers and int(headers.get(b"content-length", b"0")) > LIMIT:
+        raise too_large(close=True)  # it asks before it sends
     message: Message = await receive()
-    if message["type"] == "http.disconnect":
-        return None
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return fit(body)
-    pieces, length = [body], len(body)
-    declared = dict(scope["headers"]).get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > LIMIT:
-        raise too_large()
-    while message.get("more_body"):
+    pieces: list[bytes] = []
+    length = 0
+    while message["type"] != "http.disconnect":
+        piece: bytes = message.get("body", b"")
+        length += len(piece)
+        if length <= LIMIT:
+            pieces.append(piece)
+        elif length > PATIENCE:
+            raise too_large(close=True)
+        if not message.get("more_body"):
+            if length > LIMIT:
+                raise too_large(close=False)
+            return piece if length == len(piece) else b"".join(pieces)
         message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        pieces.append(message.get("body", b""))
-        length += len(pieces[-1])
-        if length > LIMIT:
-            raise too_large()
-    return b"".join(pieces)
+    return None
 
 
-def fit(body: bytes) -> bytes:
-    if len(body) > LIMIT:
-        raise too_large()
-    return body
-
-
-def too_large() -> Problem:
+def too_large(*, close: bool) -> Problem:
     detail = f"The body is longer than {LIMIT} bytes: send fewer features at a time."
-    return Problem(413, "The body is too large", detail, headers={"Connection": "close"})
+    return Problem(413, "The body is too large", detail, headers={"Connection": "close"} if close else {})
 
 
 async def tell(send: Send, problem: Problem) -> None:

@@ -185,8 +185,9 @@ class Pool:
             await asyncio.sleep(self._pause())
             try:
                 await self._start()
-            except (Rejected, Unavailable) as fault:
-                logger.error("a worker of {} could not be replaced: {}", self.label, fault)
+            except Exception as fault:  # noqa: BLE001 (also after a bug of ours the next try may succeed)
+                ours = not isinstance(fault, (Rejected, Unavailable))
+                logger.opt(exception=ours).error("no worker of {} could be started: {}", self.label, fault)
                 self._died()
                 self._failed_starts += isinstance(fault, Rejected)
                 if self._failed_starts >= FAILED_STARTS:

@@ -45,9 +45,12 @@ def rows(payload: bytes) -> list[bytes]:
 
 def hello(payload: bytes) -> Hello:
     try:
-        return _hello.decode(payload)
+        said = _hello.decode(payload)
     except msgspec.DecodeError as error:
         raise Garbled(str(error)) from error
+    if said.error is not None and not isinstance(said.error.get("message"), str):
+        raise Garbled("an error without a message")
+    return said
 
 
 class Frames:
