@@ -7,6 +7,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TextIO
 
+from cli.plain import plain
+
 COLOURS = (36, 33, 35, 32, 34, 31)  # cyan, yellow, magenta, green, blue, red: told apart on light and dark
 WIDTH = 8
 MOST = 4 * 1024 * 1024  # a log file is set aside at this size; the one set aside before goes
@@ -23,8 +25,8 @@ class Console:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def say(self, name: str, line: str) -> None:
-        """One line. What could move the cursor or hide text is shown, never sent to the terminal."""
-        text = "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in line.rstrip())
+        """One line."""
+        text = plain(line.rstrip())
         with self.lock:
             with suppress(OSError):  # a full disk is no reason to stop listening
                 self._keep(name, text)

@@ -1,12 +1,14 @@
 """Asks a running appliance how it stands, and puts the answers into plain lines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any
 
 import httpx
 
 from cli.errors import Trouble
+from cli.plain import plain
 from cli.settings import Settings
 
 UNDER_WAY = ("queued", "building")
@@ -25,8 +27,7 @@ class Appliance:
         try:
             return self.http.get(self.settings.serve_url + path)
         except httpx.TransportError as error:
-            cure = "start it by `make up`, or name another address in SLIPWAY_URL"
-            raise Trouble(f"nothing answers at {self.settings.serve_url} ({error}): {cure}") from error
+            raise self.silent(error) from error
 
     def get(self, path: str) -> httpx.Response:
         """serve's answer, which must be a good one."""
@@ -34,6 +35,20 @@ class Appliance:
         if answer.is_error:
             raise Trouble(detail(answer))
         return answer
+
+    @contextmanager
+    def stream(self, path: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
+        """serve's good answer, to be read bit by bit; raises `httpx.TransportError`."""
+        request = self.http.build_request("GET", self.settings.serve_url + path, headers=headers)
+        with closing(self.http.send(request, stream=True)) as answer:
+            if answer.is_error:
+                answer.read()
+                raise Trouble(detail(answer))
+            yield answer
+
+    def silent(self, error: httpx.TransportError) -> Trouble:
+        cure = "start it by `make up`, or name another address in SLIPWAY_URL"
+        return Trouble(f"nothing answers at {self.settings.serve_url} ({error}): {cure}")
 
     def live(self) -> list[str]:
         """A line for each model: what of it is live, or why nothing is."""
@@ -132,6 +147,7 @@ def number(value: float) -> str:
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as what is in them; the last one as long as it likes."""
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

@@ -1,4 +1,4 @@
-"""The command line: `slipway up | status | releases | logs | demo`."""
+"""The command line: `slipway up | status | releases | logs | deploy | rollback | train | …`."""
 
 import sys
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import demo, look
+from cli import demo, logs, look, operate
 from cli.errors import Trouble
 from cli.settings import Settings
 
@@ -65,18 +65,5 @@ def releases(
     typer.echo(look.history(look.Appliance(Settings()).releases()[:limit]))
 
 
-@app.command()
-def logs(
-    release: Annotated[int | None, typer.Argument(help="A release's number; without it, the newest.")] = None,
-) -> None:
-    """What building a release said, stage by stage.
-
-    The services' own logs are in SLIPWAY_HOME/logs.
-    """
-    appliance = look.Appliance(Settings())
-    if release is None:
-        known = appliance.releases()
-        if not known:
-            raise Trouble("no release yet: merge a pull request, then POST /checkout")
-        release = int(known[0]["id"])
-    typer.echo(appliance.get(f"/releases/{release}/logs").text, nl=False)
+app.add_typer(logs.app)
+app.add_typer(operate.app)

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from common.following import Following
+from common.token import PLAIN
 
 
 class Settings(Following):
@@ -12,6 +13,7 @@ class Settings(Following):
     bind: str = Field("127.0.0.1", validation_alias="SLIPWAY_BIND")
     vcs_port: int = Field(8080, ge=1, le=65535)
     ml_port: int = Field(8000, ge=1, le=65535)
+    token: str = Field("", validation_alias="SLIPWAY_TOKEN", pattern=PLAIN, repr=False)
     database_url: str = Field("", repr=False)
     url: str = Field("", validation_alias="SLIPWAY_URL")
 

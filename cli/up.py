@@ -20,6 +20,7 @@ from db import appliance, databases
 from db.session import sessions
 
 DATABASE = "slipway"
+TOKEN = ("SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE")  # what serve alone has to know
 DEMO = "demo/encyclopedia-visits"
 
 
@@ -58,6 +59,7 @@ def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:
         "ML_PORT": str(settings.ml_port),
         "PYTHONUNBUFFERED": "1",
     }
+    for_serve = {name: environment.pop(name) for name in TOKEN if name in environment}
     environment |= {"DATABASE_URL": settings.database_url or database(folder, supervisor, environment)}
     supervisor.finish(supervisor.begin(python("migrate", "db.migrate", environment)))
     follow(environment["DATABASE_URL"], "repository" if settings.followed else "demo")
@@ -66,7 +68,7 @@ def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:
     if not settings.followed:
         environment |= stand_in(folder, ports.free())
         supervisor.keep(python("demo", "resources.demo", environment))
-    supervisor.keep(python("serve", "ml", environment))
+    supervisor.keep(python("serve", "ml", environment | for_serve))
     supervisor.keep(python("watch", "ml.watch", environment))
     supervisor.finish(singer)
     supervisor.keep(python("vcs", "vcs", environment))

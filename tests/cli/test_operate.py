@@ -1,0 +1,192 @@
+"""An operator at the command line: the token is found by itself, names may be left out, errors are a line."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from common import token
+from db.models import Score, Status
+from db.session import sessions as make_sessions
+from tests.ml.conftest import shared_home  # noqa: F401 (a fixture)
+from tests.ml.serving.conftest import make_shop, shop  # noqa: F401 (fixtures)
+from tests.ml.serving.support import Shop, main_py
+from tests.support.waiting import wait_until
+
+SLIPWAY = [sys.executable, "-c", "from cli.main import app; app()"]
+Slipway = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def environment(shop: Shop, **more: str) -> dict[str, str]:  # noqa: F811 (the fixture above)
+    """Nothing but where the appliance lives."""
+    return {
+        "PATH": os.environ["PATH"],
+        "SLIPWAY_HOME": str(shop.settings.home),
+        "SLIPWAY_URL": shop.url,
+        "LOGNAME": "dana",
+        **more,
+    }
+
+
+@pytest.fixture
+def slipway(shop: Shop, tmp_path: Path) -> Slipway:  # noqa: F811
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*SLIPWAY, *arguments],
+            env={"PYTHONPATH": os.getcwd(), **environment(shop, **more)},  # noqa: PTH109
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_roll_back_and_deploy_again(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
+    first, second = shop.publish(main_py("return 1")), shop.publish(main_py("return 2"))
+
+    back = slipway("rollback", "--why", "negative visits")
+    assert (back.returncode, back.stdout) == (0, f"release {first} of web-traffic is live\n")
+    assert shop.served() == first
+    decision = shop.get("/models/web-traffic/deployments").json()["deployments"][0]
+    assert (decision["who"], decision["why"]) == ("dana", "negative visits")
+
+    again = slipway("deploy", str(second))
+    assert again.stdout == f"release {second} of web-traffic is live\n"
+    assert shop.served() == second
+    assert slipway("rollback", "web-traffic", "--no-wait").stdout.endswith("is going to be live\n")
+
+
+def test_what_is_refused_is_one_line(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
+    release = shop.publish(main_py("return 1"))
+    (shop.settings.home / f"artifacts/web-traffic/{release}").write_bytes(b"something else")
+
+    for arguments, said in [
+        (["rollback"], "no other release of web-traffic was live before"),
+        (["deploy", "4711"], "There is no release 4711"),
+        (["deploy", str(release)], "cannot take the place, what was live stays: "),
+        (["cancel", str(release)], "has ended already, it is deployed"),
+        (["train", "--commit", "main"], "commit: String should match pattern"),
+        (["train", "another"], "There is no model 'another'; there is web-traffic."),
+        (["logs", "4711", "-f"], "There is no release 4711"),
+    ]:
+        done = slipway(*arguments)
+        assert done.returncode == 1
+        assert done.stderr.startswith("slipway: ")
+        assert done.stderr.count("\n") == 1
+        assert said in done.stderr
+
+
+def test_the_token_is_needed_and_may_be_given(shop: Shop, slipway: Slipway, tmp_path: Path) -> None:  # noqa: F811
+    known = token.kept(shop.settings.home)
+    elsewhere = str(tmp_path / "elsewhere")
+
+    none = slipway("cancel", "1", SLIPWAY_HOME=elsewhere)
+    wrong = slipway("cancel", "1", SLIPWAY_HOME=elsewhere, SLIPWAY_TOKEN="wrong")
+    given = slipway("cancel", "1", SLIPWAY_HOME=elsewhere, SLIPWAY_TOKEN=str(known))
+
+    assert "this needs the operators' token, and" in none.stderr
+    assert "This is not the operators' token" in wrong.stderr
+    assert "There is no release 1" in given.stderr
+
+
+def test_train_and_cancel(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
+    live = shop.publish(main_py("return 1"))
+    commit = shop.release(live).commit
+
+    queued = slipway("train", "--warm-start", "-m", "new data")
+
+    assert queued.stdout == (
+        f"release {live + 1} of web-traffic is queued, commit {commit[:8]}\n"
+        f"   follow it: slipway logs {live + 1} --follow\n"
+    )
+    release = shop.release(live + 1)
+    assert (release.warm_start, release.requested_by, release.title) == (live, "dana", "new data")
+    assert slipway("train", "--from", str(live)).returncode == 0
+    assert slipway("cancel", str(live + 1)).stdout == f"release {live + 1} of web-traffic is cancelled\n"
+    assert shop.release(live + 1).status is Status.CANCELLED
+
+
+def test_evaluate_waits_for_the_score(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
+    live = shop.publish(main_py("return 1"))
+    factory = make_sessions(shop.settings.database_url)
+
+    def scored() -> bool:
+        with factory.begin() as session:
+            score = session.query(Score).first()
+            if score is not None:
+                score.status, score.metrics = Status.PASSED, {"SMAPE": 0.31}
+            return score is not None
+
+    lookout = threading.Thread(target=lambda: wait_until(scored, 60, "a score is asked for"))
+    lookout.start()
+    done = slipway("evaluate")
+    lookout.join()
+
+    assert done.stdout == f"release {live} of web-traffic is going to be scored\n   SMAPE 0.31\n"
+
+
+@pytest.fixture
+def building(shop: Shop) -> int:  # noqa: F811
+    release = shop.publish(main_py("return 1"), status=Status.BUILDING)
+    write(shop, release, b"a line\r\n 10 %\r 20 %\r\x1b[2Jhidden\n")
+    return release
+
+
+def write(shop: Shop, release: int, text: bytes) -> None:  # noqa: F811
+    log = shop.settings.home / f"releases/{release}/logs/train.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        file.write(text)
+
+
+def test_a_log_is_shown_and_moves_no_cursor(shop: Shop, slipway: Slipway, building: int) -> None:  # noqa: F811
+    said = "== train ==\na line\n 10 %\n 20 %\n\\x1b[2Jhidden\n"
+
+    assert slipway("logs").stdout == said
+    assert slipway("logs", str(building)).stdout == said
+
+
+def test_a_log_is_followed_over_a_restart_of_serve(
+    make_shop: Callable[..., Shop],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    made = make_shop()
+
+    def lines(reader: subprocess.Popen[str]) -> Iterator[str]:
+        assert reader.stdout is not None
+        yield from iter(reader.stdout.readline, "")
+
+    with made.process() as serve:
+        release = made.publish(main_py("return 1"), status=Status.BUILDING)
+        write(made, release, b"before\n")
+        reader = subprocess.Popen(
+            [*SLIPWAY, "logs", "--follow"],
+            env={"PYTHONPATH": os.getcwd(), **environment(made)},  # noqa: PTH109
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        said = lines(reader)
+        assert [next(said), next(said)] == ["== train ==\n", "before\n"]
+        serve.kill()
+        serve.wait()
+        write(made, release, b"meanwhile\n")
+        port = made.url.rpartition(":")[2]
+        again = subprocess.Popen([sys.executable, "-m", "ml"], env={**os.environ, "ML_PORT": port})
+        try:
+            assert next(said) == "meanwhile\n"
+            with made.sessions.begin() as session:
+                known = session.merge(made.release(release))
+                known.status, known.reason = Status.REJECTED, "no good"
+            assert list(said) == [f"release {release} is rejected: no good\n"]
+            assert reader.wait(30) == 0
+        finally:
+            for process in (again, reader):
+                process.kill()
+                process.wait()
