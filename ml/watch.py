@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
+from common.settings import read
 from db import pull_requests, releases, scores
 from db.lock import OnlyOne
 from db.session import sessions
@@ -132,7 +133,7 @@ def number(name: str) -> int:
 
 
 def main() -> None:
-    settings = Settings()
+    settings = read(Settings)
     log.configure("watch", settings.log)
     measures.say(settings)
     stopping = False

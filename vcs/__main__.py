@@ -7,10 +7,10 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 from loguru import logger
-from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from common import log
+from common.settings import read
 from db import appliance, migrate
 from db.session import sessions
 from vcs.app import create
@@ -30,10 +30,7 @@ class Server(uvicorn.Server):
 
 
 def read_settings() -> VcsSettings:
-    try:
-        settings = VcsSettings()
-    except ValidationError as error:
-        sys.exit("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+    settings = read(VcsSettings)
     if not settings.branches:
         sys.exit("SLIPWAY_REPOSITORY: say whose pull requests are followed, as owner/name, or in models.toml")
     return settings

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cli.settings import Settings as CliSettings
+from common.settings import read
 from ml.settings import Settings
 
 
@@ -47,3 +48,16 @@ def test_a_dot_env_beside_is_read(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DATABASE_URL=postgresql://dot/env\nSLIPWAY_REPOSITORY=acme/Web_Traffic\n")
 
     assert [model.name for model in Settings().models()] == ["web_traffic"]
+
+
+def test_what_is_wrong_is_one_line_that_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nowhere/slipway")
+    monkeypatch.setenv("SLIPWAY_DATA_LIMIT", "10")
+    monkeypatch.setenv("SLIPWAY_DATA_ALLOW", "minio:9000")
+
+    with pytest.raises(SystemExit) as end:
+        read(Settings)
+
+    assert "SLIPWAY_DATA_LIMIT: Value error, has to be a size with its unit" in str(end.value)
+    assert "SLIPWAY_DATA_ALLOW: Value error, has to be hosts, addresses and networks" in str(end.value)
+    assert "\n" not in str(end.value)
