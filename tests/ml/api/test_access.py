@@ -97,6 +97,15 @@ def test_the_model_gets_to_see_no_token(make_shop: Callable[..., Shop]) -> None:
     assert not any("of-our-own" in value for value in seen)
 
 
+def test_the_model_cannot_read_the_kept_token(shop: Shop) -> None:
+    shop.publish(main_py("return open(features).read()"))
+    kept = token.path(shop.settings.home)
+    assert kept.is_file()
+
+    for path in (kept, kept.parent / "releases/../token"):
+        assert "predict() raised" in shop.predict(str(path)).json()["detail"]
+
+
 def test_a_form_of_another_site_is_no_call(shop: Shop) -> None:
     own = {"Authorization": f"Bearer {token.kept(shop.settings.home)}"}
     kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x")
