@@ -53,8 +53,16 @@ def install(app: FastAPI, places: Places) -> None:
             for path, methods in openapi()["paths"].items()
             for method, operation in methods.items()
         ]
-        calls.sort(key=lambda call: call["method"] != "POST")  # what most come here for
-        return page(request, "docs.html", 200, calls=calls)
+        return page(request, "docs.html", 200, sections=sections(calls))
+
+
+def sections(calls: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """What most come here for first, what changes something last."""
+    predictions = [call for call in calls if "predictions" in call.get("tags", ())]
+    changes = [call for call in calls if call["method"] != "GET" and call not in predictions]
+    others = [call for call in calls if call not in predictions and call not in changes]
+    predictions.sort(key=lambda call: call["method"] == "GET")
+    return [("Predictions", predictions), ("What is known", others), ("For operators", changes)]
 
 
 def operation(model: str, schema: dict[str, Any] | None, example: tuple[Any] | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Whether a prediction is a series, and what its table and its line are drawn from."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
 
 
@@ -14,29 +14,30 @@ class Point:
 
 def points(prediction: Any) -> list[Point] | None:
     """The points of a list of [timestamp, value] pairs; None when it is anything else."""
-    if not isinstance(prediction, list) or not prediction:
-        return None
-    found = [point(pair) for pair in prediction]
-    return [p for p in found if p is not None] if None not in found else None
-
-
-def point(pair: Any) -> Point | None:
-    if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
-        return None
-    value = pair[1]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not isinstance(prediction, list) or not prediction or not all(map(is_pair, prediction)):
         return None
     try:
-        moment = datetime.fromisoformat(pair[0])
+        moments = [moment(text) for text, _ in prediction]
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return Point(label(pair[0], moment), moment.timestamp(), float(value))
+    days = all(at.time() == time() for at in moments)
+    return [
+        Point(f"{at:%a %Y-%m-%d}" if days else text.replace("T", " "), at.timestamp(), float(value))
+        for at, (text, value) in zip(moments, prediction, strict=True)
+    ]
 
 
-def label(text: str, moment: datetime) -> str:
-    """A day when it is midnight, with the weekday; else the time as it was given."""
-    if (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0):
-        return f"{moment:%a %Y-%m-%d}"
-    return text.replace("T", " ")
+def is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and isinstance(value[1], (int, float))
+        and not isinstance(value[1], bool)
+    )
+
+
+def moment(text: str) -> datetime:
+    """Raises `ValueError` when it is none; a time without a zone is drawn as it is written."""
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -13,10 +13,18 @@ function draw() {
   };
   const days = points.at.every((at) => at % 86400 === 0);
   const moment = new Intl.DateTimeFormat(document.documentElement.lang, {
-    timeZone: "UTC", month: "short", day: "numeric", ...(days ? {} : { hour: "2-digit", minute: "2-digit" }),
+    timeZone: "UTC",
+    month: "short",
+    ...(days && points.at.at(-1) - points.at[0] > 300 * 86400 ? { year: "numeric" } : { day: "numeric" }),
+    ...(days ? {} : { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }),
   });
   const say = (at) => moment.format(new Date(at * 1000));
-  const when = { ...axis, values: (_, ats) => ats.map(say), space: days ? 60 : 110, incrs: days ? [1, 2, 3, 7, 14, 28, 91, 182, 364].map((n) => n * 86400) : undefined };
+  const when = {
+    ...axis,
+    values: (_, ats) => ats.map(say),
+    space: days ? 60 : 110,
+    incrs: days ? [1, 2, 3, 7, 14, 28, 91, 182, 364].map((n) => n * 86400) : undefined,
+  };
   const size = () => ({ width: figure.clientWidth, height: Math.min(340, Math.max(220, figure.clientWidth * 0.4)) });
   figure.replaceChildren();
   const chart = new uPlot(

@@ -6,6 +6,7 @@ from html import unescape
 import pytest
 
 from db.models import Release, Stage, Status
+from ml.pages.series import points
 from tests.ml.serving.support import Shop, main_py
 
 HTML = "text/html,application/xhtml+xml"
@@ -174,3 +175,21 @@ def test_what_the_gate_said_is_on_the_page_of_the_release(shop: Shop) -> None:
     assert "SMAPE 0.3 0.2 +50.0 % may worsen by 5% not passed" in page
     assert "MAE 7 – – at most 9 passed" in page
     assert "an older test set" in page
+
+
+def test_points_of_a_day_are_named_by_their_time() -> None:
+    hourly = points([["2026-01-01T00:00:00", 1], ["2026-01-01T01:00:00+00:00", 2.5]])
+    daily = points([["2026-01-01", 1]])
+
+    assert hourly is not None
+    assert daily is not None
+    assert [point.label for point in hourly] == ["2026-01-01 00:00:00", "2026-01-01 01:00:00+00:00"]
+    assert [point.label for point in daily] == ["Thu 2026-01-01"]
+
+
+@pytest.mark.parametrize(
+    "prediction",
+    [None, 7, "text", [], [1, 2], {"a": 1}, [["2026-01-01", True]], [["tomorrow", 1]], [["a", 1, 2]]],
+)
+def test_anything_else_is_no_series(prediction: object) -> None:
+    assert points(prediction) is None
