@@ -28,6 +28,7 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "200",
+    "dynamic_shared_memory_type": "mmap",  # /dev/shm is open to model code of the same user
     "timezone": "UTC",
     "log_checkpoints": "off",
     "log_line_prefix": "",

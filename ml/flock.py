@@ -11,6 +11,7 @@ def hold(path: Path) -> Iterator[None]:
     """Wait for the lock at `path`, and hold it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
+        path.chmod(0o600)  # who can open it can hold it
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -19,7 +19,7 @@ def say(settings: Settings) -> None:
 def measures(settings: Settings) -> tuple[list[str], list[str]]:
     """What holds, and what does not, each in words for an operator."""
     own_user = users.possible(settings.home.resolve())
-    version, sockets = landlock.version(), seccomp.available()
+    version, sockets, ports = landlock.version(), seccomp.available(), settings.train_ports
     memory = settings.memory or sandbox.machine_memory() * 3 // 4
     holds = [
         f"limits ({memory / sandbox.GIB:.3g} GiB of memory, {sandbox.processes()} processes and threads, "
@@ -30,7 +30,8 @@ def measures(settings: Settings) -> tuple[list[str], list[str]]:
     if own_user:
         holds.insert(0, f"a user of its own for each model ({users.FIRST} and up)")
     if version:
-        scopes = ["files", *(["TCP ports"] if version >= 4 else []), *(["signals"] if version >= 6 else [])]
+        net = f"no TCP but to port {settings.ports.replace(',', ', ')} in training" if ports else "no TCP"
+        scopes = ["files", *([net] if version >= 4 else []), *(["signals"] if version >= 6 else [])]
         holds.insert(0, f"Landlock {version} ({', '.join(scopes)})")
     if sockets:
         holds.append("seccomp (workers have no network)")
@@ -42,12 +43,8 @@ def measures(settings: Settings) -> tuple[list[str], list[str]]:
         lacks.append("ending processes of this user (Landlock is older than 6)")
     if os.geteuid() == 0 and not own_user:
         lacks.append("starting processes without a bound (root, without the rights to change the user)")
-    ports = settings.train_ports
     if version < 4 and ports:
         lacks.append("services on this machine while it trains (Landlock is older than 4)")
-    elif ports:
-        named = ", ".join(map(str, ports))
-        lacks.append(
-            f"ports {named} of any address while it trains, metadata services' too (SLIPWAY_TRAIN_PORTS)"
-        )
+    elif 80 in ports:
+        lacks.append("the cloud's metadata service while it trains (port 80 is in SLIPWAY_TRAIN_PORTS)")
     return holds, lacks

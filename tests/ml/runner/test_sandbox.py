@@ -1,0 +1,111 @@
+"""The parts of the sandbox that a test can hold in its hand."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ml.errors import Rejected
+from ml.runner import indexes, measures, sandbox, users
+from ml.settings import Settings
+from ml.stages import inclusions
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    def make(**variables: str) -> Settings:
+        told = {"DATABASE_URL": "postgresql://a@127.0.0.1/b", "SLIPWAY_HOME": str(tmp_path), **variables}
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        return Settings()  # type: ignore[call-arg]
+
+    return make
+
+
+def test_a_model_keeps_its_user_and_shares_it_with_no_other(tmp_path: Path) -> None:
+    first, second = users.of(tmp_path, "one"), users.of(tmp_path, "other")
+
+    assert first != second
+    assert users.of(tmp_path, "one") == first
+    assert all(users.FIRST <= user < users.FIRST + users.COUNT for user in (first, second))
+
+
+def test_what_holds_is_said_with_its_numbers(settings: Callable[..., Settings]) -> None:
+    made = settings(SLIPWAY_MEMORY="4GiB", SLIPWAY_FILE_SIZE="2GiB")
+    holds, _ = measures.measures(made)
+    _, lacks = measures.measures(settings(SLIPWAY_TRAIN_PORTS="80,443"))
+
+    assert any("4 GiB of memory" in words and "files of 2 GiB" in words for words in holds)
+    assert any("metadata" in words or "Landlock" in words for words in lacks)
+
+
+def test_a_folder_of_one_model_is_closed_to_other_models(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives a model a user of its own")
+    file = tmp_path / "artifacts/one/1"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+    held = sandbox.Sandbox(tmp_path, "one", 59_123, 1 << 30, 1 << 30, 100, ())
+    sandbox.hand_over(file, held)
+    found = file.parent.stat()
+
+    assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (59_123, 0o710)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("requirements.txt", "pandas\n-r more/../../outside.txt\n"),
+        ("requirements.txt", "-r more.txt\n"),
+        ("requirements.txt", "--constraint \\\n  /etc/passwd\n"),
+        ("requirements.txt", "-e ../neighbour\n"),
+        ("requirements.txt", "../neighbour\n"),
+        ("requirements.txt", "x @ file:///etc/x.whl ; python_version > '3'\n"),
+        ("requirements.txt", "--find-links=/srv/wheels\n"),
+        ("requirements.txt", "-r https://example.com/requirements.txt\n"),
+        ("pyproject.toml", '[project]\ndependencies = ["x @ file:///etc/x.whl"]\n'),
+        ("pyproject.toml", '[tool.uv.sources]\nx = { path = "../x" }\n'),
+        ("uv.lock", '[[package]]\nsource = { editable = "../x" }\n'),
+    ],
+)
+def test_requirements_stay_in_their_repository(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "more.txt").write_text("-c /etc/passwd\n")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(Rejected, match=r"outside of the repository|in the repository"):
+        inclusions.check(tmp_path / name, tmp_path)
+
+
+def test_requirements_of_the_repository_itself_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/base.txt").write_text("numpy\n-r ../requirements.txt\n")
+    (tmp_path / "requirements.txt").write_text(
+        "# -r /etc/passwd\npandas>=2 # see ../README\n-r more/base.txt\n-e .\n./vendored\n"
+        "x @ https://example.com/x.whl\ny @ git+https://example.com/y.git@v1\n--index-url https://example.com/s\n"
+    )
+    inclusions.check(tmp_path / "requirements.txt", tmp_path)
+
+
+def test_logins_of_indexes_go_to_their_own_server_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_INDEX", "corp=https://packages.example.com/simple")
+    monkeypatch.setenv("UV_INDEX_CORP_USERNAME", "reader")
+    monkeypatch.setenv("UV_INDEX_CORP_PASSWORD", "p%40ss")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://pypi.example.com/simple/")
+    (index,) = indexes.named(indexes.MORE)
+
+    assert index.open == "https://reader:p%40ss@packages.example.com/simple/"
+    assert indexes.mask(f"GET {index.open} with p@ss or p%40ss") == (
+        "GET https://***@packages.example.com/simple/ with *** or ***"
+    )
+    doorway = indexes.Doorway([index])
+    try:
+        assert doorway.credentials("https://packages.example.com/files/x.whl")
+        assert not doorway.credentials("https://elsewhere.example.com/files/x.whl")
+        assert doorway.target(f"/{doorway.secret}/0/x/") == "https://packages.example.com/simple/x/"
+        for closed in ("/guess/0/x/", f"/{doorway.secret}/1/x/", f"/{doorway.secret}/0/../../private"):
+            assert doorway.target(closed) is None
+        assert doorway.target(f"/{doorway.secret}/file/{'0' * 32}/x.whl") is None
+    finally:
+        doorway.server_close()
