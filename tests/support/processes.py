@@ -43,6 +43,13 @@ def normal_user(python: Path) -> list[str]:
         return []
     assert shutil.which("setpriv"), "util-linux is part of every Debian and Ubuntu"
     plain = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    if subprocess.run([*plain, python, "-c", "import cli"], capture_output=True, check=False).returncode == 0:
+    # Twice, for `setpriv` still finds its way to the first one with root's rights.
+    nested = [
+        *plain,
+        python,
+        "-c",
+        f"import subprocess; subprocess.run(['{python}', '-c', 'import cli'], check=True)",
+    ]
+    if subprocess.run(nested, capture_output=True, check=False).returncode == 0:
         return plain
     return [*plain, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
