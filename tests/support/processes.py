@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -25,10 +26,10 @@ def mentioning(text: Path | str) -> list[psutil.Process]:
     """Processes with `text` in their command line or environment, whoever their parent is by now."""
     found = []
     for process in psutil.process_iter():
-        try:
-            said = [*process.cmdline(), *process.environ().values()]
-        except psutil.Error:
-            continue
+        said: list[str] = []
+        with suppress(psutil.Error):
+            said += process.cmdline()
+            said += process.environ().values()  # closed to a normal user where secrets are
         if any(str(text) in part for part in said) and process.pid != os.getpid():
             found.append(process)
     return alive(found)
