@@ -1,5 +1,9 @@
 """Starts `serve`: `python -m ml`."""
 
+import sys
+from threading import Event
+from types import FrameType
+
 import uvicorn
 from loguru import logger
 
@@ -10,13 +14,26 @@ from ml.runner import measures
 from ml.settings import Settings
 
 
+class Server(uvicorn.Server):
+    """Says that it ends before it waits for what would go on, such as a log that is followed."""
+
+    def __init__(self, config: uvicorn.Config, ending: Event) -> None:
+        super().__init__(config)
+        self.ending = ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.ending.set()
+        super().handle_exit(sig, frame)
+
+
 def main() -> None:
     settings = read(Settings)
     log.configure("serve", settings.log)
     measures.say(settings)
     logger.info("serving on http://{}:{}", settings.bind, settings.ml_port)
-    uvicorn.run(
-        create(settings),
+    ending = Event()
+    config = uvicorn.Config(
+        create(settings, ending),
         host=settings.bind,
         port=settings.ml_port,
         loop="uvloop",
@@ -27,6 +44,10 @@ def main() -> None:
         timeout_keep_alive=75,  # longer than clients keep a connection: it is they who close it
         timeout_graceful_shutdown=2,
     )
+    server = Server(config, ending)
+    server.run()
+    if not server.started:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

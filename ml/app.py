@@ -19,8 +19,8 @@ from ml.serving.recorder import Recorder
 from ml.settings import Settings
 
 
-def create(settings: Settings) -> ASGIApp:
-    """`serve` as an ASGI app; its lifespan starts and ends every worker."""
+def create(settings: Settings, ending: threading.Event | None = None) -> ASGIApp:
+    """`serve` as an ASGI app; its lifespan starts and ends every worker, `ending` ends what is streamed."""
     factory = sessions(settings.database_url)
     places = Places(settings.models())
     recorder = Recorder(factory, on=settings.record)
@@ -41,7 +41,7 @@ def create(settings: Settings) -> ASGIApp:
     app = FastAPI(title="Slipway", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
     gateway = Gateway(places, recorder, app)
-    api.install(app, settings, places, factory)
+    api.install(app, settings, places, factory, ending or threading.Event())
     pages.install(app, settings, places, gateway, factory)
     return gateway
 

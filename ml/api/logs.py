@@ -4,16 +4,17 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from threading import Event
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 from fastapi.responses import Response, StreamingResponse
 from loguru import logger
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.problems import Problem
 from ml.api import documents
+from ml.api.away import AWAY
 from ml.api.tail import Tail
 from ml.home import Home
 from ml.serving.threads import aside
@@ -30,7 +31,7 @@ PLAIN = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Vary
 Facts = dict[str, Any]
 
 
-def routes(settings: Settings, sessions: sessionmaker[Session]) -> APIRouter:
+def routes(settings: Settings, sessions: sessionmaker[Session], ending: Event) -> APIRouter:
     router = APIRouter(tags=["releases"])
     home = Home(settings.home.absolute())
     following: set[object] = set()
@@ -56,7 +57,7 @@ def routes(settings: Settings, sessions: sessionmaker[Session]) -> APIRouter:
         folder = home.logs(number)
         try:
             ended = ask(number)
-        except OperationalError:  # Postgres is away, and the logs are here
+        except AWAY:  # Postgres is away, and the logs are here
             if not folder.is_dir():
                 raise
             ended = None
@@ -69,7 +70,7 @@ def routes(settings: Settings, sessions: sessionmaker[Session]) -> APIRouter:
         if len(following) >= FOLLOWERS:
             detail = f"{FOLLOWERS} logs are followed already: end some, or take this one without following."
             raise Problem(503, "Too many followers", detail, headers={"Retry-After": "10"})
-        events = followed(Tail(folder, last_event_id.removeprefix(END)), lambda: ask(number))
+        events = followed(Tail(folder, last_event_id.removeprefix(END)), lambda: ask(number), ending)
         headers = PLAIN | {"X-Accel-Buffering": "no"}
         return StreamingResponse(counted(events, following), media_type=EVENTS, headers=headers)
 
@@ -104,14 +105,14 @@ def heading(stage: str, after: str | None) -> str:
     return f"{before}== {stage} ==\n"
 
 
-async def followed(tail: Tail, ask: Callable[[], Facts | None]) -> AsyncIterator[str]:
-    """Events until the release has ended. The work ends with whoever reads them."""
+async def followed(tail: Tail, ask: Callable[[], Facts | None], ending: Event) -> AsyncIterator[str]:
+    """Events until the release has ended, or this process ends. The work ends with whoever reads them."""
     said = time.monotonic()
     asking: asyncio.Task[Facts | None] = asyncio.ensure_future(aside(ask))
     asked, ended = said, None
     yield "retry: 1000\n\n"
     try:
-        while True:
+        while not ending.is_set():
             if ended is None and asking.done():
                 ended = answer(asking)
                 if ended is None and time.monotonic() - asked > ASK:
@@ -138,8 +139,8 @@ def answer(asking: "asyncio.Task[Facts | None]") -> Facts | None:
     """While Postgres cannot be asked, a release is taken to be on its way."""
     try:
         return asking.result()
-    except OperationalError as error:
-        logger.debug("whether a release has ended is asked again: {}", error.orig)
+    except AWAY as error:
+        logger.debug("whether a release has ended is asked again: {}", error)
         return None
 
 

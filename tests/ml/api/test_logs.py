@@ -233,3 +233,15 @@ def test_a_release_that_said_nothing_and_one_that_is_not_there(shop: Shop) -> No
     assert shop.get(f"/releases/{release}/logs").text == "This release has not printed anything.\n"
     for number in ("4711", "-1", "99999999999999999999"):
         assert shop.get(f"/releases/{number}/logs").status_code == 404
+
+
+def test_whoever_follows_does_not_hold_up_the_end_of_serve(make_shop: Callable[..., Shop]) -> None:
+    shop = make_shop()
+    with shop.process() as serve:
+        release = shop.publish(main_py("return 1"), status=Status.BUILDING)
+        say(shop, release, "train", "a line\n")
+        with following(shop, release) as events:
+            until(events, "a line")
+            serve.terminate()
+            assert list(events) == []  # an end of the stream, not of the release, and no broken connection
+        serve.wait(30)
