@@ -100,22 +100,31 @@ def going_on(
     """Sentences, most urgent first."""
     said = []
     if place.doing:
-        said.append(f"In progress: {place.doing}.")
+        said.append(f"In progress: {place.doing}")
     if building is not None:
-        said.append(f"Building {named(building)}{stage(building)}.")
-    for release in newest[:1]:
-        if release.status is Status.QUEUED:
-            waiting = f": {release.reason}" if release.reason else " for its turn"
-            said.append(f"{named(release).capitalize()} waits{waiting}.")
-        if release.id in failed:
-            said.append(f"{named(release).capitalize()} could not take the place: {failed[release.id]}.")
-        if release.status in (Status.REJECTED, Status.FAILED):
-            said.append(f"{named(release).capitalize()} was {release.status}: {release.reason}.")
+        said.append(f"Building {named(building)}{stage(building)}")
+    if newest and (word := news(newest[0], failed.get(newest[0].id))):
+        name = named(newest[0])
+        said.append(f"{name[0].upper()}{name[1:]} {word}")
     if place.trouble:
-        said.append(f"{place.trouble}.")
+        said.append(place.trouble)
     if not newest and place.live is None:
-        said.append("No pull request has been merged yet; POST /checkout of the vcs service looks for one.")
-    return said
+        said.append("No pull request has been merged yet; POST /checkout of the vcs service looks for one")
+    return [sentence if sentence.endswith((".", "?", "!")) else f"{sentence}." for sentence in said]
+
+
+def news(release: Release, not_served: str | None) -> str | None:
+    """What became of the newest release, when that asks for somebody's attention."""
+    if not_served is not None:
+        return f"could not take the place: {not_served}"
+    match release.status:
+        case Status.QUEUED:
+            return f"waits: {release.reason}" if release.reason else "waits for its turn"
+        case Status.REJECTED | Status.FAILED:
+            return f"was {release.status}: {release.reason}"
+        case Status.PASSED:
+            return f"passed the gate and waits for an operator{f': {release.hold}' if release.hold else ''}"
+    return None
 
 
 def named(release: Release) -> str:
