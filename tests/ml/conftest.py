@@ -90,7 +90,7 @@ class Appliance:
     def releases(self) -> list[Release]:
         """Newest first."""
         with self.sessions.begin() as session:
-            return list(releases.history(session))
+            return list(releases.history(session, limit=1000))
 
     def release(self, commit: str) -> Release:
         return next(release for release in self.releases() if release.commit == commit)
