@@ -4,6 +4,7 @@ from threading import Event
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import Response
+from fastapi.security import HTTPBearer
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.problems import Problem
@@ -18,7 +19,8 @@ def install(
     app: FastAPI, settings: Settings, places: Places, sessions: sessionmaker[Session], ending: Event
 ) -> None:
     """Beside the pages, at the same addresses; every POST is for operators alone."""
-    operators = [Depends(Operators.of(settings))]
+    shown = HTTPBearer(auto_error=False, description="The operators' token")  # for the OpenAPI document alone
+    operators = [Depends(Operators.of(settings)), Depends(shown)]
     app.include_router(deploy.decisions(places, sessions), dependencies=operators)
     app.include_router(train.requests(places, sessions), dependencies=operators)
     app.include_router(evaluate.requests(places, sessions), dependencies=operators)

@@ -15,7 +15,7 @@ from db.models import Deployment, State
 from ml.errors import Rejected, Unavailable
 from ml.serving import health
 from ml.serving.live import Live, Place
-from ml.serving.pool import Limits, Pool
+from ml.serving.pool import FAILED_STARTS, Limits, Pool
 from ml.serving.probation import Probation
 from ml.serving.start import start
 from ml.serving.threads import aside
@@ -31,8 +31,10 @@ class Postponed:
     deployment: int
     pause: float = 1.0
     due: float = 0.0
+    tries: int = 0
 
     def again(self) -> None:
+        self.tries += 1
         self.due = time.monotonic() + self.pause
         self.pause = min(LONGEST_PAUSE, self.pause * 2)
 
@@ -104,6 +106,8 @@ class Follower:
             if deployment.state is State.LIVE:  # a person may bring back what is missing
                 postponed.again()
                 self.place.trouble = f"{name} cannot be restored: {fault}"
+                if postponed.tries >= FAILED_STARTS:
+                    self._probation.not_restored(deployment, str(fault))
             else:
                 self._unsaid.append((deployment, str(fault)))
                 self.place.trouble = None

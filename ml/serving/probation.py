@@ -56,23 +56,32 @@ class Probation:
             self._trial.cancel()
             await asyncio.gather(self._trial, return_exceptions=True)
 
+    def not_restored(self, deployment: Deployment, reason: str) -> None:
+        """What was live when `serve` ended does not start in the new one."""
+        if deployment.live_at is not None:
+            self._begin(deployment, deployment.live_at, partial(self._does_not_start, reason))
+
     def _suspect(self, suspect: Live, trial: Trial) -> None:
         live = self.place.live
-        if live is None or live.pool is not suspect.pool or datetime.now(UTC) - live.since > LENGTH:
-            return
-        if self._trial is None or self._trial.done():
-            self._trial = asyncio.get_running_loop().create_task(self._try(live, trial))
+        if live is not None and live.pool is suspect.pool:
+            self._begin(live.deployment, live.since, trial)
 
-    async def _try(self, live: Live, trial: Trial) -> None:
+    def _begin(self, deployment: Deployment, since: datetime, trial: Trial) -> None:
+        over = datetime.now(UTC) - since > LENGTH
+        if not over and (self._trial is None or self._trial.done()):
+            self._trial = asyncio.get_running_loop().create_task(self._try(deployment, trial))
+
+    async def _try(self, deployment: Deployment, trial: Trial) -> None:
+        name = f"release {deployment.release_id} of {deployment.model}"
         try:
-            before = await aside(self._before, live.deployment)
+            before = await aside(self._before, deployment)
             reason = await trial(before) if before is not None else None
             if reason is not None:
-                await aside(self._withdraw, live.deployment, reason)
+                await aside(self._withdraw, deployment, reason)
         except (Rejected, Unavailable, deployments.Refused, DBAPIError) as fault:
-            logger.warning("{} is not rolled back by itself: {}", live.pool.label, fault)
+            logger.warning("{} is not rolled back by itself: {}", name, fault)
         except Exception:  # noqa: BLE001 (a bug of ours must not stop predictions)
-            logger.exception("whether {} has to be rolled back could not be found out", live.pool.label)
+            logger.exception("whether {} has to be rolled back could not be found out", name)
 
     def _before(self, deployment: Deployment) -> Release | None:
         """What a rollback would go to; None when there is nothing, or when a person made it live again."""

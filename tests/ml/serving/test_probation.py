@@ -1,5 +1,6 @@
 """A release that dies where the one before does not is rolled back; no client can bring that about."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,12 +9,20 @@ from sqlalchemy import update
 
 from db.models import Cause, Deployment, State
 from db.session import notify
-from tests.ml.serving.support import Shop, main_py
+from tests.ml.serving.support import Load, Shop, main_py
 from tests.ml.serving.test_workers import workers
 from tests.support.waiting import wait_until
 
 SOUND = "return features"
 DIES = "if features == 'poison': os._exit(3)\nreturn features"
+STARTS_BUT_ONCE = """
+    def load(self, model):
+        marker = os.environ["HOME"] + "/started"
+        if os.path.exists(marker):
+            raise RuntimeError("it starts but once")
+        open(marker, "w").close()
+        return model
+"""
 REFUSES = "if features == 'poison': raise ValueError('not a number')\nreturn features"
 
 
@@ -28,9 +37,11 @@ def test_a_release_that_dies_where_the_one_before_answers_is_rolled_back(shop: S
     first = shop.publish(main_py(SOUND))
     second = shop.publish(main_py(DIES))
 
-    assert shop.predict("poison").status_code == 503
+    with Load(shop) as others:
+        assert shop.predict("poison").status_code == 503
+        wait_until(lambda: shop.served() == first, 60, "the first release is live again")
 
-    wait_until(lambda: shop.served() == first, 60, "the first release is live again")
+    assert others.failed == []
     decision = newest(shop)
     assert (decision.cause, decision.who) == (Cause.AUTOMATIC_ROLLBACK, "slipway")
     assert decision.why == f'its workers die over features ("poison") that release {first} answers'
@@ -75,15 +86,7 @@ def indented(text: str) -> str:
 
 def test_workers_that_do_not_start_again_roll_their_release_back(shop: Shop) -> None:
     first = shop.publish(main_py(SOUND))
-    load = """
-    def load(self, model):
-        marker = os.environ["HOME"] + "/started"
-        if os.path.exists(marker):
-            raise RuntimeError("it starts but once")
-        open(marker, "w").close()
-        return model
-    """
-    second = shop.publish(main_py(SOUND, more=load))
+    second = shop.publish(main_py(SOUND, more=STARTS_BUT_ONCE))
 
     workers(shop)[0].kill()
 
@@ -99,6 +102,20 @@ def test_workers_that_do_not_start_again_roll_their_release_back(shop: Shop) -> 
         "commit": shop.release(first).commit,
     }
     assert shop.deployment(second).state is State.LIVE  # as it was: a record
+
+
+def test_a_release_that_does_not_survive_a_restart_of_serve_is_rolled_back(
+    make_shop: Callable[..., Shop],
+) -> None:
+    shop = make_shop()
+    with shop.serving():
+        first = shop.publish(main_py(SOUND))
+        shop.publish(main_py(SOUND, more=STARTS_BUT_ONCE))
+
+    with shop.serving():
+        wait_until(lambda: shop.get("/ready").is_success, 60, "something is live")
+        assert shop.served() == first
+    assert newest(shop).cause is Cause.AUTOMATIC_ROLLBACK
 
 
 def test_after_its_first_minutes_a_release_stays(shop: Shop) -> None:
