@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import deployments, releases
 from db.deployments import Overtaken, Refused, Seen
-from db.models import Cause, Release, Status, Trigger
+from db.models import Cause, Deployment, Release, Status, Trigger
 from db.releases import Claim, Deployed
 
 Sessions = sessionmaker[Session]
@@ -214,3 +214,43 @@ def test_a_cancelled_release_is_lost_to_its_builder(sessions: Sessions) -> None:
 
     with pytest.raises(releases.Lost), sessions.begin() as session:
         releases.settle(session, claim, Deployed(deployments.look(session, "m")))
+
+
+def withdraw(sessions: Sessions, deployment: Deployment) -> int | None:
+    with sessions.begin() as session:
+        made = deployments.withdraw(session, deployment, "it dies")
+        return made.release_id if made else None
+
+
+def current(sessions: Sessions) -> Deployment:
+    with sessions.begin() as session:
+        found = deployments.live(session, "m")
+        assert found is not None
+        return found
+
+
+def test_what_is_withdrawn_by_itself_overrules_nobody(sessions: Sessions) -> None:
+    first = built(sessions, "1")
+    before = current(sessions)
+    second = built(sessions, "2")
+    left = current(sessions)
+
+    assert withdraw(sessions, before) is None  # something newer is live
+    decide(sessions, second)
+    assert withdraw(sessions, left) is None  # somebody wants something else
+    say(sessions, live=False)
+    assert withdraw(sessions, left) == first
+    assert withdraw(sessions, left) is None  # it is on its way
+
+
+def test_only_the_first_time_that_a_release_is_live_is_its_first(sessions: Sessions) -> None:
+    first = built(sessions, "1")
+    once = current(sessions)
+    built(sessions, "2")
+    assert roll_back(sessions) == first
+
+    with sessions.begin() as session:
+        assert deployments.is_first(session, once)
+        live_again = deployments.live(session, "m")
+        assert live_again is not None
+        assert not deployments.is_first(session, live_again)
