@@ -70,7 +70,7 @@ class Settings(Following):
     memory: Size | None = Field(None, validation_alias="SLIPWAY_MEMORY")  # a model's; none: 3/4 of all
     # of one file that a model writes
     file_size: Size = Field(16 << 30, validation_alias="SLIPWAY_FILE_SIZE", validate_default=False)
-    ports: str = Field("443", validation_alias="SLIPWAY_TRAIN_PORTS", pattern=r"^(\d{1,5}(,\d{1,5})*)?$")
+    ports: str = Field("443", validation_alias="SLIPWAY_TRAIN_PORTS", pattern=r"^(none|\d{1,5}(,\d{1,5})*)$")
     record: bool = Field(True, validation_alias="SLIPWAY_RECORD")
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 
@@ -93,7 +93,7 @@ class Settings(Following):
     @property
     def train_ports(self) -> tuple[int, ...]:
         """TCP ports that a training may connect to, wherever they are."""
-        return tuple(int(port) for port in self.ports.split(",") if port)
+        return tuple(int(port) for port in self.ports.split(",") if port != "none")
 
     @property
     def github_host(self) -> str:

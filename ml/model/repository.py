@@ -6,7 +6,7 @@ import importlib
 import os
 from typing import Any
 
-from . import imports
+from . import imports, workplace
 from .fault import Fault, call
 
 METHODS = ("train", "evaluate", "predict", "info")
@@ -22,7 +22,7 @@ def load(source: str, entry_point: str = "main:entry_point") -> Any:
             "with [model] entry_point in slipway.toml"
         )
     imports.add(source)
-    os.chdir(source)
+    workplace.enter(source)
     module = call(f"import {module_name}", importlib.import_module, module_name)
     if not hasattr(module, name):
         raise Fault(

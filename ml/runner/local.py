@@ -115,4 +115,5 @@ def clean_environment(scratch: Path, environment: Path | None) -> dict[str, str]
     kept = {name: os.environ[name] for name in MACHINE if name in os.environ}
     path = f"{environment}/bin:{SYSTEM_PATH}" if environment else SYSTEM_PATH
     own = {"PATH": path, "HOME": str(scratch), "TMPDIR": str(scratch)}
+    own |= {"SLIPWAY_WORKPLACE": f"{scratch}/repository"}  # for ml/model/workplace.py
     return {"LANG": "C.UTF-8"} | kept | own | ({"VIRTUAL_ENV": str(environment)} if environment else {})

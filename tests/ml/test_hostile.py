@@ -122,7 +122,8 @@ PEEK = """
     look("shadow", read("/etc/shadow"))
     look("list home", lambda: os.listdir(home))
     look("root", lambda: os.setuid(0))
-    for place in (os.getcwd(), os.path.dirname(os.getcwd()), home, sys.prefix, "/tmp", "/var/tmp", LIBRARY):
+    source = os.path.dirname(sys.modules["main"].__file__)
+    for place in (source, os.path.dirname(source), home, sys.prefix, "/tmp", "/var/tmp", LIBRARY):
         look("write " + place, lambda: open(place + "/slipway-was-here", "w"))
     look("append main.py", lambda: open("main.py", "a"))
     look("postgres", lambda: socket.create_connection(("127.0.0.1", PORT), 5))
@@ -173,6 +174,15 @@ def test_what_runs_into_a_limit_is_rejected_with_its_name(
 ) -> None:
     assert says in bench.train(body, head="import signal", **limits)["rejected"]
     assert not mentioning(bench.home)
+
+
+def test_it_may_leave_files_beside_itself_that_are_not_in_its_repository(bench: Bench) -> None:
+    body = """
+        open("model.pkl", "w").write(open("main.py").read()[:6])
+        return open("model.pkl", "rb").read()
+    """
+    assert bench.train(body) == {"artifact": "import"}
+    assert [path.name for path in (bench.home / "releases/1/source").iterdir()] == ["main.py"]
 
 
 CHILDREN = """
