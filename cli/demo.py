@@ -23,11 +23,6 @@ app = typer.Typer(help="The demo's pull requests: merge the next one, see what b
 
 class Settings(Base):
     demo_url: str = Field("", validation_alias="SLIPWAY_DEMO_URL")
-    vcs: str = Field("", validation_alias="SLIPWAY_VCS_URL")
-
-    @property
-    def vcs_url(self) -> str:
-        return self.vcs.rstrip("/") or super().vcs_url
 
     @property
     def stand_in(self) -> str:

@@ -16,6 +16,7 @@ class Settings(Following):
     token: str = Field("", validation_alias="SLIPWAY_TOKEN", pattern=PLAIN, repr=False)
     database_url: str = Field("", repr=False)
     url: str = Field("", validation_alias="SLIPWAY_URL")
+    vcs: str = Field("", validation_alias="SLIPWAY_VCS_URL")
 
     @property
     def host(self) -> str:
@@ -25,7 +26,7 @@ class Settings(Following):
 
     @property
     def vcs_url(self) -> str:
-        return f"http://{self.host}:{self.vcs_port}"
+        return self.vcs.rstrip("/") or f"http://{self.host}:{self.vcs_port}"
 
     @property
     def serve_url(self) -> str:

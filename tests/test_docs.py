@@ -1,0 +1,42 @@
+"""What the README says is so: each setting has its row, each link its file, each decision its line."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cli.settings import Settings as CliSettings
+from common.settings import Settings
+from ml.settings import Settings as MlSettings
+from vcs.settings import VcsSettings
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# for containers, the demo and the tests; a person who runs an appliance has no use for them
+INTERNAL = {"SLIPWAY_DEMO", "SLIPWAY_SINGER", "SLIPWAY_DEMO_URL", "SLIPWAY_VCS_URL"}
+
+
+def names(settings: type[Settings]) -> set[str]:
+    fields = settings.model_fields.items()
+    return {str(field.validation_alias or name).upper() for name, field in fields} - INTERNAL
+
+
+@pytest.mark.parametrize("settings", [CliSettings, MlSettings, VcsSettings])
+def test_every_setting_has_its_row(settings: type[Settings]) -> None:
+    table = (ROOT / "README.md").read_text().split("## Configuration")[1]
+    assert {name for name in names(settings) if f"`{name}`" not in table} == set()
+
+
+def test_every_link_leads_somewhere() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_no_decision_is_left_out_of_the_list() -> None:
+    listed = (ROOT / "docs/decisions/README.md").read_text()
+    records = [path.name for path in (ROOT / "docs/decisions").glob("0*.md")]
+    assert [name for name in records if name not in listed] == []
+    numbers = [name[:4] for name in records]
+    assert len(set(numbers)) == len(numbers)
