@@ -47,7 +47,7 @@ def normal_user(python: Path) -> list[str]:
     # Twice, for `setpriv` still finds its way to the first one with root's rights.
     nested = [
         *plain,
-        python,
+        str(python),
         "-c",
         f"import subprocess; subprocess.run(['{python}', '-c', 'import cli'], check=True)",
     ]
