@@ -190,3 +190,26 @@ def test_a_log_is_followed_over_a_restart_of_serve(
             for process in (again, reader):
                 process.kill()
                 process.wait()
+
+
+def test_with_several_models_one_has_to_be_named(
+    make_shop: Callable[..., Shop],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    models = tmp_path / "models.toml"
+    models.write_text('[one]\nrepository = "acme/one"\n[two]\nrepository = "acme/two"\n')
+    made = make_shop(SLIPWAY_REPOSITORY="", SLIPWAY_CLONE_URL="", SLIPWAY_MODELS=str(models))
+
+    def refusal(served: Shop, *arguments: str) -> str:
+        environ = {"PYTHONPATH": os.getcwd(), **environment(served)}  # noqa: PTH109
+        done = subprocess.run(
+            [*SLIPWAY, *arguments], env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        return done.stderr
+
+    with made.serving() as served:
+        for command in ("rollback", "train", "evaluate"):
+            assert refusal(served, command) == "slipway: name one of the models: one, two\n"
+        assert "nothing of two is live: there is nothing to roll back" in refusal(served, "rollback", "two")
+        assert "there is one, two" in refusal(served, "rollback", "three")
