@@ -42,6 +42,8 @@ class Guard(httpcore.NetworkBackend):
         """All addresses of a host; one that may not be asked spoils the host."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise Rejected(f"{host} is not the name of a host") from error
         except OSError as error:
             raise httpcore.ConnectError(f"it cannot be resolved: {error.strerror}") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -153,9 +153,10 @@ class Http:
 def parsed(address: str, base: httpx.URL | None = None) -> httpx.URL:
     try:
         url = base.join(address) if base else httpx.URL(address)
+        host = url.host  # decoded here, and wrong for some names
     except (httpx.InvalidURL, ValueError) as error:
-        raise Rejected(f"{shown(address)} is not an address: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host:
+        raise Rejected(f"{shown(address)} is not an address") from error
+    if url.scheme not in ("http", "https") or not host:
         raise Rejected(f"{shown(str(url))} is not an address of http or https, and something led to it")
     return url
 

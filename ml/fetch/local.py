@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ml.errors import Rejected
-from ml.fetch.origin import Changed, Content, Version
+from ml.fetch.origin import Changed, Content, Version, shown
 
 CHUNK = 1 << 20
 
@@ -48,7 +48,7 @@ def path_of(address: str, below: Path) -> Path:
     path = Path(os.path.normpath(unquote(parts.path)))
     if parts.netloc not in ("", "localhost") or "\0" in str(path) or not path.is_relative_to(below):
         raise Rejected(
-            f"{address} is not in {below}: of the appliance's own files, a model may use those in its "
+            f"{shown(address)} is not in {below}: of the appliance's own files, a model may use those in its "
             "folder for data (SLIPWAY_DATA)"
         )
     return path

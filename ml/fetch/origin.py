@@ -59,7 +59,10 @@ class Origin(Protocol):
 
 def shown(address: str) -> str:
     """An address for people: without its password, and without a query, which may be a signature."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "what is named there"
     host = re.sub(r"^.*@", "***@", parts.netloc, flags=re.DOTALL)
     return urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", ""))
 

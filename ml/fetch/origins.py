@@ -17,7 +17,10 @@ def origin(address: str, *, allowed: Allowed, below: Path) -> Origin:
 
     Only these schemes: fsspec has others that read any file, or run programs.
     """
-    scheme = urlsplit(address).scheme.lower()
+    try:
+        scheme = urlsplit(address).scheme.lower()
+    except ValueError as error:
+        raise Rejected(f"{shown(address)} is not an address: {error}") from error
     if scheme in ("http", "https"):
         return Http(address, allowed)
     if scheme == "file":

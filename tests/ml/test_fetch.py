@@ -473,6 +473,9 @@ def test_what_is_compressed_unasked_is_refused(shelf: Shelf, fetching: Fetching)
         ("simplecache::http://127.0.0.1/data.csv", "data does not come from"),
         ("http://host:port/", "is not an address"),
         ("http:///data.csv", "not an address of http or https"),
+        ("http://[::1/data.csv", "is not an address"),
+        ("http://xn--/data.csv", "is not an address"),
+        (f"http://{'a' * 70}.example/data.csv", "is not the name of a host"),
     ],
 )
 def test_what_cannot_be_fetched_is_said(url: str, said: str, fetching: Fetching) -> None:
