@@ -78,10 +78,10 @@ class Following(Settings):
             return {}
         try:
             entries = ENTRIES.validate_python(tomllib.loads(self.models_file.read_text()))
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SystemExit(f"{self.models_file} cannot be read: {error}") from error
         except ValidationError as error:
             raise SystemExit(f"{self.models_file}: {told(error)}") from error
+        except (OSError, ValueError) as error:  # not to be read, not TOML, not UTF-8
+            raise SystemExit(f"{self.models_file} cannot be read: {error}") from error
         for name in entries:
             if not NAME.fullmatch(name):
                 raise SystemExit(
@@ -107,4 +107,6 @@ def reason(message: str) -> str:
     """pydantic's words, but for those that a person who writes TOML would not understand."""
     if message == "Extra inputs are not permitted":
         return "is not a key that Slipway knows"
+    if message.startswith("Input should be a valid dictionary"):
+        return "has to be a table of keys, as { key = value }"
     return message.removeprefix("Value error, ")

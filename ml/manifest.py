@@ -147,10 +147,10 @@ def read(source: Path) -> Manifest:
         raise Rejected("slipway.toml has to be a file of its own, of less than 1 MiB")
     try:
         return Manifest.model_validate(tomllib.loads(path.read_text()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Rejected(f"slipway.toml is not TOML: {error}") from error
     except ValidationError as error:
         raise Rejected(f"slipway.toml: {told(error)}") from error
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number or a nesting without end
+        raise Rejected(f"slipway.toml is not TOML: {error}") from error
 
 
 def kind(manifest: Manifest, described: str) -> Kind:

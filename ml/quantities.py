@@ -12,6 +12,7 @@ BYTES = {"B": 1} | {
     for power, letter in enumerate("KMGT", start=1)
     for suffix, base in (("B", 1000), ("iB", 1024))
 }
+LONGEST = 366 * 86400  # seconds
 NUMBER = r"(\d{1,15}(?:\.\d{1,9})?)"
 ONE_DURATION = re.compile(rf"{NUMBER} ?([smhd])")
 DURATION = re.compile(rf"\s*(?:{ONE_DURATION.pattern} ?)+\s*")
@@ -26,6 +27,8 @@ def duration(text: object) -> float:
     seconds = math.fsum(float(number) * SECONDS[unit] for number, unit in ONE_DURATION.findall(text))
     if seconds == 0:
         raise ValueError("has to be longer than nothing")
+    if seconds > LONGEST:
+        raise ValueError("has to be shorter than a year")
     return seconds
 
 

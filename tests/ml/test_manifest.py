@@ -75,7 +75,7 @@ def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
     [
         ("[gate]\nSMAPE = { max = 'low' }", "gate.SMAPE.max: "),
         ("[gate]\nSMAPE = { maximum = 1 }", "gate.SMAPE.maximum: is not a key that Slipway knows"),
-        ("[gate]\nSMAPE = 0.6", "gate.SMAPE: "),
+        ("[gate]\nSMAPE = 0.6", "gate.SMAPE: has to be a table of keys"),
         ("[gate]\nSMAPE = { max = nan }", "gate.SMAPE.max: "),
         ("[gate]\nSMAPE = { max = 1, min = 2 }", "gate.SMAPE: min 2 is above max 1: nothing could pass"),
         ("[gate]\nSMAPE = { may_worsen_by = 5 }", "gate.SMAPE.may_worsen_by: has to be a percentage"),
@@ -91,6 +91,9 @@ def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
         ("[data]\nformat = 'excel'", "data.format: "),
         ("[modle]\ntype = 'generic'", "modle: is not a key that Slipway knows"),
         ("[gate", "slipway.toml is not TOML: "),
+        ("a = " + "[" * 100_000, "slipway.toml is not TOML: "),
+        ("a = " + "1" * 5_000, "slipway.toml is not TOML: "),
+        ("[resources]\ntrain_timeout = '1000000000d'", "has to be shorter than a year"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, reason: str) -> None:
