@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from common.leash import LEASH
-from ml.runner.sandbox import Sandbox, prefix
+from ml.runner.sandbox import CERTIFICATES, Sandbox, prefix
 
 # what a process needs to speak TLS as this machine does; no setting of ours is among them
-MACHINE = ("LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+MACHINE = ("LANG", "TZ", *CERTIFICATES)
 LOG_LIMIT = 16 << 20  # bytes
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 

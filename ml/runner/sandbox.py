@@ -18,6 +18,8 @@ from ml.settings import Model, Settings
 CONFINE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("confine")))
 MODEL = Path(__file__).parents[1] / "model"  # runs in the model's environment
 GIB = 1 << 30
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+NOT_CONFINED = 126  # the exit code of `confine` where it could not do its work
 OPEN_FILES = 4096
 OURS = ("repositories", "logs", "postgres", "demo", "singer")
 OF_ONE_MODEL = ("releases", "artifacts")  # whose folders other models' users do not pass
@@ -127,7 +129,12 @@ def prefix(
         "folder": str(cwd),
         "covered": sorted(map(str, covered)),
         "shown": list(map(str, shown)),
-        "reads": [*SYSTEM, str(Path("/etc/resolv.conf").resolve()), *map(str, (cwd, *reads, MODEL))],
+        "reads": [
+            *SYSTEM,
+            str(Path("/etc/resolv.conf").resolve()),
+            *map(str, (cwd, *reads, MODEL)),
+            *certificates(),
+        ],
         "writes": [*DEVICES, *map(str, writes)],
         "ports": ports if ports is None else list(ports),
         "umask": umask,
@@ -138,6 +145,11 @@ def prefix(
         "processes": sandbox.processes,
     }
     return [*CONFINE, json.dumps(terms)]
+
+
+def certificates() -> list[str]:
+    """Those that this machine's operator has its programs trust."""
+    return [os.environ[name] for name in CERTIFICATES if os.environ.get(name)]
 
 
 def give(folder: Path, user: int) -> None:

@@ -1,6 +1,7 @@
 """Asks one question of a model in a process of its own: `train` or `evaluate`, see `ml/model`."""
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from common.leash import OUT_OF_MEMORY
-from ml.errors import Rejected
+from ml.errors import Rejected, Unavailable
 from ml.runner import local, sandbox
 from ml.runner.sandbox import MODEL, Sandbox
 
 ANSWER = 16 << 20  # bytes of output.json
+LEFT = ("input.json", "output.json", "artifact")  # what a process leaves for us
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,19 @@ def ask(
         environment=room.environment,
     )
     try:
-        code = process.wait(timeout)
+        code = wait(process, verb, timeout)
+        sandbox.take_back(folder, LEFT)
+        return answer(verb, folder / "output.json", code, room.sandbox)
+    except Rejected:
+        if verb == "train":  # nothing else uses what it wrote
+            shutil.rmtree(room.scratch, ignore_errors=True)
+        raise
+
+
+def wait(process: local.Process, verb: str, timeout: float) -> int:
+    """The exit code, when the whole tree has ended."""
+    try:
+        return process.wait(timeout)
     except local.TimedOut as error:
         raise Rejected(
             f"{verb}() was ended at its time limit of {duration(timeout)}: make it faster, or have the "
@@ -57,8 +71,6 @@ def ask(
         ) from error
     finally:
         process.kill()
-        sandbox.take_back(folder, ("input.json", "output.json", "artifact"))
-    return answer(verb, folder / "output.json", code, room.sandbox)
 
 
 def resolved(question: dict[str, Any]) -> tuple[dict[str, Any], list[Path]]:
@@ -75,6 +87,8 @@ def resolved(question: dict[str, Any]) -> tuple[dict[str, Any], list[Path]]:
 def answer(verb: str, output: Path, code: int, held: Sandbox) -> dict[str, Any]:
     """What the process wrote, read as what a hostile one may have written."""
     if not output.is_file():
+        if code == sandbox.NOT_CONFINED:
+            raise Unavailable(f"{verb}() could not be confined on this machine: its log says why")
         raise Rejected(silence(f"{verb}()", code, held))
     try:
         assert output.stat().st_size <= ANSWER
