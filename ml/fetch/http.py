@@ -24,7 +24,7 @@ from ml.fetch.origin import Broken, Changed, Content, Version, shown
 REDIRECTS = 10
 PATIENCE = 30  # seconds for a connection, and between two pieces of an answer
 LATER = {408, 425, 429}  # the client's fault by number, the world's by meaning
-CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -168,13 +168,13 @@ def version_of(answer: Answer) -> Version:
     etag, modified = answer.headers.get("etag"), answer.headers.get("last-modified")
     if not etag and modified and not settled(modified, answer.headers.get("date")):
         modified = None
-    return Version(etag, modified, int(length) if length.isdecimal() else None)
+    return Version(etag, modified, int(length) if re.fullmatch(r"\d{1,18}", length, re.ASCII) else None)
 
 
 def settled(modified: str, date: str | None) -> bool:
     try:
         return parsedate_to_datetime(date or "") - parsedate_to_datetime(modified) > timedelta(seconds=1)
-    except (ValueError, TypeError):  # no date, or two of different kinds
+    except (ValueError, TypeError, OverflowError):  # no date, or two of different kinds
         return False
 
 

@@ -127,7 +127,7 @@ def requested(source: Path) -> str | None:
 def toml(path: Path) -> dict[str, dict[str, str]]:
     try:
         return tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number or a nesting without end
         raise Rejected(f"{path.name} is not TOML: {error}") from error
 
 
