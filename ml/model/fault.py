@@ -11,6 +11,8 @@ from typing import Any
 NUMBERS = {
     errno.ENOMEM: "memory",
     errno.EFBIG: "file",
+    errno.ENOSPC: "disk",
+    errno.EDQUOT: "disk",
     errno.EAGAIN: "processes",
     errno.EACCES: "closed",
     errno.EPERM: "closed",

@@ -115,5 +115,6 @@ def clean_environment(scratch: Path, environment: Path | None) -> dict[str, str]
     kept = {name: os.environ[name] for name in MACHINE if name in os.environ}
     path = f"{environment}/bin:{SYSTEM_PATH}" if environment else SYSTEM_PATH
     own = {"PATH": path, "HOME": str(scratch), "TMPDIR": str(scratch)}
+    own |= {"USER": "model", "LOGNAME": "model"}  # its user has no account to look these up in
     own |= {"SLIPWAY_WORKPLACE": f"{scratch}/repository"}  # for ml/model/workplace.py
     return {"LANG": "C.UTF-8"} | kept | own | ({"VIRTUAL_ENV": str(environment)} if environment else {})

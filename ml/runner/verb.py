@@ -13,6 +13,7 @@ from ml.errors import Rejected, Unavailable
 from ml.runner import local, sandbox
 from ml.runner.sandbox import MODEL, Sandbox
 
+FULL = "the disk is full: make room on the appliance"
 ANSWER = 16 << 20  # bytes of output.json
 LEFT = ("input.json", "output.json", "artifact")  # what a process leaves for us
 
@@ -54,7 +55,7 @@ def ask(
         code = wait(process, verb, timeout)
         sandbox.take_back(folder, LEFT)
         return answer(verb, folder / "output.json", code, room.sandbox)
-    except Rejected:
+    except (Rejected, Unavailable):
         if verb == "train":  # nothing else uses what it wrote
             shutil.rmtree(room.scratch, ignore_errors=True)
         raise
@@ -89,12 +90,19 @@ def answer(verb: str, output: Path, code: int, held: Sandbox) -> dict[str, Any]:
     if not output.is_file():
         if code == sandbox.NOT_CONFINED:
             raise Unavailable(f"{verb}() could not be confined on this machine: its log says why")
+        if shutil.disk_usage(output.parent).free < ANSWER:
+            raise Unavailable(f"{verb}() gave no answer, and {FULL}")
         raise Rejected(silence(f"{verb}()", code, held))
     try:
         assert output.stat().st_size <= ANSWER
         document = json.loads(output.read_bytes())
         if "error" in document:
-            raise Rejected(told(document["error"], held))
+            message = told(document["error"], held)
+            raise (
+                Unavailable(f"{message}: {FULL}")
+                if document["error"].get("limit") == "disk"
+                else Rejected(message)
+            )
         result = document["result"]
         assert isinstance(result, dict)
     except (ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:

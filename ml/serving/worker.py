@@ -13,6 +13,7 @@ from typing import cast
 
 from loguru import logger
 
+from common.leash import OUT_OF_MEMORY
 from ml.errors import Rejected, Unavailable
 from ml.runner import local, verb
 from ml.runner.sandbox import Sandbox
@@ -116,6 +117,8 @@ class Worker(asyncio.Protocol):
         self.leave()
         if self._process is not None:
             await aside(self._process.kill)
+            if self._process.poll() == OUT_OF_MEMORY:
+                logger.warning("a worker of {} was ended: it held more memory than it may", self._label)
 
     # what follows is called by the event loop
 

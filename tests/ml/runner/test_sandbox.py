@@ -1,5 +1,6 @@
 """The parts of the sandbox that a test can hold in its hand."""
 
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -7,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ml.errors import Rejected
-from ml.runner import indexes, measures, sandbox, users
+from ml.errors import Rejected, Unavailable
+from ml.runner import indexes, measures, sandbox, users, verb
 from ml.settings import Settings
 from ml.stages import inclusions
 
@@ -109,3 +110,19 @@ def test_logins_of_indexes_go_to_their_own_server_alone(monkeypatch: pytest.Monk
         assert doorway.target(f"/{doorway.secret}/file/{'0' * 32}/x.whl") is None
     finally:
         doorway.server_close()
+
+
+def test_a_full_disk_is_the_machines_fault(tmp_path: Path) -> None:
+    held = sandbox.Sandbox(tmp_path, "one", None, 1 << 30, 1 << 30, 100, ())
+    output = tmp_path / "output.json"
+    output.write_text(json.dumps({"error": {"message": "train() raised OSError", "limit": "disk"}}))
+    with pytest.raises(Unavailable, match="the disk is full"):
+        verb.answer("train", output, 0, held)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"error": 1}', '{"result": 1}', "[" * 100_000, '{"error": {}}'])
+def test_an_answer_of_the_models_own_making_is_the_models_fault(text: str, tmp_path: Path) -> None:
+    held = sandbox.Sandbox(tmp_path, "one", None, 1 << 30, 1 << 30, 100, ())
+    (tmp_path / "output.json").write_text(text)
+    with pytest.raises(Rejected, match="wrote something of its own"):
+        verb.answer("train", tmp_path / "output.json", 0, held)
