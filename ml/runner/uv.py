@@ -42,7 +42,9 @@ def run(
     Only with `foreign` may it run code of the packages, to build them: then as the model's user, and the
     credentials of private indexes stay here. Without, it has them; what would need a build raises `Foreign`.
     """
-    cache.mkdir(parents=True, exist_ok=True)
+    pythons = cache.parent / "pythons"  # those that uv has fetched
+    for folder in (cache, pythons):
+        folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="slipway-uv-") as name, ExitStack() as until_done:
         folder = Path(name).resolve()
         folder.chmod(0o711)
@@ -61,16 +63,12 @@ def run(
             log=said,
             scratch=scratch,
             ports=ports,
-            reads=[program(), Path(sys.base_prefix), *indexes.folders(), *reads],
-            writes=[cache, *writes],
+            reads=[program(), Path(sys.base_prefix), pythons, *indexes.folders(), *reads],
+            writes=[cache, *writes, *([] if foreign else [pythons])],
             extra=variables
             | {"PATH": f"{Path(sys.executable).resolve().parent}:{local.SYSTEM_PATH}"}
-            | {
-                "UV_CACHE_DIR": str(cache.resolve()),
-                "UV_NO_PROGRESS": "1",
-                "UV_NO_CONFIG": "1",
-                "NO_COLOR": "1",
-            },
+            | {"UV_CACHE_DIR": str(cache.resolve()), "UV_PYTHON_INSTALL_DIR": str(pythons.resolve())}
+            | {"UV_NO_CONFIG": "1", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"},
             umask=0o022,
         )
         try:

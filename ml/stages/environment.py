@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ml import flock
-from ml.errors import Rejected
+from ml.errors import Rejected, Unavailable
 from ml.home import Home
 from ml.runner import sandbox, uv
 from ml.runner.sandbox import Sandbox
@@ -100,17 +100,22 @@ def interpreter(source: Path, home: Home, log: Path, held: Sandbox) -> tuple[Pat
         return Path(sys.executable).resolve(), platform.python_version()
     if not PIN.fullmatch(pin):
         raise Rejected(f"it asks for Python {pin[:100]!r}: name a version there, as 3.11 or >=3.10")
-    find, where = ["python", "find", "--no-project", "--system"], cache(home)
+    where = cache(home)
     where.mkdir(parents=True, exist_ok=True)
+    ask = partial(uv.run, cwd=where.parent, cache=where, log=log, sandbox=held)
+    find = ["python", "find", "--no-project", "--system"]
     try:
-        found = uv.run([*find, pin], cwd=where, cache=where, log=log, sandbox=held).strip()
-    except Rejected as error:
-        raise Rejected(
-            f"it asks for Python {pin}, and this appliance has {platform.python_version()} and cannot get "
-            f"another: widen .python-version or requires-python ({error})"
-        ) from error
-    asked = uv.run([*find, "--show-version", found], cwd=where, cache=where, log=log, sandbox=held)
-    return Path(found), asked.strip()
+        found = ask([*find, pin]).strip()
+    except Rejected:
+        try:
+            ask(["python", "install", "--no-bin", pin])
+            found = ask([*find, pin]).strip()
+        except (Rejected, Unavailable) as error:
+            raise Rejected(
+                f"it asks for Python {pin}, and this appliance has {platform.python_version()} and cannot "
+                f"get another: widen .python-version or requires-python ({error})"
+            ) from error
+    return Path(found), ask([*find, "--show-version", found]).strip()
 
 
 def requested(source: Path) -> str | None:
