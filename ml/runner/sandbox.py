@@ -15,7 +15,7 @@ from ml.manifest import Resources
 from ml.runner import users
 from ml.settings import Model, Settings
 
-CONFINE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("confine")))
+CONFINE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("confine") / "__main__.py"))
 MODEL = Path(__file__).parents[1] / "model"  # runs in the model's environment
 GIB = 1 << 30
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

@@ -45,7 +45,8 @@ def run(
     pythons = cache.parent / "pythons"  # those that uv has fetched
     for folder in (cache, pythons):
         folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="slipway-uv-") as name, ExitStack() as until_done:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="uv-", dir=log.parent) as name, ExitStack() as until_done:
         folder = Path(name).resolve()
         folder.chmod(0o711)
         scratch, said = folder / "scratch", folder / "log"
@@ -91,7 +92,7 @@ def run(
 def compile_bytecode(environment: Path, log: Path, sandbox: Sandbox) -> None:
     """Compile what is installed. Without site (-S), so that no .pth file of a package is run by it."""
     python, packages = environment.resolve() / "bin/python", environment.glob("lib/*/site-packages")
-    with TemporaryDirectory(prefix="slipway-uv-") as scratch:
+    with TemporaryDirectory(prefix="uv-", dir=log.parent) as scratch:
         process = local.start(
             [python, "-I", "-S", "-m", "compileall", "-q", "-j0", *packages],
             sandbox=sandbox.of_the_service,

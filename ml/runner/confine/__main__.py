@@ -1,6 +1,6 @@
 """Takes its own rights away, then becomes the command.
 
-    python -I -S ml/runner/confine TERMS COMMAND…
+    python -I -S ml/runner/confine/__main__.py TERMS COMMAND…
 
 TERMS is JSON:
     user           uid and gid to become, null to stay; only root can
@@ -9,27 +9,30 @@ TERMS is JSON:
     ports          TCP ports that it may connect to; [] for no network at all, null for any
     umask          for the files that it makes
     memory, data, file_size, open_files, processes   limits; see `limits.py`
-What cannot be had here is left out: `ml/runner/measures.py` says at start what holds.
+What cannot be had here is left out: `ml/runner/measures.py` says at start what holds. It runs at each start
+of a model, so it imports little.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import signal
 import sys
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
-sys.path[0] = str(Path(__file__).parents[3])  # in the place of this folder: `limits` is no module of its own
+sys.path.insert(0, __file__.rsplit("/", 4)[0])
 
-from ml.runner.confine import kernel, landlock, limits, mounts, seccomp  # noqa: E402
+from ml.runner.confine import kernel, landlock, limits, mounts, seccomp
+
+TYPE_CHECKING = False  # typing takes 2 ms to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def confine(terms: dict[str, Any]) -> None:
     """Ends with a process that can do no more than the terms say."""
     parent = os.getppid()
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")  # memory short: the model goes, not Postgres
+    yield_memory()
     if os.geteuid() == 0:
         view(terms)
     os.umask(terms["umask"])
@@ -48,6 +51,15 @@ def confine(terms: dict[str, Any]) -> None:
     landlock.restrict(terms["reads"], terms["writes"], terms["ports"])
     if terms["ports"] == []:
         seccomp.refuse_sockets()
+
+
+def yield_memory() -> None:
+    """When memory is short, the model goes and not Postgres."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+            file.write("1000")
+    except OSError:
+        return  # a container without /proc
 
 
 def view(terms: dict[str, Any]) -> None:

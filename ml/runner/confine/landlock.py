@@ -4,7 +4,6 @@ import ctypes
 import os
 import stat
 import struct
-from collections.abc import Iterable
 
 from ml.runner.confine import kernel
 
@@ -27,7 +26,7 @@ def version() -> int:
         return 0
 
 
-def restrict(reads: Iterable[str], writes: Iterable[str], ports: Iterable[int] | None) -> None:
+def restrict(reads: list[str], writes: list[str], ports: list[int] | None) -> None:
     """Nothing but `reads` and `writes` can be opened from now on, and TCP connected to `ports` alone.
 
     `ports` None leaves the network as it is. Paths that are not there are passed over.

@@ -1,31 +1,26 @@
 """A view of the file system of its own, where root may make one."""
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
 
 from ml.runner.confine import kernel
 
 SHARED = "/dev/shm"  # noqa: S108 (a private one is about to be there)
 
 
-def own_view(covered: Sequence[str], shown: Sequence[str], shared_memory: int) -> None:
+def own_view(covered: list[str], shown: list[str], shared_memory: int) -> None:
     """An own /dev/shm of so many bytes; the folders `covered` are empty but for the paths `shown` in them."""
     kernel.unshare(kernel.NEW_MOUNTS)
     kernel.mount("none", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
     kernel.mount("shm", SHARED, "tmpfs", kernel.NOSUID | kernel.NODEV, f"mode=1777,size={shared_memory}")
     for folder in covered:
-        with ExitStack() as opened:
-            below = [path for path in outermost(shown) if path.startswith(folder + "/")]
-            places = {path: os.open(path, os.O_PATH) for path in below if os.path.exists(path)}  # noqa: PTH110
-            for place in places.values():
-                opened.callback(os.close, place)
-            kernel.mount("cover", folder, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755")
-            for path, place in places.items():
-                show(path, place)
+        below = [path for path in outermost(shown) if path.startswith(folder + "/")]
+        places = {path: os.open(path, os.O_PATH) for path in below if os.path.exists(path)}  # noqa: PTH110
+        kernel.mount("cover", folder, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755")
+        for path, place in places.items():  # closed by the command's start, as all that it does not inherit
+            show(path, place)
 
 
-def outermost(paths: Sequence[str]) -> list[str]:
+def outermost(paths: list[str]) -> list[str]:
     """Without those that lie below another one."""
     found: list[str] = []
     for path in sorted(set(paths)):
