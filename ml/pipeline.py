@@ -1,5 +1,6 @@
 """The builder: takes one release through the stages. `python -m ml.pipeline RELEASE`, started by watch."""
 
+import errno
 import signal
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from types import FrameType
 
 from loguru import logger
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
@@ -23,6 +25,8 @@ from ml.settings import Settings
 from ml.stages import deploy, gate
 from ml.workshop import Workshop
 
+AWAY = (OperationalError, InterfaceError)  # Postgres
+FULL = (errno.ENOSPC, errno.EDQUOT)
 Outcome = Deployed | Ended | Later
 Sight = tuple[deployments.Seen, Deployment | None]  # what is decided, and what is live
 
@@ -77,15 +81,10 @@ def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], O
         outcome: Outcome
         try:
             outcome = promote()
-        except Rejected as fault:
-            outcome = Ended(Status.REJECTED, str(fault))
-        except Unavailable as fault:
-            outcome = Later(str(fault), datetime.now(UTC) + releases.pause(claim.release.attempts))
-        except releases.Lost:
+        except (releases.Lost, *AWAY):
             raise
         except Exception as fault:  # noqa: BLE001 (a bug of ours must not stop the look-out)
-            logger.exception("release {} broke the pipeline", claim.release.id)
-            outcome = Ended(Status.FAILED, f"a bug of Slipway's, not of the commit: {fault!r}")
+            outcome = ended_by(fault, claim.release)
         try:
             with sessions.begin() as session:  # status, deployment and NOTIFY: all or nothing
                 releases.settle(session, claim, outcome)
@@ -94,6 +93,20 @@ def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], O
         else:
             logger.info("release {} ({}): {}", claim.release.id, claim.release.commit[:8], told(outcome))
             return
+
+
+def ended_by(fault: Exception, release: Release) -> Outcome:
+    """Whose fault it was: the commit's (never tried again), the world's (later), or ours (for a person)."""
+    later = datetime.now(UTC) + releases.pause(release.attempts)
+    match fault:
+        case Rejected():
+            return Ended(Status.REJECTED, str(fault))
+        case Unavailable():
+            return Later(str(fault), later)
+        case OSError(errno=number) if number in FULL:
+            return Later("the appliance's disk is full: make room in SLIPWAY_HOME", later)
+    logger.opt(exception=fault).error("release {} broke the pipeline", release.id)
+    return Ended(Status.FAILED, f"a bug of Slipway's, not of the commit: {fault!r}")
 
 
 def told(outcome: Outcome) -> str:
@@ -141,6 +154,8 @@ def main(release_id: int) -> None:
             build(make, claim, attempt)
         except releases.Lost:
             logger.warning("release {} was given to another builder; this one ends", release_id)
+        except AWAY as error:  # nothing can be written down: the look-out puts it back
+            sys.exit(f"release {release_id}: Postgres went away: {str(error.orig).strip()}")
         except CutOff:
             with suppress(releases.Lost), make.begin() as session:  # Lost: it had just been settled
                 releases.give_back(session, claim, "the appliance was stopped; it goes on from there")
