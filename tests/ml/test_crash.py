@@ -20,6 +20,7 @@ from db.models import Deployment, Status
 from db.session import sessions as make_sessions
 from tests.ml.conftest import Appliance
 from tests.models import working
+from tests.support.processes import command_line
 from tests.support.waiting import wait_until
 
 BEGUN = "training has begun"
@@ -47,7 +48,7 @@ def kill_builder(appliance: Appliance) -> None:
     """SIGKILL the builder itself, and then see that its leash ends what it had started."""
     for leash in appliance.lookout.builders.pids():
         tree = psutil.Process(leash).children(recursive=True)
-        builder = next(p for p in tree if "ml.pipeline" in p.cmdline())
+        builder = next(p for p in tree if "ml.pipeline" in command_line(p))
         builder.kill()
         appliance.lookout.builders.wait()
         _, left = psutil.wait_procs(tree, timeout=20)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count, product
 
 import psutil
@@ -21,6 +22,7 @@ from db.session import sessions as make_sessions
 from tests.conftest import execute
 from tests.ml.conftest import Appliance
 from tests.ml.test_crash import counting, ended, kill_postgres, trainings, watch
+from tests.support.processes import command_line
 from tests.support.waiting import wait_until
 
 STAGES = ("checkout", "environment", "data", "train", "evaluate", "gate", "deploy")
@@ -93,8 +95,9 @@ def kill(victim: str, lookout: subprocess.Popen[bytes], request: pytest.FixtureR
         assert not psutil.wait_procs(below, timeout=20)[1]
     else:
         for process in below:
-            if process.is_running() and "ml.pipeline" in process.cmdline():
-                process.send_signal(signal.SIGKILL)
+            if "ml.pipeline" in command_line(process):
+                with suppress(psutil.NoSuchProcess):  # it had just ended
+                    process.send_signal(signal.SIGKILL)
 
 
 @pytest.mark.parametrize(("victim", "stage", "moment"), cases())

@@ -11,9 +11,21 @@ import psutil
 NOBODY = 65534
 
 
+def command_line(process: psutil.Process) -> list[str]:
+    """Its words; none once it has ended, which it may do at any moment."""
+    with suppress(psutil.NoSuchProcess):
+        return process.cmdline()
+    return []
+
+
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that still run; one that ended and waits for its parent to notice does not."""
-    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # it ended while it was looked at
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def tree(pid: int) -> list[psutil.Process]:

@@ -18,6 +18,7 @@ from db.session import driver_url
 from db.session import sessions as sessions_of
 from resources.demo.github import Fault, GitHub, PullRequests
 from resources.demo.github.pulls import fill
+from tests.support.processes import command_line
 from tests.support.waiting import free_port, wait_until
 from tests.vcs.conftest import REPOSITORY, TOKEN, SettingsOf
 from vcs.failures import SyncFailed
@@ -264,7 +265,11 @@ def meanwhile(github: GitHub, act: Callable[[], object]) -> Iterator[None]:
 def singers(name: str = "") -> list[psutil.Process]:
     """The processes of Singer that this one has started."""
     found = psutil.Process().children(recursive=True)
-    return [p for p in found if any(f"vcs/{name}" in part and part.endswith(".py") for part in p.cmdline())]
+    return [
+        process
+        for process in found
+        if any(f"vcs/{name}" in part and part.endswith(".py") for part in command_line(process))
+    ]
 
 
 def test_the_database_goes_in_the_middle(
