@@ -14,7 +14,7 @@ up: environment  ## run the whole appliance without Docker; Ctrl-C ends it
 	@$(VENV)/slipway up
 
 test: environment  ## run the tests against a real Postgres, in 15 minutes at most
-	@$(VENV)/python -m pytest -m "not soak"
+	@$(VENV)/python -m pytest -m "not soak" --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 check: environment  ## ruff and mypy --strict
 	@$(VENV)/ruff check
