@@ -30,7 +30,8 @@ def up(settings: Settings) -> None:
     settings.followed  # noqa: B018 (what is wrong with models.toml is said before anything is made)
     folder = settings.home.absolute()
     home.prepare(folder)
-    held = home.lock(folder)
+    # what is in it is safe for several; the Postgres and the demo that would be started in it are not
+    held = home.lock(folder, shared=bool(settings.database_url and settings.followed))
     if settings.vcs_port == settings.ml_port:
         raise Trouble(f"VCS_PORT and ML_PORT are both {settings.ml_port}: give one of them another")
     ports.check(settings.bind, settings.vcs_port, "VCS_PORT")

@@ -7,6 +7,9 @@ from psycopg2 import extensions
 
 from db.session import driver_url
 
+# The server lets go of the lock of a machine that went without a word; after two hours, were it not told.
+MISSED = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2"
+
 
 class OnlyOne:
     """A lock by name. Losing the connection loses the lock, so `held` asks the server each time."""
@@ -24,6 +27,7 @@ class OnlyOne:
                 return True
             self._connection = psycopg2.connect(self._dsn, connect_timeout=5)
             self._connection.set_isolation_level(extensions.ISOLATION_LEVEL_AUTOCOMMIT)
+            self._connection.cursor().execute(MISSED)
             if self._ask("SELECT pg_try_advisory_lock(%s)", self._key):
                 return True
         except psycopg2.Error:

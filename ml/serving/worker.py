@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import threading
 import time
@@ -180,7 +181,8 @@ def launch(recipe: Recipe) -> tuple[local.Process, socket.socket]:
         "artifact": str(recipe.artifact.resolve()),
         "kind": recipe.kind,
     }
-    written = recipe.folder / f"input.{threading.get_ident()}.json"  # several workers may start at once
+    # several workers may start at once, also those of another appliance
+    written = recipe.folder / f"input.{os.getpid()}.{threading.get_ident()}.json"
     written.write_text(json.dumps(question))
     written.rename(recipe.folder / "input.json")
     ours, theirs = socket.socketpair()

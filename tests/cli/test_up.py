@@ -65,7 +65,8 @@ def test_a_home_has_one_appliance(environment: dict[str, str], tmp_path: Path) -
     said = refusal_of_a_second(environment, tmp_path)
     assert said == (
         f"slipway: an appliance runs in {folder} already (process {os.getpid()}): "
-        "end that one, or give this one another SLIPWAY_HOME\n"
+        "end that one, or give this one another SLIPWAY_HOME. "
+        "Two share one when each has the same DATABASE_URL and follows a repository\n"
     )
     os.close(lock)
 
