@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from ml.errors import Rejected, Unavailable
 from ml.runner import indexes, local
-from ml.runner.sandbox import Sandbox
+from ml.runner.sandbox import NOT_CONFINED, Sandbox
 
 WORLD = re.compile(
     r"error sending request|dns error|failed to lookup|connection (refused|reset|closed)|timed? ?out|"
@@ -84,6 +84,8 @@ def run(
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("a") as kept:
                 kept.write(told + "\n" if told else "")
+        if code == NOT_CONFINED:
+            raise Unavailable(f"uv could not be confined on this machine: {told}")
         if code != 0:
             raise fault(told)
         return plain(scratch / ".output")

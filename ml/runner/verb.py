@@ -88,11 +88,9 @@ def resolved(question: dict[str, Any]) -> tuple[dict[str, Any], list[Path]]:
 def answer(verb: str, output: Path, code: int, held: Sandbox) -> dict[str, Any]:
     """What the process wrote, read as what a hostile one may have written."""
     if not output.is_file():
-        if code == sandbox.NOT_CONFINED:
-            raise Unavailable(f"{verb}() could not be confined on this machine: its log says why")
         if shutil.disk_usage(output.parent).free < ANSWER:
             raise Unavailable(f"{verb}() gave no answer, and {FULL}")
-        raise Rejected(silence(f"{verb}()", code, held))
+        raise unanswered(f"{verb}()", code, held)
     try:
         assert output.stat().st_size <= ANSWER
         document = json.loads(output.read_bytes())
@@ -131,8 +129,14 @@ LIMITS: dict[str, Callable[[Sandbox], str]] = {
 }
 
 
+def unanswered(what: str, code: int, held: Sandbox) -> Rejected | Unavailable:
+    """Whose fault it is that there is no answer, from the exit code."""
+    if code == sandbox.NOT_CONFINED:
+        return Unavailable(f"{what} could not be confined on this machine: its log says why")
+    return Rejected(silence(what, code, held))
+
+
 def silence(what: str, code: int, held: Sandbox) -> str:
-    """Why there is no answer, from the exit code."""
     if code == OUT_OF_MEMORY:
         return f"{what} was ended: {LIMITS['memory'](held)}"
     if code <= 128:

@@ -68,7 +68,10 @@ class Worker(asyncio.Protocol):
         return not self.held and not self.ended and self.hello.done()
 
     async def start(self, recipe: Recipe, timeout: float) -> Hello:
-        """Start the process and wait for its hello; `Rejected` when the model does not load."""
+        """Start the process and wait for its hello.
+
+        Raises `Rejected` when the model does not load, `Unavailable` when this machine could not start it.
+        """
         try:
             self._process, ours = await aside(launch, recipe)
         except OSError as error:
@@ -79,19 +82,20 @@ class Worker(asyncio.Protocol):
         except TimeoutError as error:
             raise Rejected(f"the model was not loaded within {verb.duration(timeout)}") from error
         except (Garbled, OSError) as error:
-            raise Rejected(await self._silence(error, recipe.room.sandbox)) from error
+            raise await self._silence(error, recipe.room.sandbox) from error
         if hello.error is not None:
             raise Rejected(verb.told(hello.error, recipe.room.sandbox))
         return hello
 
-    async def _silence(self, error: Exception, held: Sandbox) -> str:
+    async def _silence(self, error: Exception, held: Sandbox) -> Rejected | Unavailable:
         assert self._process is not None
         if isinstance(error, Garbled):
-            return f"the worker said what no worker says: {error}. Does the model write to foreign sockets?"
+            said = f"the worker said what no worker says: {error}"
+            return Rejected(f"{said}. Does the model write to foreign sockets?")
         try:
-            return verb.silence("loading the model", await aside(self._process.wait, 5), held)
+            return verb.unanswered("loading the model", await aside(self._process.wait, 5), held)
         except local.TimedOut:
-            return "the worker closed its socket while it loaded the model"
+            return Rejected("the worker closed its socket while it loaded the model")
 
     def send(self, requests: list[Request]) -> None:
         """Hand it a frame of rows; only while it is `free`."""

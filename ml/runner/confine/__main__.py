@@ -85,7 +85,7 @@ def main() -> None:
     try:
         confine(terms)
         os.execv(command[0], command)  # noqa: S606 (a list, and no shell wanted)
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, the model is not to blame)
         sys.stderr.write(f"slipway: it could not be confined, so it was not started: {error}\n")
         sys.exit(126)
 
