@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from ml.runner import users
 from tests.support.waiting import wait_until
 from tests.system.stack import ROOT, SERVICES, Stack, engine
 
+KEEPERS = {"watch", "serve"}  # what runs models
+NEEDED = set(users.NEEDED)
 LONG = 300  # seconds: a machine that has never built the model's environment
 CRASH = "kill -9 $(grep --files-with-matches '^PPid:.1$' /proc/[0-9]*/status | grep -o '[0-9]*')"
 
@@ -52,6 +55,21 @@ def built(stack: Stack) -> str:
     return stack.inside("db", "psql", "--username=slipway", "--no-align", "--tuples-only", "--command", query)
 
 
+def rights(stack: Stack, service: str) -> set[int]:
+    """The capabilities that any process in the container can have."""
+    (line,) = stack.inside(service, "grep", "CapBnd", "/proc/self/status").splitlines()
+    return {number for number in range(64) if int(line.split()[1], 16) >> number & 1}
+
+
+def users_of_processes(stack: Stack, service: str) -> set[int]:
+    return {
+        int(line)
+        for line in stack.inside(
+            service, "sh", "-c", "stat -c %u /proc/[0-9]* 2>/dev/null || true"
+        ).splitlines()
+    }
+
+
 def published(service: dict[str, Any]) -> set[tuple[str, int]]:
     return {
         (port["URL"], port["PublishedPort"]) for port in service["Publishers"] or () if port["PublishedPort"]
@@ -65,7 +83,9 @@ def well(stack: Stack, service: str) -> bool:
 
 
 @pytest.mark.timeout(1800)  # the images are built from nothing where they never were
-def test_no_container_is_root_or_shows_the_database_and_one_that_crashed_comes_back(stack: Stack) -> None:
+def test_no_container_shows_the_database_or_has_more_rights_than_it_needs_and_a_crashed_one_comes_back(
+    stack: Stack,
+) -> None:
     stack.up()
     up = stack.services()
     assert sorted(up) == sorted(SERVICES)
@@ -73,7 +93,14 @@ def test_no_container_is_root_or_shows_the_database_and_one_that_crashed_comes_b
         "vcs": {("127.0.0.1", stack.vcs)},
         "serve": {("127.0.0.1", stack.serve)},
     }
-    assert "0" not in {stack.inside(service, "id", "-u") for service in SERVICES}
+    assert {name for name in SERVICES if stack.inside(name, "id", "-u") == "0"} == KEEPERS
+    assert {name: rights(stack, name) for name in SERVICES} == {
+        name: NEEDED if name in KEEPERS else set() for name in SERVICES
+    }
+    for service in SERVICES:
+        assert "Read-only" in stack.inside(service, "sh", "-c", "touch /here 2>&1 || true")
+    for service in KEEPERS:
+        assert "a user of its own for each model" in stack.compose("logs", service)
     assert len(stack.inside("db", "cat", "/run/slipway/password")) == 48, "made at the first start"
 
     for service in SERVICES:
@@ -91,6 +118,7 @@ def test_a_merge_goes_live_and_outlives_its_containers(stack: Stack) -> None:
     stack.inside("demo", "slipway", "demo", "merge", "--no-wait")
     assert checkout(stack)["newest_merge"]["number"] == 2
     before = live(stack, pull_request=2)
+    assert users_of_processes(stack, "serve") & set(range(users.FIRST, users.FIRST + users.COUNT))
     stages = built(stack)
     assert "|train|done|" in stages
 
