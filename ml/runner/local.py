@@ -60,6 +60,7 @@ def start(
     log: Path,
     scratch: Path,
     ports: Sequence[int] | None,
+    here: Sequence[int] = (),
     reads: Sequence[Path] = (),
     writes: Sequence[Path] = (),
     environment: Path | None = None,
@@ -69,9 +70,10 @@ def start(
 ) -> Process:
     """Start `argv` in the sandbox; stdout and stderr go to the end of `log`, HOME and TMPDIR are `scratch`.
 
-    It reads `cwd` and `reads`, writes `scratch` and `writes`, and connects to these TCP `ports`: none of
-    them, no network; None, any. `environment` is a virtual environment whose programs come first on PATH;
-    `pass_fd` is inherited. What has one is a worker: its log begins anew when that is full.
+    It reads `cwd` and `reads`, writes `scratch` and `writes`, and connects to these TCP `ports`, to those
+    `here` on this machine as well: none of them, no network; `ports` None, any. `environment` is a virtual
+    environment whose programs come first on PATH; `pass_fd` is inherited. What has one is a worker: its log
+    begins anew when that is full.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -82,10 +84,12 @@ def start(
         reads=[path.resolve() for path in reads] + interpreters(environment),
         writes=[scratch, *(path.resolve() for path in writes)],
         ports=ports,
+        here=here,
         umask=umask,
     )
     options = ["--log", str(LOG_LIMIT), "--memory", str(sandbox.memory)]
     options += [] if pass_fd is None else ["--log-anew", "--pass", str(pass_fd)]
+    names = {"RES_OPTIONS": "use-vc"} if ports or here else {}  # asked for by TCP: there is no UDP
     with log.open("ab") as output:
         leash = subprocess.Popen(
             [*LEASH, *options, "0", "SIGKILL", *held, *map(str, argv)],
@@ -93,7 +97,7 @@ def start(
             stdout=output,
             stderr=output,
             cwd=cwd,
-            env=clean_environment(scratch, environment) | dict(extra or {}),
+            env=clean_environment(scratch, environment) | names | dict(extra or {}),
             pass_fds=() if pass_fd is None else (pass_fd,),
             start_new_session=True,
         )

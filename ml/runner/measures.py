@@ -20,6 +20,7 @@ def measures(settings: Settings) -> tuple[list[str], list[str]]:
     """What holds, and what does not, each in words for an operator."""
     own_user = users.possible(settings.home.resolve())
     version, sockets, ports = landlock.version(), seccomp.available(), settings.train_ports
+    asked = bool(ports) and sockets and seccomp.can_ask()
     memory = settings.memory or sandbox.machine_memory() * 3 // 4
     holds = [
         f"limits ({memory / sandbox.GIB:.3g} GiB of memory, {sandbox.processes()} processes and threads, "
@@ -30,11 +31,13 @@ def measures(settings: Settings) -> tuple[list[str], list[str]]:
     if own_user:
         holds.insert(0, f"a user of its own for each model ({users.FIRST} and up)")
     if version:
-        net = f"no TCP but to port {settings.ports.replace(',', ', ')} in training" if ports else "no TCP"
+        net = f"no TCP but to port {settings.ports.replace(',', ', ')} in training" if ports else "no network"
         scopes = ["files", *([net] if version >= 4 else []), *(["signals"] if version >= 6 else [])]
         holds.insert(0, f"Landlock {version} ({', '.join(scopes)})")
     if sockets:
-        holds.append("seccomp (workers have no network)")
+        training = "; training TCP alone" if ports else ""
+        training += ", not to this machine and metadata services" if asked else ""
+        holds.append(f"seccomp (workers have no network{training})")
     elif version < 4:
         lacks.append("the network in workers (no seccomp for this processor)")
     if not version and not own_user:
@@ -43,8 +46,10 @@ def measures(settings: Settings) -> tuple[list[str], list[str]]:
         lacks.append("ending processes of this user (Landlock is older than 6)")
     if os.geteuid() == 0 and not own_user:
         lacks.append("starting processes without a bound (root, without the rights to change the user)")
-    if version < 4 and ports:
-        lacks.append("services on this machine while it trains (Landlock is older than 4)")
-    elif 80 in ports:
-        lacks.append("the cloud's metadata service while it trains (port 80 is in SLIPWAY_TRAIN_PORTS)")
+    if ports and version < 4:
+        how = "should it cheat on its connect() " if asked else ""
+        lacks.append(f"services on this machine while it trains {how}(Landlock is older than 4)")
+    elif ports and not asked:
+        where = settings.ports.replace(",", ", ")
+        lacks.append(f"services and metadata services on port {where} while it trains (seccomp asks nobody)")
     return holds, lacks

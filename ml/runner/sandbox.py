@@ -109,12 +109,13 @@ def prefix(
     reads: Sequence[Path],
     writes: Sequence[Path],
     ports: Sequence[int] | None,
+    here: Sequence[int] = (),
     umask: int = 0o077,
 ) -> list[str]:
     """What has to stand before a command so that it is held.
 
-    Paths are resolved. `ports` are those of TCP that it may connect to; with none of them it gets no network,
-    None leaves the network open.
+    Paths are resolved. `ports` are those of TCP that it may connect to on other machines, `here` on this one
+    too; with none of them it gets no network, `ports` None leaves the network open.
 
     Hands the paths over to the model's user; `Unavailable` when one cannot be.
     """
@@ -136,7 +137,8 @@ def prefix(
             *certificates(),
         ],
         "writes": [*DEVICES, *map(str, writes)],
-        "ports": ports if ports is None else list(ports),
+        "ports": ports if ports is None else [*ports, *here],
+        "here": list(here),
         "umask": umask,
         "memory": sandbox.memory,
         "data": sandbox.memory + GIB // 4 + (os.cpu_count() or 1) * (48 << 20),  # threads' stacks and pools

@@ -51,12 +51,12 @@ def run(
         folder.chmod(0o711)
         scratch, said = folder / "scratch", folder / "log"
         scratch.mkdir()
-        variables, ports = indexes.passed_on(), None
+        variables, ports, here = indexes.passed_on(), None, list[int]()
         # not UV_NO_BUILD, to which `uv pip` pays no heed
         wheels = ["--no-build"] if arguments[0] == "pip" and not foreign else []
         if foreign:
-            variables, port = until_done.enter_context(indexes.without_credentials())
-            ports = (*sandbox.ports, *port)
+            variables, here = until_done.enter_context(indexes.without_credentials())
+            ports = sandbox.ports
         process = local.start(
             ["/bin/sh", "-c", 'exec "$@" >"$HOME/.output"', "sh", program(), *arguments, *wheels],
             sandbox=sandbox if foreign else sandbox.of_the_service,
@@ -64,6 +64,7 @@ def run(
             log=said,
             scratch=scratch,
             ports=ports,
+            here=here,
             reads=[program(), Path(sys.base_prefix), pythons, *indexes.folders(), *reads],
             writes=[cache, *writes, *([] if foreign else [pythons])],
             extra=variables

@@ -127,6 +127,8 @@ PEEK = """
         look("write " + place, lambda: open(place + "/slipway-was-here", "w"))
     look("append main.py", lambda: open("main.py", "a"))
     look("postgres", lambda: socket.create_connection(("127.0.0.1", PORT), 5))
+    look("metadata", lambda: socket.create_connection(("169.254.169.254", 443), 5))
+    look("UDP", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", PORT)))
     look("bind", lambda: socket.socket().bind(("127.0.0.1", 8000)))
     return json.dumps({"seen": seen, "refused": refused}).encode()
 """
@@ -141,7 +143,7 @@ def test_it_reads_no_secret_ends_no_process_of_ours_and_writes_nowhere_else(
     told = json.loads(bench.train(body)["artifact"])
 
     assert told["seen"] == {}
-    assert len(told["refused"]) == 20
+    assert len(told["refused"]) == 22
     assert SECRET not in bench.log
 
 

@@ -2,11 +2,13 @@
 
 import ctypes
 import os
+import signal
+import sys
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 # <linux/prctl.h>
-SET_DEATH_SIGNAL, SET_SECCOMP, CAPBSET_DROP, SET_NO_NEW_PRIVS = 1, 22, 24, 38
+SET_DEATH_SIGNAL, SET_DUMPABLE, CAPBSET_DROP, SET_NO_NEW_PRIVS = 1, 4, 24, 38
 # <linux/sched.h>, <linux/mount.h>
 NEW_MOUNTS = 0x20000
 NOSUID, NODEV, BIND, RECURSIVE, PRIVATE = 2, 4, 4096, 16384, 1 << 18
@@ -23,6 +25,13 @@ def prctl(option: int, *arguments: object) -> None:
     zeros = [ctypes.c_ulong(0)] * (4 - len(arguments))
     if LIBC.prctl(option, *(ctypes.c_ulong(a) if isinstance(a, int) else a for a in arguments), *zeros) < 0:
         raise failure(f"prctl {option}")
+
+
+def die_with(parent: int) -> None:
+    """This process is killed when its parent ends."""
+    prctl(SET_DEATH_SIGNAL, int(signal.SIGKILL))
+    if os.getppid() != parent:
+        sys.exit("what held it is gone")
 
 
 def unshare(what: int) -> None:
