@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loguru import logger
-
 from db.models import Deployment
+from ml import stagelog
 from ml.errors import Rejected
 from ml.restore import restore
 from ml.settings import Model, Settings
@@ -33,7 +32,7 @@ def with_live(
     if release.metrics is not None and (release.data or {}).get("test", {}).get("sha256") == test.sha256:
         return Comparison(release.metrics, release.id)
     try:
-        ready = restore(settings, model, release, lambda text: logger.info("{}", text))
+        ready = restore(settings, model, release, stagelog.to(log))
         scored = evaluate.score(
             ready.room,
             ready.entry_point,

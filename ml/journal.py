@@ -1,7 +1,8 @@
 """What a builder says of its release while it goes on: stages, facts, a line in the log."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -11,29 +12,33 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import releases
 from db.models import Outcome
 from db.releases import Claim
+from ml import stagelog
 from ml.errors import Rejected, Unavailable
+from ml.stagelog import Say
 
 
 class Journal:
-    """Every entry is conditional on the claim: `releases.Lost` tells a builder that it no longer holds it."""
+    """Every entry is conditional on the claim: `releases.Lost` tells a builder that it no longer holds it.
 
-    def __init__(self, sessions: sessionmaker[Session], claim: Claim) -> None:
-        self._sessions, self._claim = sessions, claim
+    `log` gives the place of a stage's log.
+    """
+
+    def __init__(self, sessions: sessionmaker[Session], claim: Claim, log: Callable[[str], Path]) -> None:
+        self._sessions, self._claim, self._log = sessions, claim, log
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """A stage from its begin to its end, whatever that is."""
+    def stage(self, name: str) -> Iterator[Say]:
+        """A stage from its begin to its end, whatever that is; what is said of it goes into its log."""
+        say = stagelog.to(self._log(name))
         with self._sessions.begin() as session:
             stage = releases.begin_stage(session, self._claim, name)
         begun, outcome = monotonic(), Outcome.FAILED
         try:
-            yield
+            yield say
             outcome = Outcome.DONE
-        except Rejected:
-            outcome = Outcome.REJECTED
-            raise
-        except Unavailable:
-            outcome = Outcome.UNAVAILABLE
+        except BaseException as fault:
+            outcome = outcome_of(fault)
+            say(f"{outcome}: {fault or type(fault).__name__}")
             raise
         finally:
             with self._sessions.begin() as session:
@@ -45,3 +50,12 @@ class Journal:
         """Columns of the release that became known."""
         with self._sessions.begin() as session:
             releases.record(session, self._claim, **facts)
+
+
+def outcome_of(fault: BaseException) -> Outcome:
+    match fault:
+        case Rejected():
+            return Outcome.REJECTED
+        case Unavailable():
+            return Outcome.UNAVAILABLE
+    return Outcome.FAILED

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 
 from loguru import logger
@@ -21,6 +22,7 @@ from ml import flock, manifest
 from ml.errors import Rejected, Unavailable
 from ml.home import Home
 from ml.journal import Journal
+from ml.quantities import written
 from ml.settings import Settings
 from ml.stages import deploy, gate
 from ml.workshop import Workshop
@@ -39,7 +41,9 @@ def promote(workshop: Workshop, journal: Journal, look: Callable[[], Sight]) -> 
     """Every stage, straight down; those that were finished before a crash give what they gave then."""
     release = workshop.release
 
-    with journal.stage("checkout"):
+    with journal.stage("checkout") as say:
+        if release.attempts > 1:
+            say(f"try number {release.attempts}: stages that were done before are not done again")
         source = workshop.checkout()
         said = workshop.manifest(source)
         journal.record(entry_point=said.model.entry_point, release_on=said.release.on)
@@ -51,14 +55,16 @@ def promote(workshop: Workshop, journal: Journal, look: Callable[[], Sight]) -> 
     with journal.stage("data"):
         datasets = workshop.data(said.data, source)
         journal.record(data=datasets.facts())
-    with journal.stage("train"):
+    with journal.stage("train") as say:
         artifact = workshop.train(room, said, datasets.train)
+        say(f"a trained model of {written(artifact.path.stat().st_size)}, sha256 {artifact.sha256}")
         journal.record(artifact=artifact.sha256)
-    with journal.stage("evaluate"):
+    with journal.stage("evaluate") as say:
         scored = workshop.evaluate(room, said, artifact, datasets.test)
+        say(", ".join(f"{name} {gate.number(value)}" for name, value in scored.metrics.items()))
         kind = manifest.kind(said, str(scored.info.get("Type", "")))
         journal.record(metrics=scored.metrics, info=scored.info, kind=kind)
-    with journal.stage("gate"):
+    with journal.stage("gate") as say:
         seen, live = look()
         compared = workshop.compare(live, datasets.test)
         verdict = gate.judge(
@@ -68,11 +74,15 @@ def promote(workshop: Workshop, journal: Journal, look: Callable[[], Sight]) -> 
             compared_with=compared.release,
             note=compared.note,
         )
+        for line in gate.told(verdict, scored.metrics, compared.metrics or {}):
+            say(line)
         journal.record(verdict=verdict.document())
         if not verdict.passed:
             raise Rejected(verdict.reason)
-    with journal.stage("deploy"):
-        return deploy.decide(seen, said.release)
+    with journal.stage("deploy") as say:
+        outcome = deploy.decide(seen, said.release)
+        say(told(outcome))
+        return outcome
 
 
 def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], Outcome]) -> None:
@@ -138,7 +148,7 @@ def main(release_id: int) -> None:
         with make.begin() as session:
             parent = session.get(Release, claim.release.warm_start) if claim.release.warm_start else None
         model = models.get(claim.release.model)
-        journal = Journal(make, claim)
+        journal = Journal(make, claim, partial(Home(settings.home.absolute()).log, release_id))
 
         def look() -> Sight:
             with make.begin() as session:

@@ -1,14 +1,25 @@
 """The log of a stage, for what Slipway itself has to say in it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
+Say = Callable[[str], None]
 
-@contextmanager
-def writing(log: Path, about: str) -> Iterator[Callable[[str], None]]:
-    """What puts a line about `about` at the end of the log, at once."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", buffering=1) as file:
-        yield lambda text: print(f"{datetime.now():%H:%M:%S} {about}: {text}", file=file)
+
+def to(log: Path, about: str = "") -> Say:
+    """What puts a line, with the time and what it is about, at the end of the log, at once."""
+    return partial(write, log, f"{about}: " if about else "")
+
+
+def write(log: Path, about: str, text: str) -> None:
+    with suppress(OSError):  # the disk may be full: no release fails of a log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            file.write(f"{datetime.now():%H:%M:%S} {about}{text}\n")
+
+
+def silent(_: str) -> None:
+    """For who has nobody to tell."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.models import Deployment, Release
-from ml import comparison, manifest
+from ml import comparison, manifest, stagelog
 from ml.comparison import Comparison
 from ml.errors import Rejected
 from ml.home import Home
@@ -13,7 +13,6 @@ from ml.restore import checked
 from ml.runner import sandbox
 from ml.runner.verb import Room
 from ml.settings import Model, Settings
-from ml.stagelog import writing
 from ml.stages import checkout, data, environment, evaluate, train
 from ml.stages.data import DataSet, DataSets
 from ml.stages.environment import Resolved
@@ -49,15 +48,15 @@ class Workshop:
             into=self.home.source(self.release.id),
             token=self.settings.github_token,
             host=self.settings.github_host,
+            say=stagelog.to(self.log("checkout")),
         )
 
     def manifest(self, source: Path) -> Manifest:
         """What the repository says, with what the operator says put over it."""
         said = manifest.read(source)
-        if said.without_effect:
-            with writing(self.log("checkout"), "slipway.toml") as say:
-                for section in said.without_effect:
-                    say(f"[{section}] is read and has no effect in this version of Slipway")
+        say = stagelog.to(self.log("checkout"), "slipway.toml")
+        for section in said.without_effect:
+            say(f"[{section}] is read and has no effect in this version of Slipway")
         gate = self.model.operator_gate.over(said.gate)
         return said.model_copy(update={"gate": gate, "resources": self.model.resources.over(said.resources)})
 

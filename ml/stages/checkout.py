@@ -11,7 +11,9 @@ import git
 
 from ml import flock
 from ml.errors import Rejected, Unavailable
+from ml.quantities import written
 from ml.settings import Model
+from ml.stagelog import Say, silent
 
 ASKPASS = Path(__file__).with_name("askpass.sh")
 LIMIT = 600  # seconds for one fetch
@@ -28,13 +30,21 @@ MISSING = (
 
 
 def fetch(
-    model: Model, commit: str, *, clone: Path, into: Path, token: str = "", host: str = "github.com"
+    model: Model,
+    commit: str,
+    *,
+    clone: Path,
+    into: Path,
+    token: str = "",
+    host: str = "github.com",
+    say: Say = silent,
 ) -> Path:
     """The folder `into`, holding the tree of `commit`; `clone` is kept as a bare repository between releases.
 
     Raises `Rejected` when the repository has no such commit, `Unavailable` when it cannot be reached.
     """
     if into.exists():
+        say(f"the files of commit {commit[:8]} are there already")
         return into
     if not COMMIT.fullmatch(commit):
         raise Rejected(f"{commit[:100]!r} is not the id of a commit")
@@ -42,9 +52,11 @@ def fetch(
         repository = bare(clone)
         with repository.git.custom_environment(**credentials(token, host)):
             if not has(repository, commit):
-                bring(repository, model, commit)
-        examine(repository, commit)
-        return lay_out(repository, commit, into)
+                bring(repository, model, commit, say)
+        files, size = examine(repository, commit)
+        lay_out(repository, commit, into)
+    say(f"commit {commit}: {files:,} file{'s' if files != 1 else ''}, {written(size)}")
+    return into
 
 
 def bare(clone: Path) -> git.Repo:
@@ -64,24 +76,24 @@ def has(repository: git.Repo, commit: str) -> bool:
     return True
 
 
-def bring(repository: git.Repo, model: Model, commit: str) -> None:
+def bring(repository: git.Repo, model: Model, commit: str, say: Say) -> None:
     """Fetch the one commit; where the server cannot do that, the whole branch."""
+    address = SECRET.sub("***@", model.clone_url)
+    say(f"fetching commit {commit[:8]} from {address}")
     branch = f"+refs/heads/{model.branch}:refs/heads/{model.branch}"
     try:
         repository.git.fetch(
             "--no-tags", "--depth=1", "--", model.clone_url, commit, kill_after_timeout=LIMIT
         )
     except git.GitCommandError:
+        say(f"it is not to be had by itself: fetching the branch {model.branch}")
         try:
             repository.git.fetch("--no-tags", "--", model.clone_url, branch, kill_after_timeout=LIMIT)
         except git.GitCommandError as failure:
             if not any(word in str(failure.stderr) for word in MISSING):
                 raise unreachable(model, failure) from failure
     if not has(repository, commit):
-        raise Rejected(
-            f"commit {commit} is not in {SECRET.sub('***@', model.clone_url)}: was {model.branch} rewritten "
-            "after the merge?"
-        )
+        raise Rejected(f"commit {commit} is not in {address}: was {model.branch} rewritten after the merge?")
 
 
 def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tuple[str, str]]:
@@ -117,8 +129,10 @@ def unreachable(model: Model, failure: git.GitCommandError) -> Unavailable:
     )
 
 
-def examine(repository: git.Repo, commit: str) -> None:
-    """`Rejected` when the commit's tree is too large to be laid out, or has parts that would be missing.
+def examine(repository: git.Repo, commit: str) -> tuple[int, int]:
+    """How many files the commit's tree has, and how many bytes.
+
+    `Rejected` when the commit's tree is too large to be laid out, or has parts that would be missing.
 
     Read as it comes: a tree of a few objects can name more files than there are in the world.
     """
@@ -142,6 +156,7 @@ def examine(repository: git.Repo, commit: str) -> None:
     finally:
         listing.proc.kill()
         listing.proc.wait()
+    return files, size
 
 
 def entries(stream: IO[bytes]) -> Iterator[str]:
@@ -171,7 +186,7 @@ def check_links(tree: Path) -> None:
                 )
 
 
-def lay_out(repository: git.Repo, commit: str, into: Path) -> Path:
+def lay_out(repository: git.Repo, commit: str, into: Path) -> None:
     """The commit's files in a new folder, renamed into place when it is whole."""
     into.parent.mkdir(parents=True, exist_ok=True)
     new = into.with_name(into.name + ".new")
@@ -184,7 +199,6 @@ def lay_out(repository: git.Repo, commit: str, into: Path) -> Path:
     index.unlink(missing_ok=True)
     check_links(new)
     new.rename(into)
-    return into
 
 
 def credentials(token: str, host: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ml import stagelog
 from ml.errors import Rejected
 from ml.fetch import local, origins
 from ml.fetch.allowed import Allowed
@@ -19,7 +20,6 @@ from ml.fetch.origin import Origin, file_name, shown
 from ml.home import Home
 from ml.manifest import SCHEME, DataSection
 from ml.settings import Settings
-from ml.stagelog import writing
 
 LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -94,8 +94,7 @@ def gather(
     new.mkdir(parents=True)
     found = {}
     for name in names:
-        with writing(log, name) as say:
-            found[name] = Search(name, section, source, supply, into, say).run()
+        found[name] = Search(name, section, source, supply, into, stagelog.to(log, name)).run()
     document = {name: asdict(dataset) | {"path": str(dataset.path)} for name, dataset in found.items()}
     (new / "data.json").write_text(json.dumps(document))
     shutil.rmtree(into, ignore_errors=True)

@@ -3,17 +3,16 @@
 import hashlib
 import platform
 import re
-import shutil
 import sys
 import tomllib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ml import flock
+from ml import flock, stagelog
 from ml.errors import Rejected, Unavailable
 from ml.home import Home
-from ml.runner import sandbox, uv
+from ml.runner import sandbox, trees, uv
 from ml.runner.sandbox import Sandbox
 from ml.stages import inclusions
 
@@ -41,6 +40,8 @@ def resolve(source: Path, home: Home, log: Path, held: Sandbox) -> Resolved:
     """
     python, version = interpreter(source, home, log, held)
     wanted, arguments = requirements(source)
+    place = "the appliance's default" if wanted == DEFAULT else wanted.name
+    stagelog.to(log)(f"packages of {place}, for Python {version}")
     if wanted != DEFAULT:
         inclusions.check(wanted, source)
     told = "\0".join((wanted.name, *(path.read_text() for path in inputs(source, wanted)), version))
@@ -148,9 +149,12 @@ def build(resolved: Resolved, home: Home, log: Path, held: Sandbox) -> Path:
     Of wheels alone it is made by uv, which runs none of their code, and shared by all models. Where something
     has to be built first, it is made in the model's sandbox, with a cache of its own, for this model alone.
     """
+    say = stagelog.to(log)
     if (there := find(resolved, home, held.model)) is not None:
+        say(f"environment {there.name} is there already")
         return there
     folder = home.environment(resolved.key)
+    say(f"environment {folder.name} is made: {len(resolved.lock.splitlines())} packages")
     with flock.hold(folder.with_suffix(".lock")):
         if (there := find(resolved, home, held.model)) is not None:
             return there  # another process has made it while this one waited
@@ -165,7 +169,7 @@ def build(resolved: Resolved, home: Home, log: Path, held: Sandbox) -> Path:
 def make(resolved: Resolved, folder: Path, where: Path, log: Path, held: Sandbox, *, foreign: bool) -> None:
     """The environment in a folder beside, renamed into place when it is whole."""
     new = folder.with_suffix(".new")
-    shutil.rmtree(new, ignore_errors=True)
+    trees.remove(new)
     new.mkdir(parents=True)
     lock = folder.with_suffix(".txt")
     lock.write_text(resolved.lock)
@@ -178,7 +182,7 @@ def make(resolved: Resolved, folder: Path, where: Path, log: Path, held: Sandbox
             options += ["--python", new / "bin/python", "--requirements", lock]
             in_new(["pip", "install", *options], reads=[lock])
     except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
+        trees.remove(new)
         raise
     sandbox.own_again(new)
     uv.compile_bytecode(new, log, held)

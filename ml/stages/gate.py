@@ -91,6 +91,21 @@ def judge(
     return Verdict(tuple(rules), "; ".join(notes) or None, compared_with if live is not None else None)
 
 
+def told(verdict: Verdict, metrics: Mapping[str, float], live: Mapping[str, float]) -> Iterable[str]:
+    """What it compared and what it says, in lines for a person."""
+    if verdict.compared_with is not None:
+        yield f"beside release {verdict.compared_with}, which is live"
+    if verdict.note:
+        yield verdict.note
+    for name, value in metrics.items():
+        before = live.get(name)
+        change = relative(value, before)
+        beside = "" if before is None else f", live has {number(before)}"
+        yield f"{name} {number(value)}{beside}{'' if change is None else f' ({100 * change:+.1f}%)'}"
+    for rule in verdict.rules:
+        yield f"rule: {rule.metric} {rule.rule}: {'passed' if rule.passed else 'not passed'}"
+
+
 def judge_one(name: str, value: float, bar: Bar, live: Mapping[str, float]) -> Iterable[Judged]:
     """The rules of one metric."""
     before = live.get(name)
