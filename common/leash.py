@@ -1,6 +1,7 @@
 """Holds a command on a leash: it and all it started end when the pipe on stdin closes.
 
-    python leash.py [--pass FD] [--log BYTES] [--log-anew] [--memory BYTES] GRACE SIGNAL COMMAND…
+    python leash.py [--pass FD] [--log BYTES] [--log-anew] [--memory BYTES] [--disk BYTES] [--below FOLDER]…
+        GRACE SIGNAL COMMAND…
 
 The parent holds the pipe's other end, so the tree ends even when the parent is killed. A closed pipe,
 or a first SIGTERM, sends SIGNAL to the command; what is left GRACE seconds later, or at a second SIGTERM,
@@ -10,9 +11,11 @@ else. Standard library only, to start fast.
 --log     what the command prints goes through a pipe to our stdout, a file, until that is so long; what
           comes then is lost, or with --log-anew the file begins anew
 --memory  the tree is ended when it holds more than so much; the exit code is then OUT_OF_MEMORY
+--disk    the same for what is below these FOLDERs, also when that is too many files or too deep: OUT_OF_DISK
 """
 
 import ctypes
+import errno
 import os
 import select
 import signal
@@ -26,8 +29,10 @@ from pathlib import Path
 ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER = 1, 4, 36  # <linux/prctl.h>
 LEASH = (sys.executable, "-I", "-S", __file__)  # the command line that others start it by
-OUT_OF_MEMORY = 230
+OUT_OF_MEMORY, OUT_OF_DISK = 230, 231
 LOOK_EVERY = 0.5  # seconds between two looks at the tree's memory
+WALK_EVERY = 5.0  # seconds between two looks at folders, and more where that takes long
+FILES = 1_000_000
 PAGE = os.sysconf("SC_PAGE_SIZE")
 prctl = ctypes.CDLL(None).prctl
 
@@ -106,6 +111,56 @@ def share(process: int) -> int:
     return sum(int(kind.split()[0]) for kind in kinds) * 1024
 
 
+def disk_above(limit: int, folders: list[str]) -> bool:
+    """Whether the files below hold more, are too many, or lie too deep to be looked at."""
+    size = count = 0
+    folders = [*folders]
+    while folders:
+        try:
+            entries = os.scandir(folders.pop())
+        except OSError as error:  # it has gone meanwhile, else
+            if error.errno == errno.ENAMETOOLONG:
+                return True
+            continue
+        with entries:
+            for entry in entries:
+                with suppress(OSError):  # it has gone meanwhile
+                    size += entry.stat(follow_symlinks=False).st_blocks * 512
+                    count += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                if size > limit or count > FILES:
+                    return True
+    return False
+
+
+class Watch:
+    """Something that the tree may not do, looked at in no more than a twentieth of the time."""
+
+    def __init__(self, above: Callable[[], bool], every: float, code: int, words: bytes) -> None:
+        self.above, self.every, self.code, self.words = above, every, code, words
+        self.due = time.monotonic() + every
+
+    def over(self) -> bool:
+        began = time.monotonic()
+        if began < self.due:
+            return False
+        found = self.above()
+        self.due = time.monotonic() + max(self.every, 20 * (time.monotonic() - began))
+        return found
+
+
+def watches(options: dict[str, int], folders: list[str]) -> list[Watch]:
+    made = []
+    if memory := options.get("--memory"):
+        words = b"[slipway: ended, it held more memory than it may]\n"
+        made.append(Watch(lambda: memory_above(memory), LOOK_EVERY, OUT_OF_MEMORY, words))
+    if disk := options.get("--disk"):
+        words = b"[slipway: ended, its files hold more than they may, are too many or too deep]\n"
+        made.append(Watch(lambda: disk_above(disk, folders), WALK_EVERY, OUT_OF_DISK, words))
+    return made
+
+
 class Log:
     """What the command prints, on its way to our stdout."""
 
@@ -163,7 +218,9 @@ def launch(command: list[str], passed: int | None, output: int | None) -> "subpr
     return child
 
 
-def hold(grace: float, polite: signal.Signals, command: list[str], options: dict[str, int]) -> int:
+def hold(
+    grace: float, polite: signal.Signals, command: list[str], options: dict[str, int], folders: list[str]
+) -> int:
     """Run `command` until it ends or is to end; its exit code."""
     wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker)
@@ -174,9 +231,9 @@ def hold(grace: float, polite: signal.Signals, command: list[str], options: dict
     log = Log(options["--log"], "--log-anew" in options) if "--log" in options else None
     # kept to the end: a Popen that is forgotten reaps its child unseen
     held = launch(command, options.get("--pass"), log.inlet if log else None)
-    child, memory = held.pid, options.get("--memory")
+    child, watched = held.pid, watches(options, folders)
     sources = [wake, log.source] if log else [wake]
-    kill_at, look_at = None, time.monotonic() + LOOK_EVERY if memory else None
+    kill_at = None
     while True:
         ended = reap()
         if kill_at and time.monotonic() >= kill_at:
@@ -186,14 +243,13 @@ def hold(grace: float, polite: signal.Signals, command: list[str], options: dict
             if log:
                 log.close()
             return ended[child] if ended[child] >= 0 else 128 - ended[child]
-        if memory and look_at and time.monotonic() >= look_at:
-            if memory_above(memory):
+        for watch in watched:
+            if watch.over():
                 kill_tree()
                 if log:
-                    log.close(b"[slipway: ended, it held more memory than it may]\n")
-                return OUT_OF_MEMORY
-            look_at = time.monotonic() + LOOK_EVERY
-        due = [moment for moment in (kill_at, look_at) if moment]
+                    log.close(watch.words)
+                return watch.code
+        due = [*([kill_at] if kill_at else []), *(watch.due for watch in watched)]
         left = max(0, min(due) - time.monotonic()) if due else None
         ready, _, _ = select.select(sources if kill_at else [*sources, 0], [], [], left)
         if log and log.source in ready and not log.take():
@@ -209,11 +265,15 @@ def hold(grace: float, polite: signal.Signals, command: list[str], options: dict
 
 def main(arguments: list[str]) -> int:
     options: dict[str, int] = {}  # no argparse: it would double the time to start
+    folders: list[str] = []
     while arguments[0].startswith("--"):
         name = arguments.pop(0)
-        options[name] = 1 if name == "--log-anew" else int(arguments.pop(0))
+        if name == "--below":
+            folders.append(arguments.pop(0))
+        else:
+            options[name] = 1 if name == "--log-anew" else int(arguments.pop(0))
     grace, polite, *command = arguments
-    return hold(float(grace), signal.Signals[polite], command, options)
+    return hold(float(grace), signal.Signals[polite], command, options, folders)
 
 
 if __name__ == "__main__":

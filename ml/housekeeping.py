@@ -1,7 +1,6 @@
 """Takes away what nothing needs any more: pruned artifacts, rooms of ended releases, environments."""
 
 import re
-import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from db.models import Release, Status
 from ml import flock
 from ml.fetch import cache
 from ml.home import Home
+from ml.runner import trees
 
 UNUSED = 24 * 3600  # seconds after which an environment that no kept release needs is taken away
 LOGS = ("logs", "builder.lock")  # what stays of a release's folder
@@ -27,7 +27,7 @@ def sweep(home: Home, kept: Sequence[Release]) -> None:
         if int(folder.name) not in needed:
             empty(folder)
         elif int(folder.name) not in unbuilt:
-            shutil.rmtree(folder / "data", ignore_errors=True)  # what it was trained on is not needed again
+            trees.remove(folder / "data")  # what it was trained on is not needed again
     for model in children(home.root / "artifacts"):
         for artifact in numbered(model):
             if int(artifact.name) not in needed:
@@ -43,7 +43,7 @@ def empty(folder: Path) -> None:
         if child.name in LOGS:
             continue
         if child.is_dir() and not child.is_symlink():
-            shutil.rmtree(child, ignore_errors=True)
+            trees.remove(child)
         else:
             child.unlink(missing_ok=True)
 
@@ -56,7 +56,7 @@ def sweep_environments(home: Home, needed: set[str]) -> None:
             continue
         if entry.is_dir():
             logger.info("environment {} is not used any more: it is taken away", entry.name)
-            shutil.rmtree(entry, ignore_errors=True)
+            trees.remove(entry)
         else:
             entry.unlink(missing_ok=True)
 

@@ -88,6 +88,9 @@ def start(
         umask=umask,
     )
     options = ["--log", str(LOG_LIMIT), "--memory", str(sandbox.memory)]
+    if sandbox.disk:
+        options += ["--disk", str(sandbox.disk)]
+        options += [word for folder in (scratch, *writes) for word in ("--below", str(folder.resolve()))]
     options += [] if pass_fd is None else ["--log-anew", "--pass", str(pass_fd)]
     names = {"RES_OPTIONS": "use-vc"} if ports or here else {}  # asked for by TCP: there is no UDP
     with log.open("ab") as output:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from ml.errors import Rejected, Unavailable
 from ml.manifest import Resources
-from ml.runner import users
+from ml.runner import trees, users
 from ml.settings import Model, Settings
 
 CONFINE = (sys.executable, "-I", "-S", str(Path(__file__).with_name("confine") / "__main__.py"))
@@ -53,11 +52,12 @@ class Sandbox:
     file_size: int
     processes: int
     ports: tuple[int, ...]  # TCP ports that its training may connect to
+    disk: int | None = None  # what all files together may hold that it writes; None: no matter
 
     @property
     def of_the_service(self) -> "Sandbox":
         """The same for programs that are ours to trust, as uv while it runs no foreign code."""
-        return replace(self, user=None)
+        return replace(self, user=None, disk=None)
 
 
 def of(settings: Settings, model: Model, asked: Resources) -> Sandbox:
@@ -75,6 +75,7 @@ def of(settings: Settings, model: Model, asked: Resources) -> Sandbox:
         settings.file_size,
         processes(),
         settings.train_ports,
+        2 * settings.file_size,
     )
 
 
@@ -163,7 +164,7 @@ def give(folder: Path, user: int) -> None:
         user,
         os.geteuid(),
     ):  # it was another user's, in another life of this home
-        shutil.rmtree(folder)
+        trees.remove(folder)
         folder.mkdir()
     os.chown(folder, user, user)
     folder.chmod(0o700)
@@ -200,12 +201,18 @@ def may(path: Path, user: int, right: int) -> bool:
 
 
 def own_again(folder: Path) -> None:
-    """Make a whole tree ours that the model's user has made; from the top down, so that it cannot meddle."""
+    """Make a whole tree ours that the model's user has made; from the top down, so that it cannot meddle.
+
+    `Rejected` when it is too deep.
+    """
     if os.geteuid() == 0:
-        for _, folders, files, place in os.fwalk(folder):
-            os.fchown(place, 0, 0)
-            for name in (*folders, *files):
-                os.chown(name, 0, 0, dir_fd=place, follow_symlinks=False)
+        try:
+            for _, folders, files, place in os.fwalk(folder):
+                os.fchown(place, 0, 0)
+                for name in (*folders, *files):
+                    os.chown(name, 0, 0, dir_fd=place, follow_symlinks=False)
+        except RecursionError as error:
+            raise Rejected("what was built for it has folders within folders without end") from error
 
 
 def take_back(folder: Path, names: Iterable[str]) -> None:
@@ -219,7 +226,7 @@ def take_back(folder: Path, names: Iterable[str]) -> None:
     for path in list(folder.iterdir()):
         found = path.lstat()
         if path.name not in wanted:
-            shutil.rmtree(path) if stat.S_ISDIR(found.st_mode) else path.unlink()
+            trees.remove(path) if stat.S_ISDIR(found.st_mode) else path.unlink()
         elif not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
             raise Rejected(f"it left a link or a folder in the place of Slipway's {path.name}")
         else:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.leash import OUT_OF_MEMORY
+from common.leash import FILES, OUT_OF_DISK, OUT_OF_MEMORY
 from ml.errors import Rejected, Unavailable
-from ml.runner import local, sandbox
+from ml.runner import local, sandbox, trees
 from ml.runner.sandbox import MODEL, Sandbox
 
 FULL = "the disk is full: make room on the appliance"
@@ -57,7 +57,7 @@ def ask(
         return answer(verb, folder / "output.json", code, room.sandbox)
     except (Rejected, Unavailable):
         if verb == "train":  # nothing else uses what it wrote
-            shutil.rmtree(room.scratch, ignore_errors=True)
+            trees.remove(room.scratch)
         raise
 
 
@@ -139,6 +139,9 @@ def unanswered(what: str, code: int, held: Sandbox) -> Rejected | Unavailable:
 def silence(what: str, code: int, held: Sandbox) -> str:
     if code == OUT_OF_MEMORY:
         return f"{what} was ended: {LIMITS['memory'](held)}"
+    if code == OUT_OF_DISK:
+        most = f"{size(held.disk or 0)} (twice SLIPWAY_FILE_SIZE), are more than {FILES:,}, or lie too deep"
+        return f"{what} was ended: its files hold more than {most}"
     if code <= 128:
         return f"{what} ended its process with code {code}, without an answer: does it call os._exit?"
     name = signal.Signals(code - 128).name if code - 128 in list(signal.Signals) else f"signal {code - 128}"

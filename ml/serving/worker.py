@@ -14,7 +14,7 @@ from typing import cast
 
 from loguru import logger
 
-from common.leash import OUT_OF_MEMORY
+from common.leash import OUT_OF_DISK, OUT_OF_MEMORY
 from ml.errors import Rejected, Unavailable
 from ml.runner import local, verb
 from ml.runner.sandbox import Sandbox
@@ -22,6 +22,8 @@ from ml.serving import protocol
 from ml.serving.answers import Label
 from ml.serving.protocol import Frames, Garbled, Hello
 from ml.serving.threads import aside
+
+TOO_MUCH = {OUT_OF_MEMORY: "memory", OUT_OF_DISK: "on disk"}
 
 
 @dataclass(eq=False, slots=True)
@@ -122,8 +124,8 @@ class Worker(asyncio.Protocol):
         self.leave()
         if self._process is not None:
             await aside(self._process.kill)
-            if self._process.poll() == OUT_OF_MEMORY:
-                logger.warning("a worker of {} was ended: it held more memory than it may", self._label)
+            if (what := TOO_MUCH.get(self._process.poll() or 0)) is not None:
+                logger.warning("a worker of {} was ended: it held more {} than it may", self._label, what)
 
     # what follows is called by the event loop
 

@@ -1,13 +1,12 @@
 """Evaluate: the trained model scored on the test data, and described by itself."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ml.errors import Rejected
-from ml.runner import verb
+from ml.runner import trees, verb
 from ml.runner.verb import Room
 from ml.stages.data import DataSet
 from ml.stages.train import Artifact
@@ -26,7 +25,7 @@ def score(
     done = into / "scored.json"
     if not done.exists():
         new = into.with_name(into.name + ".new")
-        shutil.rmtree(new, ignore_errors=True)
+        trees.remove(new)
         question = {"entry_point": entry_point, "artifact": str(artifact.path), "data": data.question()}
         result = verb.ask("evaluate", question, room=room, folder=new, log=log, timeout=timeout)
         kept = {name: result.get(name) for name in ("metrics", "info")}

@@ -3,11 +3,10 @@
 import hashlib
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml.runner import verb
+from ml.runner import trees, verb
 from ml.runner.verb import Room
 from ml.stages.data import DataSet
 
@@ -37,7 +36,7 @@ def fit(
     done = into / "artifact.json"
     if not done.exists():
         new = into.with_name(into.name + ".new")
-        shutil.rmtree(new, ignore_errors=True)
+        trees.remove(new)
         question = {
             "entry_point": entry_point,
             "data": data.question(),

@@ -203,6 +203,35 @@ def test_memory_is_counted_for_all_processes_of_a_model(bench: Bench) -> None:
     assert not mentioning(bench.home)
 
 
+DEEP = """
+    os.chdir(os.environ["HOME"])
+    for _ in range(2500):
+        os.mkdir("down")
+        os.chdir("down")
+    raise ValueError("deep enough")
+"""
+
+
+def test_folders_without_end_are_taken_away(bench: Bench) -> None:
+    assert "deep enough" in bench.train(DEEP)["rejected"]
+    assert not (bench.home / "releases/1/scratch").exists()
+
+
+MANY = """
+    for number in range(10000):
+        with open(os.environ["HOME"] + f"/{number}", "wb") as file:
+            file.write(bytes(1 << 20))
+        time.sleep(0.05)
+"""
+
+
+def test_many_files_that_fill_a_disk_together_are_counted(bench: Bench) -> None:
+    reason = bench.train(MANY, head="import time", disk=32 * MIB)["rejected"]
+
+    assert "train() was ended: its files hold more than 0.0312 GiB (twice SLIPWAY_FILE_SIZE)" in reason
+    assert not mentioning(bench.home)
+
+
 def test_a_daemon_ends_with_the_training(bench: Bench) -> None:
     body = """
         if os.fork() == 0:
