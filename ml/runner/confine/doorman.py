@@ -25,7 +25,7 @@ from ml.runner.confine.names import Conversation
 QUESTION, ANSWER, PLACE = struct.Struct("=QIIiIQ6Q"), struct.Struct("=QqiI"), struct.Struct("=QIIII")
 RECEIVE, SEND, VALID, PUT = 0xC0502100, 0xC0182101, 0x40082102, 0x40182103
 CONTINUE, IN_PLACE = 1, 1
-LONGEST = 60.0  # seconds for a connection
+LONGEST, PATIENT = 60.0, 1.0  # seconds for a connection; for one that the process would not wait for
 # What listens on addresses that are not of the link, and IPv6 that carries IPv4
 METADATA = map(ip_network, ("100.100.100.200/32", "192.0.0.192/32", "fd00:ec2::/32", "fd20:ce::/32"))
 FORBIDDEN = (*METADATA, *NOT_PUBLIC)
@@ -97,25 +97,30 @@ class Doorman:
         failed = mine.connect_ex((str(where), port))
         if failed not in (0, errno.EINPROGRESS):
             raise OSError(failed, "not connected")
-        self.opening[mine.fileno()] = asked, mine, time.monotonic() + LONGEST
+        until = time.monotonic() + (PATIENT if asked.flags & os.O_NONBLOCK else LONGEST)
+        self.opening[mine.fileno()] = asked, mine, until
         self.poll.register(mine, select.POLLOUT)
 
     def opened(self, number: int) -> None:
-        """It is connected, or was refused, or takes too long."""
+        """It is connected, or was refused, or takes too long: then who would not wait has it as it is."""
         asked, mine, until = self.opening.pop(number)
         self.poll.unregister(number)
-        late = errno.ETIMEDOUT if time.monotonic() > until else 0
+        late = time.monotonic() > until
         with mine, suppress(OSError):  # whoever asked has been ended
-            if failed := mine.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or late:
+            if failed := mine.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 self.answer(asked.question, failed)
-            else:
+            elif not late:
                 self.put(asked, mine)
+            elif asked.flags & os.O_NONBLOCK:
+                self.put(asked, mine, errno.EINPROGRESS)
+            else:
+                self.answer(asked.question, errno.ETIMEDOUT)
 
-    def put(self, asked: Asked, mine: socket.socket) -> None:
+    def put(self, asked: Asked, mine: socket.socket, said: int = 0) -> None:
         mine.setblocking(not asked.flags & os.O_NONBLOCK)
         placed = PLACE.pack(asked.question, IN_PLACE, mine.fileno(), asked.place, asked.flags & os.O_CLOEXEC)
         fcntl.ioctl(self.listener, PUT, placed)
-        self.answer(asked.question)
+        self.answer(asked.question, said)
 
     def answer(self, question: int, failed: int = 0, flags: int = 0) -> None:
         fcntl.ioctl(self.listener, SEND, ANSWER.pack(question, 0, -failed, flags))

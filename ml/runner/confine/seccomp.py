@@ -43,6 +43,15 @@ def can_ask() -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
+def secretive() -> bool:
+    """Whether this machine lets only administrators look at what their own processes hold."""
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope") as file:  # noqa: PTH123
+            return int(file.read()) >= 2
+    except OSError:
+        return False
+
+
 def refuse_sockets() -> None:
     """socket() fails with EACCES from now on; those that are open stay, and socketpair() works."""
     if available():
@@ -53,12 +62,14 @@ def only_tcp(*, ask: bool) -> int:
     """Of network sockets only TCP can be made from now on. With `ask`, gives where connect() asks first.
 
     UDP has no port that Landlock checks, MPTCP and others reach TCP servers past it. Raises `OSError` where
-    nobody can be asked: Linux is older than 5.9, or somebody else is asked already.
+    nobody can be asked: Linux is older than 5.9, somebody else is asked already, or could not look.
     """
     if not available():
         return -1
     if ask and tuple(int(part) for part in os.uname().release.split(".")[:2]) < (5, 9):
         raise OSError(errno.ENOSYS, "Linux is older than 5.9")
+    if ask and secretive():
+        raise OSError(errno.EPERM, "no process may read another's memory")
     body = [*of("connect", (RETURN, 0, 0, ASK))] if ask else []
     for name, place in FLAGS.items():
         sends = ((ANY_OF, 0, 1, FAST_OPEN), (RETURN, 0, 0, REFUSE | errno.EOPNOTSUPP), (RETURN, 0, 0, ALLOW))

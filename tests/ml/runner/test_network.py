@@ -157,6 +157,24 @@ def test_what_may_be_reached_is_reached_as_without_a_sandbox(
     assert said == ["welcome", "refused", *["welcome"] * 50, 1, 2]
 
 
+SILENT = """
+    made = socket.socket()
+    made.settimeout(2)
+    try:
+        made.connect(("127.0.0.1", PORT))
+    except OSError as error:
+        print(json.dumps([type(error).__name__, error.errno]))
+"""
+
+
+def test_a_connection_that_nobody_answers_ends_when_the_program_says(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as waiting:
+        waiting.connect(full.getsockname())  # and nobody accepts it: there is no room for another
+        said = run(SILENT.replace("PORT", str(full.getsockname()[1])), here=(full.getsockname()[1],))
+
+    assert said == ["TimeoutError", None], "Python's own time limit, not the doorman's"
+
+
 CHEAT = """
     import ctypes, struct
     libc = ctypes.CDLL(None, use_errno=True)
