@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from cli.postgres import Postgres
 from db.models import Status
 from ml.runner.confine import landlock
+from ml.runner.verb import LEFT
 from ml.settings import Settings
 from tests.ml.conftest import CACHE, Appliance
 from tests.ml.serving.conftest import make_shop  # noqa: F401
@@ -96,7 +97,25 @@ def bench(request: pytest.FixtureRequest, bare_environment: Path, postgres: Post
             os.chown(path, NOBODY, NOBODY)
     url = postgres.url().replace("postgres:", f"postgres:{SECRET}", 1)
     yield Bench(home, bare_environment, prefix, url)
+    assert left_behind(home) == []
     shutil.rmtree(home)
+
+
+def left_behind(home: Path) -> list[object]:
+    """Processes of the model, and files that are neither ours nor in the folders that it may write in."""
+    found: list[object] = [*mentioning(home)]
+    kept = home / "users.json"
+    numbers = json.loads(kept.read_text()).values() if kept.exists() else ()
+    found += [p for p in psutil.process_iter(["uids"]) if p.info["uids"] and p.info["uids"].real in numbers]
+    found += [
+        path for place in ("/tmp", "/var/tmp", "/dev/shm") for path in Path(place).glob("slipway-was-*")
+    ]
+    found += {path.name for path in home.iterdir()} - {"postgres", "releases", "users.json", "users.lock"}
+    folder = home / "releases/1"
+    found += {path.name for path in folder.iterdir()} - {"logs", "scratch", "source", "train.new"}
+    found += {path.name for path in (folder / "train.new").iterdir()} - {*LEFT}
+    found += [path for path in folder.rglob("*") if path.stat().st_size > 20 * MIB]
+    return found
 
 
 PEEK = """
@@ -129,6 +148,14 @@ PEEK = """
     look("postgres", lambda: socket.create_connection(("127.0.0.1", PORT), 5))
     look("metadata", lambda: socket.create_connection(("169.254.169.254", 443), 5))
     look("UDP", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", PORT)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    def lasting(name, *arguments):
+        if getattr(libc, name)(*arguments) < 0:
+            raise OSError(ctypes.get_errno(), name)
+    look("shared memory", lambda: lasting("shmget", 0, 4096, 0o1600))
+    look("semaphores", lambda: lasting("semget", 0, 1, 0o1600))
+    look("messages", lambda: lasting("msgget", 0, 0o1600))
+    look("a queue", lambda: lasting("mq_open", b"/slipway-was-here", os.O_CREAT, 0o600, None))
     look("bind", lambda: socket.socket().bind(("127.0.0.1", 8000)))
     return json.dumps({"seen": seen, "refused": refused}).encode()
 """
@@ -143,7 +170,7 @@ def test_it_reads_no_secret_ends_no_process_of_ours_and_writes_nowhere_else(
     told = json.loads(bench.train(body)["artifact"])
 
     assert told["seen"] == {}
-    assert len(told["refused"]) == 22
+    assert len(told["refused"]) == 26
     assert SECRET not in bench.log
 
 
@@ -175,7 +202,6 @@ def test_what_runs_into_a_limit_is_rejected_with_its_name(
     body: str, limits: dict[str, int], says: str, bench: Bench
 ) -> None:
     assert says in bench.train(body, head="import signal", **limits)["rejected"]
-    assert not mentioning(bench.home)
 
 
 def test_it_may_leave_files_beside_itself_that_are_not_in_its_repository(bench: Bench) -> None:
@@ -200,7 +226,6 @@ def test_memory_is_counted_for_all_processes_of_a_model(bench: Bench) -> None:
     reason = bench.train(CHILDREN, head="import time", memory=400 * MIB)["rejected"]
 
     assert "it ran out of its memory limit of 0.391 GiB" in reason
-    assert not mentioning(bench.home)
 
 
 DEEP = """
@@ -229,7 +254,6 @@ def test_many_files_that_fill_a_disk_together_are_counted(bench: Bench) -> None:
     reason = bench.train(MANY, head="import time", disk=32 * MIB)["rejected"]
 
     assert "train() was ended: its files hold more than 0.0312 GiB (twice SLIPWAY_FILE_SIZE)" in reason
-    assert not mentioning(bench.home)
 
 
 def test_a_daemon_ends_with_the_training(bench: Bench) -> None:
