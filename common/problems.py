@@ -30,9 +30,11 @@ class Problem(Exception):
             **self.extra,
         }
 
-    def response(self) -> JSONResponse:
+    def response(self, request: Request) -> JSONResponse:
+        name: bytes | None = request.scope.get("request_id")
+        named = {"request_id": name.decode()} if name else {}
         return JSONResponse(
-            self.document(), self.status, headers=self.headers, media_type="application/problem+json"
+            self.document() | named, self.status, headers=self.headers, media_type="application/problem+json"
         )
 
 
@@ -40,23 +42,24 @@ def install(app: FastAPI) -> None:
     """Every error of `app` becomes a problem document; a bug of ours is logged and tells a client nothing."""
 
     @app.exception_handler(Problem)
-    def problem(_: Request, error: Problem) -> JSONResponse:
-        return error.response()
+    def problem(request: Request, error: Problem) -> JSONResponse:
+        return error.response(request)
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:
         title = HTTPStatus(error.status_code).phrase
         detail = f"{request.method} {request.url.path}: {error.detail}"
-        return Problem(error.status_code, title, detail, headers=error.headers).response()
+        return Problem(error.status_code, title, detail, headers=error.headers).response(request)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
         detail = "; ".join(f"{e['at']}: {e['message']}" for e in errors)
-        return Problem(422, "The request is not valid", detail, errors=errors).response()
+        return Problem(422, "The request is not valid", detail, errors=errors).response(request)
 
     @app.exception_handler(Exception)
     def bug(request: Request, error: Exception) -> JSONResponse:
-        logger.opt(exception=error).error("{} {} broke", request.method, request.url.path)
+        name = request.scope.get("request_id", b"").decode()
+        logger.opt(exception=error).error("{} {} broke {}", request.method, request.url.path, name)
         detail = "This is a bug of Slipway, not of your request. The service's log has the details."
-        return Problem(500, "Slipway made a mistake", detail).response()
+        return Problem(500, "Slipway made a mistake", detail).response(request)

@@ -58,10 +58,12 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
     problems.install(app)
 
     @app.exception_handler(SyncFailed)
-    def failed(_: Request, failure: SyncFailed) -> JSONResponse:
+    def failed(request: Request, failure: SyncFailed) -> JSONResponse:
         headers = {"Retry-After": str(failure.wait)} if failure.wait else {}
         detail = f"{failure.cause[:1].upper()}{failure.cause[1:].rstrip('.')}. {failure.cure}"
-        return Problem(failure.status, failure.title, detail, headers=headers, kind=failure.kind).response()
+        return Problem(failure.status, failure.title, detail, headers=headers, kind=failure.kind).response(
+            request
+        )
 
     @app.get("/checkout")
     @app.post("/checkout")

@@ -21,7 +21,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-import requests  # type: ignore[import-untyped]  # of the tap's environment, as the next ones
+import requests  # of the tap's environment, as the next ones
 import singer  # type: ignore[import-not-found]
 from tap_github import streams  # type: ignore[import-not-found]
 from tap_github.client import GithubClient  # type: ignore[import-not-found]

@@ -30,5 +30,5 @@ def install(
     away.install(app)
 
     @app.exception_handler(Refused)
-    def refused(_: Request, refusal: Refused) -> Response:
-        return Problem(409, "This cannot be done now", f"{refusal}.").response()
+    def refused(request: Request, refusal: Refused) -> Response:
+        return Problem(409, "This cannot be done now", f"{refusal}.").response(request)

@@ -11,10 +11,10 @@ AWAY = (OperationalError, InterfaceError, NoneFree)  # the last: no connection o
 
 
 def install(app: FastAPI) -> None:
-    def away(_: Request, error: Exception) -> Response:
+    def away(request: Request, error: Exception) -> Response:
         said = str(getattr(error, "orig", error)).strip().partition("\n")[0]
         detail = f"Postgres is away: {said}. What is live goes on answering predictions; try again soon."
-        return Problem(503, "Postgres is away", detail, headers={"Retry-After": "5"}).response()
+        return Problem(503, "Postgres is away", detail, headers={"Retry-After": "5"}).response(request)
 
     for kind in AWAY:
         app.add_exception_handler(kind, away)

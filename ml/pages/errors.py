@@ -37,7 +37,7 @@ def first_line(error: DBAPIError) -> str:
 
 def shown(request: Request, problem: Problem) -> Response:
     if not wants_page(request):
-        return problem.response()
+        return problem.response(request)
     response = page(request, "problem.html", problem.status, title=problem.title, problem=problem.document())
     response.headers.update(problem.headers)
     return response

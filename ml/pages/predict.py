@@ -36,12 +36,14 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
         if not pairs:
             detail = "Give the features in the address (?num_days=7), or POST them as JSON."
             raise Problem(400, "No features", detail)
-        document, release = await ask(name, place.live, pairs)
+        document, release = await ask(request, name, place.live, pairs)
         return JSONResponse(document, headers={"X-Slipway-Release": release, "Vary": "Accept"})
 
-    async def ask(name: str | None, live: Live, pairs: list[tuple[str, str]]) -> tuple[dict[str, Any], str]:
+    async def ask(
+        request: Request, name: str | None, live: Live, pairs: list[tuple[str, str]]
+    ) -> tuple[dict[str, Any], str]:
         body = msgspec.json.encode(query.features(pairs, live.schema))
-        payload, release = await gateway.predict(name, body)
+        payload, release = await gateway.predict(name, body, {}, request.scope["request_id"])
         return msgspec.json.decode(payload), release.decode()
 
     async def form(request: Request, name: str | None, live: Live, pairs: list[tuple[str, str]]) -> Response:
@@ -49,11 +51,12 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
         status, values, headers = 200, shown(live, name, pairs), {}
         if pairs:
             try:
-                document, headers["X-Slipway-Release"] = await ask(name, live, pairs)
+                document, headers["X-Slipway-Release"] = await ask(request, name, live, pairs)
                 values |= {"answer": document, "points": points(document["prediction"])}
                 values["call"] = query.features(pairs, live.schema)
             except Problem as problem:
                 status, values["problem"] = problem.status, problem.document()
+                headers = problem.headers
         response = page(request, "predict.html", status, **values)
         response.headers.update(headers)
         return response

@@ -44,15 +44,25 @@ def fault(row: bytes, label: Label) -> Problem:
         said: dict[str, Any] = msgspec.json.decode(row, type=dict)
     except (msgspec.MsgspecError, ValueError):
         said = {}
-    who: dict[str, Any] = {"model": label.model, "release": label.release, "commit": label.commit}
-    who["headers"] = {"X-Slipway-Release": str(label.release)}
+    return signed(told(said, label), label)
+
+
+def signed(problem: Problem, label: Label) -> Problem:
+    """A problem that says whose it is, unless it does already."""
+    problem.headers.setdefault("X-Slipway-Release", str(label.release))
+    who = {"model": label.model, "release": label.release, "commit": label.commit}
+    problem.extra = {**who, **problem.extra}
+    return problem
+
+
+def told(said: dict[str, Any], label: Label) -> Problem:
     if "invalid" in said:
-        return Problem(422, "These features do not fit the model", str(said["invalid"]), **who)
+        return Problem(422, "These features do not fit the model", str(said["invalid"]))
     if "unreadable" in said:
         detail = f"The model's Python cannot read these features: {said['unreadable']}"
-        return Problem(400, "The features cannot be read", detail, **who)
+        return Problem(400, "The features cannot be read", detail)
     error = said.get("error")
     error = error if isinstance(error, dict) else {}
     kind, message = str(error.get("type", "Unknown")), str(error.get("message", ""))
     detail = f"predict() raised {kind}{': ' if message else ''}{message}. The log of {label} has the details."
-    return Problem(500, "The model failed", detail, error=kind, **who)
+    return Problem(500, "The model failed", detail, error=kind)

@@ -3,17 +3,18 @@
 from typing import Any
 
 import msgspec
+from loguru import logger
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.problems import Problem
-from ml.serving.answers import labelled
-from ml.serving.live import Places
+from ml.serving.answers import labelled, signed
+from ml.serving.live import Live, Places
 from ml.serving.recorder import Recorder
+from ml.serving.requests import Held, named, not_json, read
 
-LIMIT = 1 << 20  # bytes of a body
-PATIENCE = 16 << 20  # bytes of one that is refused and read all the same
 JSON = (b"content-type", b"application/json")
 check = msgspec.json.Decoder().decode
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Gateway:
@@ -21,46 +22,81 @@ class Gateway:
 
     def __init__(self, places: Places, recorder: Recorder, beside: ASGIApp) -> None:
         self.places, self.recorder, self.beside = places, recorder, beside
+        self.held = Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http":
             await self.beside(scope, receive, send)
             return
         path: str = scope["path"]
-        if path == "/predict":
-            await self._answer(None, scope, receive, send)
-        elif path.startswith("/models/") and path.endswith("/predict") and path.count("/") == 3:
-            await self._answer(path[8:-8], scope, receive, send)
-        else:
-            await self.beside(scope, receive, send)
+        if scope["method"] == "POST":
+            if path == "/predict":
+                await self._answer(None, scope, receive, send)
+                return
+            if path.startswith("/models/") and path.endswith("/predict") and path.count("/") == 3:
+                await self._answer(path[8:-8], scope, receive, send)
+                return
+        await self._pass_on(scope, receive, send)
 
     async def _answer(self, model: str | None, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        request = named(headers.get(b"x-request-id"))
         try:
-            body = await read(scope, receive)
+            body = await read(headers, receive, self.held)
             if body is None:
                 return  # the client has left
-            payload, release = await self.predict(model, body)
+            payload, release = await self.predict(model, body, headers, request)
         except Problem as problem:
-            await tell(send, problem)
+            await tell(send, problem, request)
             return
-        headers = [JSON, (b"content-length", b"%d" % len(payload)), (b"x-slipway-release", release)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        said = [
+            JSON,
+            (b"content-length", b"%d" % len(payload)),
+            (b"x-slipway-release", release),
+            (b"x-request-id", request),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": said})
         await send({"type": "http.response.body", "body": payload})
 
-    async def predict(self, model: str | None, body: bytes) -> tuple[bytes, bytes]:
+    async def predict(
+        self, model: str | None, body: bytes, headers: dict[bytes, bytes], request: bytes
+    ) -> tuple[bytes, bytes]:
         """The answer's body and the release that gave it; raises `Problem`."""
+        live = self.live(model)
+        try:
+            try:
+                check(body)
+            except UNREADABLE as error:
+                raise not_json(error, headers, "the features") from error
+            size = len(body)
+            self.held.add(size)
+            try:
+                row, label = await live.pool.ask(body, request)
+            finally:
+                self.held.bytes -= size
+            payload = labelled(row, label)
+        except Problem as problem:
+            raise noted(signed(problem, live.pool.label), request) from problem
+        self.recorder.offer(label, body, row)
+        return payload, label.header
+
+    def live(self, model: str | None) -> Live:
+        """What is live of a model, or of the only one when none is named; raises `Problem`."""
         live = self.places.find(model).live
         if live is None:
             raise nothing_live()
-        try:
-            check(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            detail = f"The body has to be the features as JSON: {error}."
-            raise Problem(400, "The body is not JSON", detail) from error
-        row, label = await live.pool.ask(body)
-        payload = labelled(row, label)
-        self.recorder.offer(label, body, row)
-        return payload, label.header
+        return live
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """To `beside`; the answer carries the request's name as well."""
+        request = named(next((value for name, value in scope["headers"] if name == b"x-request-id"), None))
+
+        async def name(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", request)]}
+            await send(message)
+
+        await self.beside({**scope, "request_id": request}, receive, name)
 
 
 def nothing_live() -> Problem:
@@ -68,43 +104,19 @@ def nothing_live() -> Problem:
     return Problem(503, "Nothing is live yet", detail, headers={"Retry-After": "5"})
 
 
-async def read(scope: Scope, receive: Receive) -> bytes | None:
-    """The body; None when the client left before its end, a 413 when it is longer than `LIMIT`.
-
-    One that is longer by little is read to its end and forgotten: who is cut off while sending often does not
-    see the answer.
-    """
-    headers = dict(scope["headers"])
-    if b"expect" in headers and int(headers.get(b"content-length", b"0")) > LIMIT:
-        raise too_large(close=True)  # it asks before it sends
-    message: Message = await receive()
-    pieces: list[bytes] = []
-    length = 0
-    while message["type"] != "http.disconnect":
-        piece: bytes = message.get("body", b"")
-        length += len(piece)
-        if length <= LIMIT:
-            pieces.append(piece)
-        elif length > PATIENCE:
-            raise too_large(close=True)
-        if not message.get("more_body"):
-            if length > LIMIT:
-                raise too_large(close=False)
-            return piece if length == len(piece) else b"".join(pieces)
-        message = await receive()
-    return None
+def noted(problem: Problem, request: bytes) -> Problem:
+    """What the model did wrong is in the log by the request's name; what it printed is in the release's."""
+    if problem.status == 500:
+        logger.warning("request {}: {}", request.decode(), problem.detail)
+    return problem
 
 
-def too_large(*, close: bool) -> Problem:
-    detail = f"The body is longer than {LIMIT} bytes: send fewer features at a time."
-    return Problem(413, "The body is too large", detail, headers={"Connection": "close"} if close else {})
-
-
-async def tell(send: Send, problem: Problem) -> None:
-    payload = msgspec.json.encode(problem.document())
+async def tell(send: Send, problem: Problem, request: bytes) -> None:
+    payload = msgspec.json.encode({**problem.document(), "request_id": request.decode()})
     headers: list[Any] = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", b"%d" % len(payload)),
+        (b"x-request-id", request),
         *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
     ]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})

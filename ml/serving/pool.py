@@ -12,8 +12,9 @@ from loguru import logger
 from common.problems import Problem
 from ml.errors import Rejected, Unavailable
 from ml.serving import batching
-from ml.serving.answers import Label
+from ml.serving.answers import Label, signed
 from ml.serving.protocol import Hello
+from ml.serving.requests import overloaded, texts
 from ml.serving.worker import Recipe, Request, Worker
 
 START_TIMEOUT = 120.0  # seconds in which a model has to be loaded
@@ -65,14 +66,14 @@ class Pool:
             raise
         return self.hello
 
-    def ask(self, body: bytes) -> "asyncio.Future[tuple[bytes, Label]]":
+    def ask(self, body: bytes, name: bytes = b"") -> "asyncio.Future[tuple[bytes, Label]]":
         """The answer's row and the label of whoever gave it; raises `Problem` in its place."""
         answer: asyncio.Future[tuple[bytes, Label]] = self._loop.create_future()
         if len(self.waiting) >= WAITING:
             raise overloaded(f"{WAITING} predictions wait already")
         if not self.workers and self._pause() > HOPELESS:
             raise overloaded("the model's workers keep ending")
-        self.waiting.append(Request(body, answer, time.monotonic()))
+        self.waiting.append(Request(body, answer, time.monotonic(), False, name))
         self._pump()
         return answer
 
@@ -99,7 +100,7 @@ class Pool:
         await asyncio.gather(*(worker.end() for worker in self.workers), *tasks, return_exceptions=True)
         self.workers.clear()
         while self.waiting:
-            refuse(self.waiting.popleft(), overloaded("the service is ending"))
+            self._refuse(self.waiting.popleft(), overloaded("the service is ending"))
 
     async def _start(self) -> Hello:
         worker = Worker(self.label, self._freed, self._lost)
@@ -134,7 +135,7 @@ class Pool:
             if worker.held and now - worker.since > timeout:
                 self._stuck(worker)
         while self.waiting and now - self.waiting[0].arrived > 2 * timeout:
-            refuse(self.waiting.popleft(), overloaded("it waited for too long"))
+            self._refuse(self.waiting.popleft(), overloaded("it waited for too long"))
         if self.waiting or any(worker.held for worker in self.workers):
             self._pump()
 
@@ -143,12 +144,14 @@ class Pool:
         held = list(worker.held)
         worker.held.clear()
         seconds = f"{self.limits.predict_timeout:g} s"
-        logger.warning("{} worked on a prediction for more than {}: its worker is ended", self.label, seconds)
+        whose = texts(request.name for request in (held if self.hello.batch else held[:1]))
+        what = "{} worked on a prediction for more than {}: its worker is ended (request {})"
+        logger.warning(what, self.label, seconds, whose)
         if self.hello.batch and len(held) > 1:
             blame(held)
         else:
             detail = f"The model took longer than {seconds} (SLIPWAY_PREDICT_TIMEOUT) for this prediction."
-            refuse(held.pop(0), Problem(504, "The model is too slow", detail))
+            self._refuse(held.pop(0), Problem(504, "The model is too slow", detail))
         worker.leave()
         self._put_back(held)
 
@@ -159,9 +162,12 @@ class Pool:
         if worker.ended and held:
             if held[0].blamed:
                 self.crashed(held[0].body)
-                refuse(held.pop(0), died())
+                logger.warning("{} ended twice over request {}", self.label, texts([held[0].name]))
+                self._refuse(held.pop(0), died())
             else:
-                blame(held if self.hello.batch else held[:1])
+                blamed = held if self.hello.batch else held[:1]
+                logger.warning("{} ended over request {}", self.label, texts(one.name for one in blamed))
+                blame(blamed)
         if worker.ended and worker in self.workers:
             self.workers.remove(worker)
             self._keep(worker.end())
@@ -170,6 +176,10 @@ class Pool:
                 self._died()
                 self._keep(self._replace())
         self._put_back(held)
+
+    def _refuse(self, request: Request, problem: Problem) -> None:
+        if not request.answer.done():
+            request.answer.set_exception(signed(problem, self.label))
 
     def _put_back(self, requests: list[Request]) -> None:
         """In front of what waits, where they came from."""
@@ -219,16 +229,6 @@ def blame(requests: list[Request]) -> None:
     """Each of them may have been the end of its worker: they leave alone, and may wait anew for that."""
     for request in requests:
         request.blamed, request.arrived = True, time.monotonic()
-
-
-def refuse(request: Request, problem: Problem) -> None:
-    if not request.answer.done():
-        request.answer.set_exception(problem)
-
-
-def overloaded(because: str) -> Problem:
-    detail = f"There is more to predict than the workers can do: {because}. Try again in a moment."
-    return Problem(503, "Too busy", detail, headers={"Retry-After": "1"})
 
 
 def died() -> Problem:

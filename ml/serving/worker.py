@@ -34,6 +34,7 @@ class Request:
     answer: "asyncio.Future[tuple[bytes, Label]]"
     arrived: float  # when it began to wait
     blamed: bool = False  # a worker died over it: once more, alone
+    name: bytes = b""  # what the client and the log call it; none: it is our own
 
 
 @dataclass(frozen=True)
