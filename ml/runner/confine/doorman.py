@@ -45,7 +45,9 @@ class Doorman:
 
     def __init__(self, listener: int, ports: list[int], here: list[int]) -> None:
         self.listener, self.ports, self.here = listener, ports, here
-        self.servers = names.servers()
+        self.servers: dict[str, str] = {}
+        with suppress(OSError), open("/etc/resolv.conf") as file:  # noqa: PTH123
+            self.servers = names.servers(file.read())
         self.poll = select.poll()
         self.opening: dict[int, tuple[Asked, socket.socket, float]] = {}
         self.conversations: dict[int, Conversation] = {}
@@ -88,7 +90,7 @@ class Doorman:
     def open(self, asked: Asked, where: Address, port: int) -> None:
         """Begin to connect; raises `OSError` where that may not be."""
         if port == names.PORT and str(where) in self.servers:
-            self.converse(asked, str(where))
+            self.converse(asked, self.servers[str(where)])
             return
         if not self.admits(where, port):
             raise PermissionError(errno.EACCES, "closed")

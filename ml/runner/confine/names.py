@@ -7,11 +7,11 @@ PORT = 53
 LONGEST = 1 << 16  # bytes of a question or an answer
 
 
-def servers() -> set[str]:
-    """The addresses of those that this machine asks."""
-    with suppress(OSError), open("/etc/resolv.conf") as file:  # noqa: PTH123
-        return {line.split()[1] for line in file if line.startswith("nameserver ")}
-    return set()
+def servers(text: str) -> dict[str, str]:
+    """Those that a machine asks, by resolv.conf: an address → the same with its link (`fe80::1%eth0`)."""
+    lines = [line.split() for line in text.splitlines()]
+    named = [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
+    return {name.partition("%")[0]: name for name in named or ["127.0.0.1"]}
 
 
 class Conversation:

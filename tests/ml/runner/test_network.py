@@ -229,6 +229,20 @@ def test_where_a_training_may_connect_to(address: str, port: int, admitted: bool
     os.close(writer)
 
 
+@pytest.mark.parametrize(
+    ("text", "servers"),
+    [
+        ("# none\nsearch lan\n", {"127.0.0.1": "127.0.0.1"}),
+        (
+            "nameserver 10.0.0.1\nnameserver\tfe80::1%eth0\noptions edns0\n",
+            {"10.0.0.1": "10.0.0.1", "fe80::1": "fe80::1%eth0"},
+        ),
+    ],
+)
+def test_servers_of_names_are_those_of_the_machine(text: str, servers: dict[str, str]) -> None:
+    assert names.servers(text) == servers
+
+
 def test_names_are_asked_by_udp_for_a_process_that_has_none() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
