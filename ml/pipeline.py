@@ -1,6 +1,5 @@
 """The builder: takes one release through the stages. `python -m ml.pipeline RELEASE`, started by watch."""
 
-import errno
 import signal
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from db import deployments, releases
 from db.models import Deployment, Release, Status, Trigger
 from db.releases import Claim, Deployed, Ended, Later
 from db.session import sessions
-from ml import flock, manifest
+from ml import disk, flock, manifest
 from ml.errors import Rejected, Unavailable
 from ml.home import Home
 from ml.journal import Journal
@@ -28,7 +27,6 @@ from ml.stages import deploy, gate
 from ml.workshop import Workshop
 
 AWAY = (OperationalError, InterfaceError)  # Postgres
-FULL = (errno.ENOSPC, errno.EDQUOT)
 Outcome = Deployed | Ended | Later
 Sight = tuple[deployments.Seen, Deployment | None]  # what is decided, and what is live
 
@@ -113,8 +111,8 @@ def ended_by(fault: Exception, release: Release) -> Outcome:
             return Ended(Status.REJECTED, str(fault))
         case Unavailable():
             return Later(str(fault), later)
-        case OSError(errno=number) if number in FULL:
-            return Later("the appliance's disk is full: make room in SLIPWAY_HOME", later)
+        case OSError(errno=number) if number in disk.ERRORS:
+            return Later(disk.FULL, later)
     logger.opt(exception=fault).error("release {} broke the pipeline", release.id)
     return Ended(Status.FAILED, f"a bug of Slipway's, not of the commit: {fault!r}")
 

@@ -1,13 +1,12 @@
 """Files that were brought, by the digest of their content; unchanged ones cost one look at their origin."""
 
-import errno
 import hashlib
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml import flock
+from ml import disk, flock
 from ml.errors import Rejected, Unavailable
 from ml.fetch import notes
 from ml.fetch.download import Download, Limits, Say, persistent
@@ -15,7 +14,6 @@ from ml.fetch.notes import Known
 from ml.fetch.origin import Origin, Version, shown
 from ml.quantities import written
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 UNUSED = 24 * 3600  # seconds for which a version is kept that its origin no longer has
 LEFT = 7 * 24 * 3600  # seconds for which a broken download waits to be gone on with
 FORGOTTEN = 30 * 24 * 3600  # seconds for which a file is kept that nobody asks for
@@ -89,7 +87,7 @@ class Cache:
             download.forget()  # whatever is wrong with it, the next one begins anew
             raise
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno not in disk.ERRORS:
                 raise
             download.forget()  # else it would keep the disk full
             raise Unavailable(

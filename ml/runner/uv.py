@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ml import disk
 from ml.errors import Rejected, Unavailable
 from ml.runner import indexes, local
 from ml.runner.sandbox import NOT_CONFINED, Sandbox
@@ -15,7 +16,7 @@ from ml.runner.sandbox import NOT_CONFINED, Sandbox
 WORLD = re.compile(
     r"error sending request|dns error|failed to lookup|connection (refused|reset|closed)|timed? ?out|"
     r"failed to fetch.*(5\d\d|429)|status (server|code).*5\d\d|"
-    r"no space left|network is unreachable|tls|certificate",
+    r"network is unreachable|tls|certificate",
     re.IGNORECASE,
 )
 NEEDS_A_BUILD = re.compile(r"--no-build|no-build|building.*(is|are) disabled|no usable wheels", re.IGNORECASE)
@@ -87,6 +88,8 @@ def run(
                 kept.write(told + "\n" if told else "")
         if code == NOT_CONFINED:
             raise Unavailable(f"uv could not be confined on this machine: {told}")
+        if code != 0 and disk.is_full(cwd):
+            raise Unavailable(f"its environment could not be made: {disk.FULL}")
         if code != 0:
             raise fault(told)
         return plain(scratch / ".output")
@@ -120,6 +123,8 @@ def plain(output: Path) -> str:
 def fault(said: str) -> Rejected | Unavailable:
     """Whose fault the failure is that uv has told of."""
     tail = "\n".join(said.splitlines()[-12:])
+    if disk.says_full(said):
+        return Unavailable(f"its environment could not be made: {disk.FULL}\n{tail}")
     if NEEDS_A_BUILD.search(said):
         return Foreign(f"its environment could not be made: {tail}")
     if WORLD.search(said):

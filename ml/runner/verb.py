@@ -1,7 +1,6 @@
 """Asks one question of a model in a process of its own: `train` or `evaluate`, see `ml/model`."""
 
 import json
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from common.leash import FILES, OUT_OF_DISK, OUT_OF_MEMORY
+from ml import disk
 from ml.errors import Rejected, Unavailable
 from ml.runner import local, sandbox, trees
 from ml.runner.sandbox import MODEL, Sandbox
 
-FULL = "the disk is full: make room on the appliance"
 ANSWER = 16 << 20  # bytes of output.json
 LEFT = ("input.json", "output.json", "artifact")  # what a process leaves for us
 
@@ -88,8 +87,8 @@ def resolved(question: dict[str, Any]) -> tuple[dict[str, Any], list[Path]]:
 def answer(verb: str, output: Path, code: int, held: Sandbox) -> dict[str, Any]:
     """What the process wrote, read as what a hostile one may have written."""
     if not output.is_file():
-        if shutil.disk_usage(output.parent).free < ANSWER:
-            raise Unavailable(f"{verb}() gave no answer, and {FULL}")
+        if disk.is_full(output.parent, ANSWER):
+            raise Unavailable(f"{verb}() gave no answer, and {disk.FULL}")
         raise unanswered(f"{verb}()", code, held)
     try:
         assert output.stat().st_size <= ANSWER
@@ -97,7 +96,7 @@ def answer(verb: str, output: Path, code: int, held: Sandbox) -> dict[str, Any]:
         if "error" in document:
             message = told(document["error"], held)
             raise (
-                Unavailable(f"{message}: {FULL}")
+                Unavailable(f"{message}: {disk.FULL}")
                 if document["error"].get("limit") == "disk"
                 else Rejected(message)
             )

@@ -9,7 +9,7 @@ from typing import IO
 
 import git
 
-from ml import flock
+from ml import disk, flock
 from ml.errors import Rejected, Unavailable
 from ml.quantities import written
 from ml.settings import Model
@@ -48,13 +48,18 @@ def fetch(
         return into
     if not COMMIT.fullmatch(commit):
         raise Rejected(f"{commit[:100]!r} is not the id of a commit")
-    with flock.hold(clone.with_suffix(".lock")):
-        repository = bare(clone)
-        with repository.git.custom_environment(**credentials(token, host)):
-            if not has(repository, commit):
-                bring(repository, model, commit, say)
-        files, size = examine(repository, commit)
-        lay_out(repository, commit, into)
+    try:
+        with flock.hold(clone.with_suffix(".lock")):
+            repository = bare(clone)
+            with repository.git.custom_environment(**credentials(token, host)):
+                if not has(repository, commit):
+                    bring(repository, model, commit, say)
+            files, size = examine(repository, commit)
+            lay_out(repository, commit, into)
+    except git.GitCommandError as failure:
+        if disk.says_full(str(failure.stderr)) or disk.is_full(into.parent):
+            raise Unavailable(f"commit {commit[:8]} cannot be checked out: {disk.FULL}") from failure
+        raise
     say(f"commit {commit}: {files:,} file{'s' if files != 1 else ''}, {written(size)}")
     return into
 
@@ -90,6 +95,8 @@ def bring(repository: git.Repo, model: Model, commit: str, say: Say) -> None:
         try:
             repository.git.fetch("--no-tags", "--", model.clone_url, branch, kill_after_timeout=LIMIT)
         except git.GitCommandError as failure:
+            if disk.says_full(str(failure.stderr)):
+                raise
             if not any(word in str(failure.stderr) for word in MISSING):
                 raise unreachable(model, failure) from failure
     if not has(repository, commit):
