@@ -1,60 +1,16 @@
-"""Releases: queued by the look-out, claimed by one builder at a time, settled once."""
+"""Releases: what is queued, due, kept and shown; what a builder does with one is in `claims`."""
 
-import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import takewhile
-from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, selectinload
 
 from db import deployments
-from db.models import Cause, Outcome, Release, Stage, Status, Trigger
+from db.models import Outcome, Release, Stage, Status, Trigger
 from db.pull_requests import Accepted
 from db.session import notify
-
-TRIES = 5  # of a release whose failure was the world's
-
-
-class Lost(Exception):
-    """The claim was taken from this builder: whatever it still holds is void."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One builder's hold on one release; each write is conditional on `token`."""
-
-    release: Release
-    token: str
-
-    @property
-    def held(self) -> ColumnElement[bool]:
-        return (Release.id == self.release.id) & (Release.token == self.token)
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """The gate let it through; `seen` is what it compared with."""
-
-    seen: deployments.Seen
-
-
-@dataclass(frozen=True)
-class Ended:
-    """It ends here, for a reason that a person understands."""
-
-    status: Status
-    reason: str
-
-
-@dataclass(frozen=True)
-class Later:
-    """The world was not ready: once more at `due_at`."""
-
-    reason: str
-    due_at: datetime
 
 
 def queue_merges(session: Session, model: str, merges: Sequence[Accepted]) -> Release | None:
@@ -174,67 +130,6 @@ def building(session: Session) -> Sequence[Release]:
     return session.scalars(select(Release).where(Release.status == Status.BUILDING)).all()
 
 
-def claim(session: Session, release_id: int) -> Claim | None:
-    """Take a queued release, with a new token; None when somebody else has it or it ended meanwhile."""
-    token = secrets.token_hex(16)
-    release = session.scalar(
-        update(Release)
-        .where(Release.id == release_id, Release.status == Status.QUEUED)
-        .values(
-            status=Status.BUILDING,
-            token=token,
-            attempts=Release.attempts + 1,
-            started_at=func.coalesce(Release.started_at, func.now()),
-            reason=None,
-        )
-        .returning(Release)
-    )
-    return Claim(release, token) if release else None
-
-
-def record(session: Session, claim: Claim, **facts: Any) -> None:
-    """Write what a stage found out; raises `Lost` when the claim is no longer held."""
-    written = session.execute(update(Release).where(claim.held).values(**facts).returning(Release.id))
-    if written.scalar() is None:
-        raise Lost
-
-
-def settle(session: Session, claim: Claim, outcome: Deployed | Ended | Later) -> None:
-    """Status, deployment and NOTIFY, all or nothing.
-
-    Raises `Lost` when the claim is no longer held, `deployments.Overtaken` when somebody decided since the
-    gate compared: then the gate is to be asked again.
-    """
-    facts: dict[str, Any]
-    match outcome:
-        case Deployed():
-            facts = {"status": Status.DEPLOYED, "reason": None, "finished_at": func.now()}
-        case Ended(status, reason):
-            facts = {"status": status, "reason": reason, "finished_at": func.now()}
-        case Later(reason, due_at) if claim.release.attempts < TRIES:
-            facts = {"status": Status.QUEUED, "reason": reason, "due_at": due_at}
-        case Later(reason, _):
-            given_up = f"{reason} (given up after {TRIES} tries)"
-            facts = {"status": Status.FAILED, "reason": given_up, "finished_at": func.now()}
-    if isinstance(outcome, Deployed) and (hold := held_back(session, claim)) is not None:
-        record(session, claim, **facts | {"status": Status.PASSED, "reason": hold}, token=None)
-    elif isinstance(outcome, Deployed):
-        release = claim.release
-        record(session, claim, **facts, token=None)
-        deployments.decide(
-            session, release.model, release.id, Cause.GATE, who="gate", why=None, seen=outcome.seen
-        )
-    else:
-        record(session, claim, **facts, token=None)
-    notify(session, "releases", claim.release.model)
-
-
-def held_back(session: Session, claim: Claim) -> str | None:
-    """Why the release stops at `passed`: a rollback came while it was on its way."""
-    deployments.lock(session, claim.release.model)  # so that no rollback comes between this and the end
-    return session.scalar(select(Release.hold).where(claim.held))
-
-
 def cancel(session: Session, release_id: int, who: str) -> bool:
     """End a release that is queued or building; its builder finds its claim gone. False when it had ended."""
     cancelled = session.execute(
@@ -308,48 +203,6 @@ def prune(session: Session, model: str, keep: int) -> Sequence[Release]:
     return spare
 
 
-def abandon(session: Session, release: Release) -> None:
-    """Put a release whose builder died back into the queue; after too many deaths it fails."""
-    held = (Release.id == release.id) & (Release.token == release.token)
-    ended = (Stage.release_id == release.id) & (Stage.outcome == Outcome.RUNNING)
-    session.execute(update(Stage).where(ended).values(outcome=Outcome.FAILED, ended_at=func.now()))
-    facts: dict[str, Any]
-    if release.attempts < TRIES:
-        facts = {"status": Status.QUEUED, "reason": "its builder was cut off; it goes on from there"}
-    else:
-        reason = f"its builder died {TRIES} times without a word: is there enough memory?"
-        facts = {"status": Status.FAILED, "reason": reason, "finished_at": func.now()}
-    session.execute(update(Release).where(held).values(token=None, due_at=func.now(), **facts))
-
-
-def give_back(session: Session, claim: Claim, reason: str) -> None:
-    """Put a release back that could not be finished for no fault of its own; it costs no try."""
-    record(
-        session,
-        claim,
-        status=Status.QUEUED,
-        reason=reason,
-        token=None,
-        attempts=Release.attempts - 1,
-        due_at=func.now(),
-    )
-
-
-def begin_stage(session: Session, claim: Claim, name: str) -> int:
-    """A row for a stage that begins now; `Lost` when the claim is no longer held."""
-    record(session, claim, status=Status.BUILDING)
-    stage = Stage(release_id=claim.release.id, name=name)
-    session.add(stage)
-    session.flush()
-    return stage.id
-
-
-def end_stage(session: Session, stage: int, outcome: Outcome) -> None:
-    session.execute(
-        update(Stage).where(Stage.id == stage).values(outcome=outcome, ended_at=func.clock_timestamp())
-    )
-
-
 def find(session: Session, release_id: int) -> Release | None:
     """A release with its stages."""
     return session.get(Release, release_id, options=[selectinload(Release.stages)], populate_existing=True)
@@ -361,8 +214,3 @@ def history(session: Session, model: str | None = None, limit: int = 50) -> Sequ
     if model is not None:
         query = query.where(Release.model == model)
     return session.scalars(query).all()
-
-
-def pause(attempts: int) -> timedelta:
-    """How long the world is given before try number `attempts + 1`: 15 s, 1, 4, 16 minutes."""
-    return timedelta(seconds=15 * 4 ** max(0, attempts - 1))

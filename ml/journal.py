@@ -9,16 +9,16 @@ from typing import Any
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import releases
+from db import claims
+from db.claims import Claim
 from db.models import Outcome
-from db.releases import Claim
 from ml import stagelog
 from ml.errors import Rejected, Unavailable
 from ml.stagelog import Say
 
 
 class Journal:
-    """Every entry is conditional on the claim: `releases.Lost` tells a builder that it no longer holds it.
+    """Every entry is conditional on the claim: `claims.Lost` tells a builder that it no longer holds it.
 
     `log` gives the place of a stage's log.
     """
@@ -31,7 +31,7 @@ class Journal:
         """A stage from its begin to its end, whatever that is; what is said of it goes into its log."""
         say = stagelog.to(self._log(name))
         with self._sessions.begin() as session:
-            stage = releases.begin_stage(session, self._claim, name)
+            stage = claims.begin_stage(session, self._claim, name)
         begun, outcome = monotonic(), Outcome.FAILED
         try:
             yield say
@@ -42,14 +42,14 @@ class Journal:
             raise
         finally:
             with self._sessions.begin() as session:
-                releases.end_stage(session, stage, outcome)
+                claims.end_stage(session, stage, outcome)
             took = monotonic() - begun
             logger.info("release {}: {} {} in {:.1f} s", self._claim.release.id, name, outcome, took)
 
     def record(self, **facts: Any) -> None:
         """Columns of the release that became known."""
         with self._sessions.begin() as session:
-            releases.record(session, self._claim, **facts)
+            claims.record(session, self._claim, **facts)
 
 
 def outcome_of(fault: BaseException) -> Outcome:

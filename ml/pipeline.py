@@ -13,9 +13,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
-from db import deployments, releases
+from db import claims, deployments
+from db.claims import Claim, Deployed, Ended, Later
 from db.models import Deployment, Release, Status, Trigger
-from db.releases import Claim, Deployed, Ended, Later
 from db.session import sessions
 from ml import disk, flock, manifest
 from ml.errors import Rejected, Unavailable
@@ -89,13 +89,13 @@ def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], O
         outcome: Outcome
         try:
             outcome = promote()
-        except (releases.Lost, *AWAY):
+        except (claims.Lost, *AWAY):
             raise
         except Exception as fault:  # noqa: BLE001 (a bug of ours must not stop the look-out)
             outcome = ended_by(fault, claim.release)
         try:
             with sessions.begin() as session:  # status, deployment and NOTIFY: all or nothing
-                releases.settle(session, claim, outcome)
+                claims.settle(session, claim, outcome)
         except deployments.Overtaken:
             logger.info("release {}: somebody decided meanwhile, the gate is asked again", claim.release.id)
         else:
@@ -105,7 +105,7 @@ def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], O
 
 def ended_by(fault: Exception, release: Release) -> Outcome:
     """Whose fault it was: the commit's (never tried again), the world's (later), or ours (for a person)."""
-    later = datetime.now(UTC) + releases.pause(release.attempts)
+    later = datetime.now(UTC) + claims.pause(release.attempts)
     match fault:
         case Rejected():
             return Ended(Status.REJECTED, str(fault))
@@ -140,7 +140,7 @@ def main(release_id: int) -> None:
     make = sessions(settings.database_url)
     with flock.hold(Home(settings.home.absolute()).release(release_id) / "builder.lock"):
         with make.begin() as session:
-            claim = releases.claim(session, release_id)
+            claim = claims.take(session, release_id)
         if claim is None:
             return
         with make.begin() as session:
@@ -160,13 +160,13 @@ def main(release_id: int) -> None:
 
         try:
             build(make, claim, attempt)
-        except releases.Lost:
+        except claims.Lost:
             logger.warning("release {} was given to another builder; this one ends", release_id)
         except AWAY as error:  # nothing can be written down: the look-out puts it back
             sys.exit(f"release {release_id}: Postgres went away: {str(error.orig).strip()}")
         except CutOff:
-            with suppress(releases.Lost), make.begin() as session:  # Lost: it had just been settled
-                releases.give_back(session, claim, "the appliance was stopped; it goes on from there")
+            with suppress(claims.Lost), make.begin() as session:  # Lost: it had just been settled
+                claims.give_back(session, claim, "the appliance was stopped; it goes on from there")
             logger.info("release {}: put back, the appliance stops", release_id)
 
 

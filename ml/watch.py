@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
 from common.settings import read
-from db import pull_requests, releases, scores
+from db import claims, pull_requests, releases, scores
 from db.lock import OnlyOne
 from db.session import sessions
 from db.wakeup import Wakeup
@@ -49,7 +49,7 @@ class Lookout:
             for release in releases.building(session):
                 if not flock.is_held(self.home.release(release.id) / "builder.lock"):
                     logger.warning("release {}: its builder is gone, it is put back", release.id)
-                    releases.abandon(session, release)
+                    claims.abandon(session, release)
 
     def end_cancelled(self) -> None:
         """Builders whose release an operator has cancelled."""

@@ -1,8 +1,8 @@
 """Deploy: the decision, to be written together with the release's end."""
 
+from db.claims import Deployed, Ended
 from db.deployments import Seen
 from db.models import Status
-from db.releases import Deployed, Ended
 from ml.manifest import ReleaseSection
 
 

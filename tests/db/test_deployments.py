@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import deployments, releases
+from db import claims, deployments, releases
+from db.claims import Claim, Deployed
 from db.deployments import Overtaken, Refused, Seen
 from db.models import Cause, Deployment, Release, Status, Trigger
-from db.releases import Claim, Deployed
 
 Sessions = sessionmaker[Session]
 
@@ -16,7 +16,7 @@ def a_claim(sessions: Sessions, commit: str) -> Claim:
         release = Release(model="m", repository="a/m", commit=commit, trigger=Trigger.MERGE)
         session.add(release)
         session.flush()
-        claim = releases.claim(session, release.id)
+        claim = claims.take(session, release.id)
         assert claim is not None
         return claim
 
@@ -75,7 +75,7 @@ def test_a_gate_that_was_overtaken_is_asked_again(sessions: Sessions) -> None:
     decide(sessions, quick.release.id)
 
     with pytest.raises(Overtaken), sessions.begin() as session:
-        releases.settle(session, slow, Deployed(seen))
+        claims.settle(session, slow, Deployed(seen))
     with sessions.begin() as session:
         found = releases.find(session, slow.release.id)
         assert found is not None
@@ -90,16 +90,16 @@ def test_going_live_meanwhile_overtakes_a_gate_too(sessions: Sessions) -> None:
     say(sessions, live=True)
 
     with pytest.raises(Overtaken), sessions.begin() as session:
-        releases.settle(session, slow, Deployed(seen))
+        claims.settle(session, slow, Deployed(seen))
 
 
 def test_a_builder_that_lost_its_claim_decides_nothing(sessions: Sessions) -> None:
     claim = a_claim(sessions, "1")
     with sessions.begin() as session:
-        releases.abandon(session, claim.release)
+        claims.abandon(session, claim.release)
 
-    with pytest.raises(releases.Lost), sessions.begin() as session:
-        releases.settle(session, claim, Deployed(Seen(None, None)))
+    with pytest.raises(claims.Lost), sessions.begin() as session:
+        claims.settle(session, claim, Deployed(Seen(None, None)))
     with sessions.begin() as session:
         assert deployments.look(session, "m") == Seen(None, None)
 
@@ -108,8 +108,8 @@ def built(sessions: Sessions, commit: str, *, live: bool = True) -> int:
     """A release that passed the gate and, unless said otherwise, went live."""
     claim = a_claim(sessions, commit)
     with sessions.begin() as session:
-        releases.record(session, claim, artifact="digest")
-        releases.settle(session, claim, Deployed(deployments.look(session, "m")))
+        claims.record(session, claim, artifact="digest")
+        claims.settle(session, claim, Deployed(deployments.look(session, "m")))
     if live:
         say(sessions, live=True)
     return claim.release.id
@@ -155,7 +155,7 @@ def test_what_was_on_its_way_during_a_rollback_waits_for_an_operator(sessions: S
     building = a_claim(sessions, "3")
     target = roll_back(sessions)
     with sessions.begin() as session:
-        releases.settle(session, building, Deployed(deployments.look(session, "m")))
+        claims.settle(session, building, Deployed(deployments.look(session, "m")))
 
     with sessions.begin() as session:
         found = releases.find(session, building.release.id)
@@ -212,8 +212,8 @@ def test_a_cancelled_release_is_lost_to_its_builder(sessions: Sessions) -> None:
         assert releases.cancel(session, claim.release.id, who="dana")
         assert not releases.cancel(session, claim.release.id, who="dana")
 
-    with pytest.raises(releases.Lost), sessions.begin() as session:
-        releases.settle(session, claim, Deployed(deployments.look(session, "m")))
+    with pytest.raises(claims.Lost), sessions.begin() as session:
+        claims.settle(session, claim, Deployed(deployments.look(session, "m")))
 
 
 def withdraw(sessions: Sessions, deployment: Deployment) -> int | None:

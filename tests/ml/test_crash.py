@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from cli.postgres import Postgres
-from db import migrate, releases
+from db import claims, migrate, releases
 from db.models import Deployment, Status
 from db.session import sessions as make_sessions
 from tests.ml.conftest import Appliance
@@ -151,7 +151,7 @@ def test_a_hand_on_the_release_is_needed_to_write_it(appliance: Appliance) -> No
     appliance.wait_for_stage("train")
     with appliance.sessions.begin() as session:
         building = releases.building(session)[0]
-        releases.abandon(session, building)
+        claims.abandon(session, building)
     appliance.lookout.builders.wait()
     assert appliance.release(commit).status is Status.QUEUED
     assert deployments_of(appliance) == 0
