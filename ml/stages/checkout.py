@@ -18,6 +18,7 @@ from ml.stagelog import Say, silent
 ASKPASS = Path(__file__).with_name("askpass.sh")
 LIMIT = 600  # seconds for one fetch
 FILES, BYTES = 100_000, 8 << 30  # at most, in one commit
+DEPTH = 100  # folders in each other, at most: much that walks through folders gives up at a thousand
 SUBMODULE, LINK = "160000", "120000"  # modes in a tree
 SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # user:password in an address
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -154,6 +155,8 @@ def examine(repository: git.Repo, commit: str) -> tuple[int, int]:
                     f"{name} is a git submodule, which Slipway does not fetch: commit its files, or name it "
                     "in the requirements"
                 )
+            if name.count("/") > DEPTH:
+                raise Rejected(f"{name[:60]}… lies more than {DEPTH} folders deep: move it up")
             files, size = files + 1, size + int(length)
             if files > FILES or size > BYTES:
                 raise Rejected(

@@ -352,6 +352,16 @@ def submodule(appliance: Appliance) -> str:
     return repository.head
 
 
+def deep(appliance: Appliance) -> str:
+    """Deeper than the file system of a test would make it; an index takes it."""
+    repository = appliance.repository.write(working.quick())
+    repository.commit("A model")
+    file = repository.git("rev-parse", "HEAD:main.py").strip()
+    repository.git("update-index", "--add", "--cacheinfo", f"100644,{file},{'down/' * 700}file")
+    repository.git("commit", "--quiet", "--message=Folders without end")
+    return repository.head
+
+
 REPOSITORIES: dict[str, tuple[Callable[[Appliance], str], str]] = {
     "main.py is a link to /etc/shadow": (
         lambda appliance: link(appliance, "main.py", "/etc/shadow"),
@@ -361,6 +371,7 @@ REPOSITORIES: dict[str, tuple[Callable[[Appliance], str], str]] = {
         lambda appliance: link(appliance, "data/train.csv", "../../../../../users.json"),
         "data/train.csv is a symbolic link to ../../../../../users.json",
     ),
+    "folders without end": (deep, "lies more than 100 folders deep"),
     "a submodule": (submodule, "vendored is a git submodule"),
     "a requirement file outside": (
         lambda appliance: requiring(appliance, "-r ../../../../token"),
