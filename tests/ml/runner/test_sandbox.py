@@ -117,7 +117,7 @@ def test_a_full_disk_is_the_machines_fault(tmp_path: Path) -> None:
     held = sandbox.Sandbox(tmp_path, "one", None, 1 << 30, 1 << 30, 100, ())
     output = tmp_path / "output.json"
     output.write_text(json.dumps({"error": {"message": "train() raised OSError", "limit": "disk"}}))
-    with pytest.raises(Unavailable, match="the disk is full"):
+    with pytest.raises(Unavailable, match="disk is full"):
         verb.answer("train", output, 0, held)
 
 
