@@ -12,6 +12,7 @@ from common import problems
 from db.session import sessions
 from db.wakeup import Wakeup
 from ml import api, pages
+from ml.serving import invocations, v1, v2
 from ml.serving.follow import Follower
 from ml.serving.gateway import Gateway
 from ml.serving.live import Places
@@ -42,6 +43,8 @@ def create(settings: Settings, ending: threading.Event | None = None) -> ASGIApp
     problems.install(app)
     gateway = Gateway(places, recorder, app)
     api.install(app, settings, places, factory, ending or threading.Event())
+    for protocol in (v1, v2, invocations):
+        app.include_router(protocol.routes(gateway))
     pages.install(app, settings, places, gateway, factory)
     return gateway
 

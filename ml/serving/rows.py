@@ -1,0 +1,147 @@
+"""Many rows in one call: all are answered, and by one release, or none is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from common.problems import Problem
+from ml.serving.answers import Label, labelled, signed
+from ml.serving.gateway import JSON, UNREADABLE, Gateway, check, noted
+from ml.serving.live import Live
+from ml.serving.pool import Pool
+from ml.serving.requests import not_json, overloaded, read
+
+MOST = 1000  # rows of a call
+TRIES = 3  # a switch during a call has it asked once more; more than one is rare
+PREDICTION = len(b'{"prediction":')
+
+Form = TypeVar("Form")
+
+
+@dataclass(frozen=True)
+class Call:
+    """What came in."""
+
+    name: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The predictions as JSON, in the order of the rows, and who made them."""
+
+    label: Label
+    predictions: list[bytes]
+
+
+async def call(gateway: Gateway, request: Request) -> Call:
+    headers = dict(request.scope["headers"])
+    body = await read(headers, request.receive, gateway.held)
+    if body is None:
+        raise Problem(400, "The client has left", "The end of the body was never sent.")
+    return Call(request.scope["request_id"], headers, body)
+
+
+def parsed(asked: Call, form: msgspec.json.Decoder[Form], wanted: str) -> Form:
+    """The body in the form of its protocol; raises `Problem` with the place that is wrong."""
+    try:
+        check(asked.body)
+        return form.decode(asked.body)
+    except msgspec.ValidationError as error:
+        raise Problem(422, "The body is of another form", f"It has to be {wanted}: {error}.") from error
+    except UNREADABLE as error:
+        raise not_json(error, asked.headers, wanted) from error
+
+
+async def predict(
+    gateway: Gateway, model: str | None, rows: list[bytes], asked: Call, place: str
+) -> Answered:
+    """Raises `Problem` for the first row that has no prediction; `place` has {} where its number goes."""
+    if not rows:
+        raise Problem(422, "There is no row", "The list of rows is empty: nothing is asked for.")
+    if len(rows) > MOST:
+        detail = f"{len(rows)} rows in one call, and at most {MOST} are taken: send them in several."
+        raise Problem(413, "Too many rows", detail)
+    size = sum(map(len, rows))
+    gateway.held.add(size)
+    try:
+        for _ in range(TRIES):
+            live = gateway.live(model)
+            answered = await together(live.pool, rows, asked.name, place)
+            if answered is not None:
+                break
+        else:
+            raise overloaded("the releases change while it is asked for")
+    finally:
+        gateway.held.bytes -= size
+    for row, prediction in zip(rows, answered.predictions, strict=True):
+        gateway.recorder.offer(answered.label, row, b'{"prediction":' + prediction + b"}")
+    return answered
+
+
+async def together(pool: Pool, rows: list[bytes], name: bytes, place: str) -> Answered | None:
+    """None when the rows were answered by several releases: a switch came between."""
+    asked: list[asyncio.Future[tuple[bytes, Label]]] = []
+    predictions, labels, at = [], set(), 0
+    try:
+        for row in rows:
+            asked.append(pool.ask(row, name))
+        for at, future in enumerate(asked):  # noqa: B007 (which row it was)
+            said, label = await future
+            labels.add(label)
+            labelled(said, label)
+            predictions.append(said[PREDICTION:-1])
+    except Problem as problem:
+        raise noted(located(signed(problem, pool.label), at, place), name) from problem
+    finally:
+        for future in asked:
+            if not future.cancel() and not future.cancelled():
+                future.exception()  # looked at: the first one's is told
+    return Answered(labels.pop(), predictions) if len(labels) == 1 else None
+
+
+def located(problem: Problem, row: int, place: str) -> Problem:
+    problem.detail = f"{place.format(row)}: {problem.detail}"
+    problem.extra["row"] = row
+    return problem
+
+
+def answer(payload: bytes, answered: Answered) -> Response:
+    release = answered.label.header.decode()
+    return Response(payload, headers={JSON[0].decode(): JSON[1].decode(), "X-Slipway-Release": release})
+
+
+def predictions(answered: Answered) -> Response:
+    """`{"predictions": [...], "model": ..., "release": ..., "commit": ...}`."""
+    payload = b'{"predictions":[' + b",".join(answered.predictions) + b"]" + answered.label.ending
+    return answer(payload, answered)
+
+
+def of_version(live: Live, version: str | None) -> Live:
+    """What is live, when it is the version that is asked for; versions are the numbers of releases."""
+    if version is not None and version != str(live.release.id):
+        detail = f"Version {version} is not served: live is release {live.release.id}."
+        raise Problem(404, "No such version", detail)
+    return live
+
+
+class Complaining(APIRoute):
+    """Problems have a member `error` too: clients of V1 and V2 look for it."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Problem as problem:
+                problem.extra["error"] = problem.detail
+                raise
+
+        return handle
