@@ -1,7 +1,9 @@
 """What this database has followed: a demo and a real repository never share one."""
 
+from datetime import datetime
 from typing import Literal
 
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -26,3 +28,13 @@ def follow(session: Session, mode: Mode) -> None:
     known = session.get_one(Appliance, 1).mode
     if known != mode:
         raise Mismatch(CURES[known])
+
+
+def looked(session: Session) -> None:
+    """The look-out has looked."""
+    session.execute(update(Appliance).values(looked_at=func.now()))
+
+
+def looked_at(session: Session) -> datetime | None:
+    """When it did last; None when it never has."""
+    return session.scalar(select(Appliance.looked_at))

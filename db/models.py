@@ -55,13 +55,17 @@ class Delivery(Base):
 
 
 class Appliance(Base):
-    """One row: what this database has followed, so that a demo never mixes with a real repository."""
+    """One row: what this database has followed, so that a demo never mixes with a real repository.
+
+    `looked_at` is when the look-out looked last.
+    """
 
     __tablename__ = "appliance"
 
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
     mode: Mapped[str]
     since: Mapped[datetime] = mapped_column(server_default=func.now())
+    looked_at: Mapped[datetime | None]
 
 
 class Trigger(StrEnum):

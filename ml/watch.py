@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
 from common.settings import read
-from db import claims, pull_requests, releases, scores
+from db import appliance, claims, pull_requests, releases, scores
 from db.lock import OnlyOne
 from db.session import sessions
 from db.wakeup import Wakeup
@@ -42,6 +42,8 @@ class Lookout:
         self.start_builders()
         self.start_scores()
         self.tidy()
+        with self.sessions.begin() as session:
+            appliance.looked(session)
 
     def put_back(self) -> None:
         """Releases that say `building` and that no living builder holds."""

@@ -1,14 +1,17 @@
-"""/health: can this process do its work? /ready: would a prediction be answered?"""
+"""What machines ask of this process: can it do its work, would it answer, what has it done?"""
 
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from common.problems import Problem
 from ml.serving.live import Places
+from ml.serving.metrics import Metrics
 
 
-def routes(places: Places) -> APIRouter:
+def routes(places: Places, metrics: Metrics) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/health", summary="Can this process do its work?")
@@ -31,5 +34,9 @@ def routes(places: Places) -> APIRouter:
             detail = f"Nothing is live yet of: {', '.join(missing) or 'no model'}. GET / says why."
             raise Problem(503, "Not ready", detail, headers={"Retry-After": "5"})
         return {"status": "ready"}
+
+    @router.get("/metrics", summary="What Prometheus reads", response_class=Response)
+    def numbers() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -132,7 +132,9 @@ class Follower:
     async def _bring_up(self, deployment: Deployment) -> Live:
         """Workers of the release beside the live ones', ready to take the place."""
         release = deployment.release
-        pool = await start(self.place.model, self.settings, release, self.limits, self._tell)
+        pool = await start(
+            self.place.model, self.settings, release, self.limits, self._tell, work=self.place.work
+        )
         try:
             chosen = await aside(health.choose, pool, release.kind, self._recorded(release.model))
             await health.check(pool, chosen)

@@ -1,5 +1,6 @@
 """The hot path: POST /predict as a raw ASGI route beside FastAPI; a body is forwarded as it came."""
 
+import time
 from typing import Any
 
 import msgspec
@@ -11,9 +12,11 @@ from ml.serving.answers import labelled, signed
 from ml.serving.live import Live, Places
 from ml.serving.recorder import Recorder
 from ml.serving.requests import Held, named, not_json, read
+from ml.serving.tally import Calls
 
 JSON = (b"content-type", b"application/json")
 check = msgspec.json.Decoder().decode
+LEFT = 499  # what is counted for a client that has left
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -23,6 +26,7 @@ class Gateway:
     def __init__(self, places: Places, recorder: Recorder, beside: ASGIApp) -> None:
         self.places, self.recorder, self.beside = places, recorder, beside
         self.held = Held()
+        self.calls = Calls()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,16 +43,22 @@ class Gateway:
         await self._pass_on(scope, receive, send)
 
     async def _answer(self, model: str | None, scope: Scope, receive: Receive, send: Send) -> None:
+        began, status = time.monotonic(), 500
         headers = dict(scope["headers"])
         request = named(headers.get(b"x-request-id"))
         try:
             body = await read(headers, receive, self.held)
             if body is None:
-                return  # the client has left
+                status = LEFT
+                return
             payload, release = await self.predict(model, body, headers, request)
+            status = 200
         except Problem as problem:
+            status = problem.status
             await tell(send, problem, request)
             return
+        finally:
+            self.calls.add(self.places.name(model), "predict", status, began)
         said = [
             JSON,
             (b"content-length", b"%d" % len(payload)),
@@ -91,12 +101,27 @@ class Gateway:
         """To `beside`; the answer carries the request's name as well."""
         request = named(next((value for name, value in scope["headers"] if name == b"x-request-id"), None))
 
+        call, model = kind(scope["path"])
+        began = time.monotonic()
+
         async def name(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if call is not None:
+                    self.calls.add(self.places.name(model), call, message["status"], began)
                 message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", request)]}
             await send(message)
 
         await self.beside({**scope, "request_id": request}, receive, name)
+
+
+def kind(path: str) -> tuple[str | None, str | None]:
+    """What kind of call an address is, and the model that it names; None where it is none of these."""
+    first, *rest = path[1:].split("/")
+    if first == "models" and len(rest) == 2:
+        return (rest[1], rest[0]) if rest[1] in ("predict", "invocations") else (None, None)
+    if first in ("v1", "v2"):
+        return first, rest[1].split(":")[0] if len(rest) > 1 and rest[0] == "models" else None
+    return (first, None) if path in ("/predict", "/invocations") else (None, None)
 
 
 def nothing_live() -> Problem:
@@ -107,7 +132,8 @@ def nothing_live() -> Problem:
 def noted(problem: Problem, request: bytes) -> Problem:
     """What the model did wrong is in the log by the request's name; what it printed is in the release's."""
     if problem.status == 500:
-        logger.warning("request {}: {}", request.decode(), problem.detail)
+        told = logger.bind(**{name: problem.extra.get(name) for name in ("model", "release")})
+        told.bind(request=request.decode()).warning("request {}: {}", request.decode(), problem.detail)
     return problem
 
 

@@ -1,12 +1,13 @@
 """What each model serves right now, and what stands in the way of more: `follow` writes it, routes read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from common.problems import Problem
 from db.models import Deployment, Release
 from ml.serving.pool import Pool
+from ml.serving.tally import Work
 from ml.settings import Model
 
 
@@ -42,6 +43,7 @@ class Place:
     live: Live | None = None
     doing: str | None = None  # what is being brought up, in words
     trouble: str | None = None  # why what should be live is not, in words
+    work: Work = field(default_factory=Work)
     database: str | None = None  # why Postgres could not be asked; None when it could
 
 
@@ -65,6 +67,12 @@ class Places:
         if model not in self.by_model:
             raise Problem(404, "No such model", f"There is no model {model!r}; there is {names}.")
         return self.by_model[model]
+
+    def name(self, model: str | None) -> str:
+        """What a request is counted under: a client's text never becomes a name."""
+        if model is None and len(self.by_model) == 1:
+            return next(iter(self.by_model))
+        return model if model in self.by_model else ""
 
     def database(self) -> str | None:
         """Why Postgres could not be asked lately; None when it could."""

@@ -15,6 +15,7 @@ from ml.serving import batching
 from ml.serving.answers import Label, signed
 from ml.serving.protocol import Hello
 from ml.serving.requests import overloaded, texts
+from ml.serving.tally import Work
 from ml.serving.worker import Recipe, Request, Worker
 
 START_TIMEOUT = 120.0  # seconds in which a model has to be loaded
@@ -37,8 +38,9 @@ class Limits:
 class Pool:
     """`ask` from the moment `open` came back until `close`; `label` comes with each answer."""
 
-    def __init__(self, recipe: Recipe, limits: Limits, label: Label) -> None:
+    def __init__(self, recipe: Recipe, limits: Limits, label: Label, work: Work | None = None) -> None:
         self.recipe, self.limits, self.label = recipe, limits, label
+        self.work = work or Work()
         self.hello = Hello()
         self.workers: list[Worker] = []
         self.waiting: deque[Request] = deque()
@@ -122,7 +124,9 @@ class Pool:
             if not free:
                 break
             cost = 0.0 if self.hello.batch else free[0].seconds_a_row
-            free[0].send(batching.take(self.waiting, len(free), cost))
+            frame = batching.take(self.waiting, len(free), cost)
+            self.work.frames.add(len(frame))
+            free[0].send(frame)
         if self._watch is None and not self._closed:
             self._watch = self._loop.call_later(min(1.0, self.limits.predict_timeout / 4), self._look)
 
@@ -204,6 +208,7 @@ class Pool:
                     self.unstartable(str(fault))
             else:
                 self._failed_starts = 0
+                self.work.restarts += 1
                 self._pump()
                 return
 

@@ -7,15 +7,22 @@ from ml.home import Home
 from ml.restore import restore
 from ml.serving.answers import Label
 from ml.serving.pool import Limits, Pool
+from ml.serving.tally import Work
 from ml.serving.threads import aside
 from ml.serving.worker import Recipe
 from ml.settings import Model, Settings
 
 
 async def start(
-    model: Model, settings: Settings, release: Release, limits: Limits, tell: Callable[[str], None]
+    model: Model,
+    settings: Settings,
+    release: Release,
+    limits: Limits,
+    tell: Callable[[str], None],
+    *,
+    work: Work | None = None,
 ) -> Pool:
-    """A pool that can be asked; close it. `tell` hears of what takes long.
+    """A pool that can be asked; close it. `tell` hears of what takes long, `work` counts what is done.
 
     Raises `Rejected` when the release cannot run, `Unavailable` when it cannot be brought back now.
     """
@@ -28,6 +35,6 @@ async def start(
         ready.log,
         Home(settings.home.absolute()).release(release.id) / "serve",
     )
-    pool = Pool(recipe, limits, Label(release.model, release.id, release.commit))
+    pool = Pool(recipe, limits, Label(release.model, release.id, release.commit), work)
     await pool.open()
     return pool

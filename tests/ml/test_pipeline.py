@@ -6,6 +6,7 @@ import psutil
 import pytest
 
 from db import releases
+from db.appliance import follow, looked_at
 from db.models import Status
 from tests.ml.conftest import Appliance
 from tests.models import faulty, working
@@ -128,6 +129,15 @@ def test_an_unreachable_repository_is_tried_again_later(make_appliance: Callable
     assert release.due_at > release.created_at
     assert release.reason is not None
     assert "SLIPWAY_CLONE_URL" in release.reason
+
+
+def test_the_look_out_says_when_it_looked(appliance: Appliance) -> None:
+    with appliance.sessions.begin() as session:
+        follow(session, "repository")
+        assert looked_at(session) is None
+    appliance.lookout.look()
+    with appliance.sessions.begin() as session:
+        assert looked_at(session) is not None
 
 
 def test_data_may_lie_on_the_appliance(appliance: Appliance) -> None:

@@ -1,0 +1,96 @@
+"""/metrics says what was asked, how long it took, what the workers do, and whether the look-out looks."""
+
+from collections.abc import Callable
+
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+
+from ml.serving.tally import SECONDS, Hour, quantile
+from tests.ml.serving.support import Load, Shop, main_py
+from tests.support.processes import command_line
+from tests.support.waiting import wait_until
+
+
+def read(shop: Shop) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    families = text_string_to_metric_families(shop.get("/metrics").text)
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def value(shop: Shop, name: str, **labels: str) -> float | None:
+    return read(shop).get((name, frozenset(labels.items())))
+
+
+def test_calls_are_counted_by_model_kind_and_status(make_shop: Callable[..., Shop]) -> None:
+    with make_shop().serving() as shop:
+        shop.publish(main_py("return 1 / features"))
+        for features in (1, 2, 0):
+            shop.predict(features)
+        shop.get("/predict?x=1")
+        shop.client.post(f"{shop.url}/v1/models/web-traffic:predict", json={"instances": [1, 2]})
+        shop.client.post(f"{shop.url}/models/%3Cb%3Eno%20such/predict", json=1)
+
+        model = {"model": "web-traffic"}
+        assert value(shop, "slipway_requests_total", **model, call="predict", status="200") == 3
+        assert value(shop, "slipway_requests_total", **model, call="predict", status="500") == 1
+        assert value(shop, "slipway_requests_total", **model, call="v1", status="200") == 1
+        assert value(shop, "slipway_requests_total", model="", call="predict", status="404") == 1
+        assert value(shop, "slipway_request_seconds_count", **model, call="predict") == 4
+        assert value(shop, "slipway_request_seconds_bucket", **model, call="predict", le="+Inf") == 4
+        assert "no such" not in shop.get("/metrics").text
+
+
+def test_what_is_live_and_what_its_workers_did(make_shop: Callable[..., Shop]) -> None:
+    with make_shop().serving() as shop:
+        release = shop.publish(main_py(more="def predict_batch(self, model, rows): return rows"))
+        with Load(shop, clients=4) as load:
+            load.wait_for(50)
+        for process in psutil.Process().children(recursive=True):
+            if "serve" in command_line(process):
+                process.kill()
+        wait_until(
+            lambda: value(shop, "slipway_worker_restarts_total", model="web-traffic") == 1, 30, "a new one"
+        )
+
+        commit = shop.release(release).commit
+        facts = {"model": "web-traffic", "release": str(release), "commit": commit}
+        assert value(shop, "slipway_live_info", **facts) == 1
+        assert value(shop, "slipway_live_release", model="web-traffic") == release
+        assert value(shop, "slipway_workers", model="web-traffic") == 1
+        assert value(shop, "slipway_requests_waiting", model="web-traffic") == 0
+        assert value(shop, "slipway_requests_in_flight", model="web-traffic") == 0
+        assert (value(shop, "slipway_batch_rows_sum", model="web-traffic") or 0) >= 50
+
+
+def test_a_look_out_that_no_longer_looks_is_seen(make_shop: Callable[..., Shop]) -> None:
+    with make_shop().serving() as shop:
+        assert value(shop, "slipway_seconds_since_last_look") is None
+        with shop.sessions.begin() as session:
+            moment = "now() - interval '1 hour'"
+            session.execute(text(f"INSERT INTO appliance (id, mode, looked_at) VALUES (1, 'demo', {moment})"))
+        since = value(shop, "slipway_seconds_since_last_look")
+        assert since is not None
+        assert since >= 3600
+
+
+def test_quantiles_lie_between_the_bounds_that_hold_them() -> None:
+    counts = [0] * (len(SECONDS) + 1)
+    counts[SECONDS.index(0.0015)], counts[SECONDS.index(0.5)] = 98, 2
+
+    assert 0.001 < quantile(counts, 0.5) < 0.0015
+    assert 0.3 < quantile(counts, 0.99) <= 0.5
+    assert quantile([0] * len(SECONDS) + [5], 0.5) == SECONDS[-1]
+
+
+def test_what_was_asked_an_hour_ago_no_longer_counts() -> None:
+    hour = Hour(since=0.0)
+    for moment in (10.0, 11.0, 12.0, 3000.0):
+        hour.add(0.004, moment)
+
+    assert hour.summary(100.0)["per_second"] == 4 / 100
+    assert hour.summary(3600.0 + 120)["per_second"] == 1 / 3600
+    assert hour.summary(7200.0) == {"per_second": 0.0, "p50": None, "p99": None}
