@@ -43,6 +43,8 @@ def first(schemas: list[dict[str, Any]], root: dict[str, Any]) -> Any:
 def plain(schema: dict[str, Any], root: dict[str, Any]) -> Any:
     """By the type that it names."""
     kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = kind[0] if kind else None
     if kind in ("integer", "number"):
         return number(schema)
     if kind == "object" and schema.get("properties"):

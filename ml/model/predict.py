@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from . import repository
+from .declared import declared
 from .fault import call
 from .jsonable import Unfit, jsonable
-from .schema import Mismatch, Taken, learn
+from .schema import ANYTHING, Mismatch, Taken, learn
 
 LARGEST = 32 << 20  # bytes of a prediction
 encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -36,6 +37,8 @@ def prepare(given: dict[str, Any]) -> tuple[dict[str, Any], Model]:
     if load is not None:
         loaded = call("load()", load, loaded)
     taken = learn(entry_point.predict)
+    if taken.schema is None:
+        taken = said(entry_point)
     hello = {
         "examples": examples(entry_point),
         "schema": taken.schema,
@@ -48,6 +51,15 @@ def prepare(given: dict[str, Any]) -> tuple[dict[str, Any], Model]:
 def optional(entry_point: Any, name: str) -> Callable[..., Any] | None:
     found = getattr(entry_point, name, None)
     return found if callable(found) else None
+
+
+def said(entry_point: Any) -> Taken:
+    """What info() says of the features; it is there for people first, and may do as it likes."""
+    try:
+        return declared(entry_point.info())
+    except BaseException:  # noqa: BLE001 (foreign code)
+        traceback.print_exc()
+        return ANYTHING
 
 
 def examples(entry_point: Any) -> list[Any] | None:
