@@ -10,6 +10,24 @@ from fastapi.responses import JSONResponse
 from loguru import logger
 from starlette.exceptions import HTTPException
 
+_DOCUMENT = {
+    "title": "Problem (RFC 9457)",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+    },
+}
+CONTENT: dict[str, Any] = {"application/problem+json": {"schema": _DOCUMENT}}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    422: {"description": "The request is not valid", "content": CONTENT},
+    "default": {"description": "A problem that says whose fault it was and what to do", "content": CONTENT},
+}
+
 
 class Problem(Exception):
     """An answer that is not the one asked for: `title` names it, `detail` says the cause and the cure."""

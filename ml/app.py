@@ -39,7 +39,9 @@ def create(settings: Settings, ending: threading.Event | None = None) -> ASGIApp
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    app = FastAPI(title="Slipway", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Slipway", lifespan=lifespan, docs_url=None, redoc_url=None, responses=problems.RESPONSES
+    )
     problems.install(app)
     gateway = Gateway(places, recorder, app)
     api.install(app, settings, places, factory, ending or threading.Event())

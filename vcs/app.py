@@ -53,7 +53,7 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
         webhook.close()
         await asyncio.to_thread(syncer.join, 3)
 
-    app = FastAPI(title="Slipway vcs", description=__doc__, lifespan=lifespan)
+    app = FastAPI(title="Slipway vcs", description=__doc__, lifespan=lifespan, responses=problems.RESPONSES)
     app.state.syncer = syncer
     problems.install(app)
 

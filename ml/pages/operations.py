@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from common.problems import CONTENT
 from ml.serving import rows, tensors
 from ml.serving.live import Place
 
 TEXT, WHOLE = {"type": "string"}, {"type": "integer"}
 WHO = {"model": TEXT, "release": WHOLE, "commit": TEXT}
-PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 PROBLEMS = {
     "400": "The body is not JSON",
     "404": "There is no such model or version",
@@ -21,19 +21,6 @@ PROBLEMS = {
     "504": "The model is too slow",
 }
 SHARED: dict[str, Any] = {
-    "Problem": {
-        "title": "Problem (RFC 9457)",
-        "type": "object",
-        "required": ["type", "title", "status", "detail"],
-        "properties": {
-            "type": TEXT,
-            "title": TEXT,
-            "status": WHOLE,
-            "detail": TEXT,
-            "request_id": TEXT,
-            **WHO,
-        },
-    },
     "Tensor": {
         "type": "object",
         "required": ["name", "shape", "datatype", "data"],
@@ -168,7 +155,7 @@ def call(model: str, summary: str, schema: Any, example: Any, good: dict[str, An
             "requestBody": {"required": True, "content": {"application/json": content}},
             "responses": {
                 "200": good,
-                **{status: {"description": text, "content": PROBLEM} for status, text in PROBLEMS.items()},
+                **{status: {"description": text, "content": CONTENT} for status, text in PROBLEMS.items()},
             },
         }
     }

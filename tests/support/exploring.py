@@ -1,0 +1,21 @@
+"""A service held to its own OpenAPI document, by schemathesis."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FEW_OR_MANY = pytest.mark.parametrize("examples", [3, pytest.param(300, marks=pytest.mark.soak)])
+
+
+def explore(url: str, examples: int, leave: str) -> None:
+    """Each operation of a document is called with what fits it, and with what does not."""
+    command = [
+        *(Path(sys.executable).with_name("schemathesis"), "run", f"{url}/openapi.json"),
+        *("--checks", "not_a_server_error,status_code_conformance,response_schema_conformance"),
+        *("--max-examples", str(examples), "--mode", "all", "--seed", "1", "--exclude-path-regex", leave),
+        *("--phases", "examples,coverage,fuzzing", "--generation-deterministic", "--no-color"),
+    ]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout[-6000:] + found.stderr[-2000:]
