@@ -1,6 +1,8 @@
 """Many rows in one call: TensorFlow Serving's and MLflow's forms."""
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -146,6 +148,24 @@ def test_a_model_of_lists_or_single_values_gets_those_from_a_table(shop: Shop) -
     shop.publish(main_py("return features + 1", features="features: int"))
     split = {"columns": ["days"], "data": [[1], [2]]}
     assert shop.predict({"dataframe_split": split}, "/invocations").json()["predictions"] == [2, 3]
+
+
+def test_the_calls_of_the_readme_work(make_shop: Callable[..., Shop]) -> None:
+    text = Path("README.md").read_text().split("## Calling the model")[1].split("\n## ")[0]
+    calls = re.findall(r"curl -d (\S+|'[^']+')\s+(?:\\\n\s+)?http://localhost:8000(\S+)", text)
+    assert len(calls) == 4
+    with make_shop(SLIPWAY_REPOSITORY="demo/encyclopedia-visits").serving() as shop:
+        shop.publish(
+            main_py("return [['2026-01-31', float(day)] for day in range(features)]"), kind="time-series"
+        )
+        for body, path in calls:
+            answer = shop.client.post(
+                shop.url + path,
+                content=body.strip("'"),
+                headers={"Content-Type": "application/x-www-form-urlencoded"},  # what curl says
+            )
+            assert answer.status_code == 200, (path, answer.text)
+            assert answer.headers["X-Slipway-Release"] == "1"
 
 
 def test_all_rows_of_a_call_are_one_releases_also_in_a_switch(shop: Shop) -> None:
