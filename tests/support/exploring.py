@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -17,5 +18,6 @@ def explore(url: str, examples: int, leave: str) -> None:
         *("--max-examples", str(examples), "--mode", "all", "--seed", "1", "--exclude-path-regex", leave),
         *("--phases", "examples,coverage,fuzzing", "--generation-deterministic", "--no-color"),
     ]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    with TemporaryDirectory() as scratch:  # it leaves files where it runs
+        found = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout[-6000:] + found.stderr[-2000:]

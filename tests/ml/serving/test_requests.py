@@ -10,6 +10,7 @@ import httpx
 import pytest
 from loguru import logger
 
+from ml.serving import requests
 from tests.ml.serving.support import Shop, main_py
 from tests.support.waiting import wait_until
 
@@ -153,6 +154,14 @@ def test_a_body_without_an_end_is_cut_off(odd: Shop) -> None:
 
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"connection: close" in answer.lower()
+    assert odd.predict([1]).status_code == 200
+
+
+def test_a_body_that_stalls_is_given_up(odd: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "SLOW", 0.3)
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    assert raw(odd, head + b"1\r\n1\r\n").startswith(b"HTTP/1.1 408 ")
     assert odd.predict([1]).status_code == 200
 
 
