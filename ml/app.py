@@ -12,6 +12,8 @@ from common import problems
 from db.session import sessions
 from db.wakeup import Wakeup
 from ml import api, pages
+from ml.api.access import Operators
+from ml.api.door import Door
 from ml.serving import invocations, v1, v2
 from ml.serving.follow import Follower
 from ml.serving.gateway import Gateway
@@ -43,11 +45,12 @@ def create(settings: Settings, ending: threading.Event | None = None) -> ASGIApp
         title="Slipway", lifespan=lifespan, docs_url=None, redoc_url=None, responses=problems.RESPONSES
     )
     problems.install(app)
-    gateway = Gateway(places, recorder, app)
-    api.install(app, settings, places, factory, ending or threading.Event())
+    operators = Operators.of(settings)
+    gateway = Gateway(places, recorder, Door(app, operators, private=settings.is_private))
+    api.install(app, settings, places, factory, known=operators, ending=ending or threading.Event())
     for protocol in (v1, v2, invocations):
         app.include_router(protocol.routes(gateway))
-    pages.install(app, settings, places, gateway, factory)
+    pages.install(app, settings, places, gateway, factory, operators=operators)
     return gateway
 
 

@@ -16,11 +16,17 @@ from ml.settings import Settings
 
 
 def install(
-    app: FastAPI, settings: Settings, places: Places, sessions: sessionmaker[Session], ending: Event
+    app: FastAPI,
+    settings: Settings,
+    places: Places,
+    sessions: sessionmaker[Session],
+    *,
+    known: Operators,
+    ending: Event,
 ) -> None:
     """Beside the pages, at the same addresses; every POST is for operators alone."""
     shown = HTTPBearer(auto_error=False, description="The operators' token")  # for the OpenAPI document alone
-    operators = [Depends(Operators.of(settings)), Depends(shown)]
+    operators = [Depends(known), Depends(shown)]
     app.include_router(deploy.decisions(places, sessions), dependencies=operators)
     app.include_router(train.requests(places, sessions), dependencies=operators)
     app.include_router(evaluate.requests(places, sessions), dependencies=operators)

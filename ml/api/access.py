@@ -1,13 +1,16 @@
-"""Who may decide: whoever presents the operators' token."""
+"""Who may decide: whoever presents the operators' token, or has signed in with it."""
 
 from dataclasses import dataclass, field
 from typing import Self
 
 from fastapi import Request
 from loguru import logger
+from starlette.requests import HTTPConnection
 
 from common import token
+from common.loopback import is_loopback
 from common.problems import Problem
+from ml.api import cookie
 from ml.settings import Settings
 
 CURE = (
@@ -36,16 +39,31 @@ class Operators:
         if known is None:
             raise SystemExit(f"{kept} is empty: take it away, and a new token is made")
         if made:
+            host = settings.published or settings.bind
             logger.info(
-                "what an operator does over HTTP needs `Authorization: Bearer {}`; this is shown once, and "
-                "kept in {}, where the command line finds it",
+                "operators sign in at http://{}:{}/sign-in?token={} (programs send what is after `token=` as "
+                "`Authorization: Bearer`); shown once, and kept in {}, where the command line finds it",
+                host if is_loopback(host) else "<this machine>",
+                settings.ml_port,
                 known,
                 kept,
             )
         return cls(known)
 
+    def known(self, request: HTTPConnection) -> bool:
+        """Whether the token comes along, or the cookie of a browser that has signed in with it."""
+        scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return token.same(presented.strip(), self.token)
+        return cookie.is_presented(request, self.token)
+
     def __call__(self, request: Request) -> None:
         """Pass, or raise a 401 that says what to do."""
+        if "authorization" not in request.headers and cookie.is_presented(request, self.token):
+            if not cookie.from_here(request):
+                detail = "Another site has sent this: what a browser sends has to come from a page of ours."
+                raise Problem(403, "Not from here", detail)
+            return
         scheme, _, presented = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise denied("Bearer", f"{request.method} {request.url.path} needs the operators' token. {CURE}")

@@ -1,6 +1,7 @@
-"""What an operator sends along with a call: JSON or nothing, small, and told what is wrong with it."""
+"""What an operator sends along with a call: JSON, a form, or nothing; small, and told what is wrong."""
 
 from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from common.problems import Problem
 
 LIMIT = 16 << 10  # bytes of a body
+FORM = "application/x-www-form-urlencoded"
 
 
 def one_line(text: str) -> str:
@@ -45,11 +47,18 @@ class Body(Generic[Form]):
         if not body.strip():
             return self.form()
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == FORM and "authorization" not in request.headers:  # a page's
+            return self.checked(fields(body))
         if kind != "application/json":
             detail = "The body has to be JSON and say so: `Content-Type: application/json`. It may be empty."
             raise Problem(415, "The body is not JSON", detail)
+        return self.checked(body)
+
+    def checked(self, given: bytes | dict[str, str]) -> Form:
         try:
-            return self.form.model_validate_json(body)
+            if isinstance(given, bytes):
+                return self.form.model_validate_json(given)
+            return self.form.model_validate(given)
         except ValidationError as error:
             raise RequestValidationError(error.errors(include_url=False, include_context=False)) from error
 
@@ -67,3 +76,8 @@ async def read(request: Request) -> bytes:
             detail = f"The body is longer than {LIMIT} bytes."
             raise Problem(413, "The body is too large", detail, headers={"Connection": "close"})
     return bytes(body)
+
+
+def fields(body: bytes) -> dict[str, str]:
+    """What was filled in of a form."""
+    return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=100))

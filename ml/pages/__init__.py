@@ -8,7 +8,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import appliance
-from ml.pages import docs, errors, health, overview, predict, releases
+from ml.api.access import Operators
+from ml.pages import docs, errors, health, overview, predict, releases, sign_in
 from ml.pages.render import STATIC, StaticFiles
 from ml.serving.gateway import Gateway
 from ml.serving.live import Places
@@ -17,7 +18,13 @@ from ml.settings import Settings
 
 
 def install(
-    app: FastAPI, settings: Settings, places: Places, gateway: Gateway, sessions: sessionmaker[Session]
+    app: FastAPI,
+    settings: Settings,
+    places: Places,
+    gateway: Gateway,
+    sessions: sessionmaker[Session],
+    *,
+    operators: Operators,
 ) -> None:
     """Every page and call of `app` but the hot path's."""
     app.mount("/static", StaticFiles(directory=STATIC))
@@ -27,6 +34,7 @@ def install(
     app.include_router(
         health.routes(places, Metrics(places, gateway.calls, partial(looked_at, places, sessions)))
     )
+    app.include_router(sign_in.routes(operators))
     docs.install(app, places)
     errors.install(app)
 

@@ -65,7 +65,9 @@ def answer(request: Request, template: str, document: Mapping[str, Any], **more:
 
 def page(request: Request, template: str, status: int, /, **values: Any) -> HTMLResponse:
     base = str(request.base_url).rstrip("/")
-    text = templates.get_template(template).render(path=request.url.path, base=base, **values)
+    text = templates.get_template(template).render(
+        path=request.url.path, base=base, operator=request.scope.get("operator", False), **values
+    )
     return HTMLResponse(text, status, headers=SAFE)
 
 

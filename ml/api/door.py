@@ -1,0 +1,70 @@
+"""What comes in beside the hot path: who it is from, may they look, and the way back from a button."""
+
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ml.api.access import CURE, Operators, denied
+from ml.api.asked import FORM
+
+OPEN = ("/health", "/ready", "/sign-in", "/favicon.ico")  # to all; so is what is below these:
+OPEN_BELOW = ("/static/", "/v1/", "/v2/")
+PREDICTIONS = ("predict", "invocations")  # the last part of an address
+
+
+class Door:
+    """Where the appliance is `private`, all but predictions is for operators."""
+
+    def __init__(self, inside: ASGIApp, operators: Operators, *, private: bool) -> None:
+        self.inside, self.operators, self.private = inside, operators, private
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.inside(scope, receive, send)
+            return
+        request = Request(scope)
+        scope["operator"] = self.operators.known(request)
+        if self.private and not scope["operator"] and not is_open(request):
+            await self.refuse(request)(scope, receive, send)
+        elif is_button(request):
+            await self.inside(scope, receive, back(send))
+        else:
+            await self.inside(scope, receive, send)
+
+    @staticmethod
+    def refuse(request: Request) -> ASGIApp:
+        if request.method == "GET" and wants_page(request):
+            return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", 303)
+        return denied("Bearer", f"This appliance is private (SLIPWAY_PRIVATE). {CURE}").response(request)
+
+
+def is_open(request: Request) -> bool:
+    path = request.url.path
+    if path in OPEN or path in ("/v2",) or path.startswith(OPEN_BELOW):
+        return True
+    parts = path.strip("/").split("/")
+    prediction = parts[-1] in PREDICTIONS and (len(parts) == 1 or (parts[0], len(parts)) == ("models", 3))
+    return prediction and not wants_page(request)
+
+
+def wants_page(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")
+
+
+def is_button(request: Request) -> bool:
+    """Whether a page's form was sent: a browser is shown a page after it."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return request.method == "POST" and kind == FORM and wants_page(request)
+
+
+def back(send: Send) -> Send:
+    """To where it can be seen what became of what was accepted."""
+
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 202:
+            message = {**message, "status": 303}
+        await send(message)
+
+    return answer
