@@ -1,7 +1,7 @@
 """Releases: what is queued, due, kept and shown; what a builder does with one is in `claims`."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 from sqlalchemy import func, select, update
@@ -101,6 +101,13 @@ def queue_tags(
         skipped.status, skipped.finished_at = Status.SUPERSEDED, func.now()
         skipped.reason = f"{newest} was tagged after it, before it was begun"
     return queue(session, model, repository, unknown[0][1], Trigger.TAG, ref=newest, title=newest)
+
+
+def put_off(session: Session, release_id: int, reason: str) -> None:
+    """Say why a queued release cannot be begun; it is tried again in a moment."""
+    later = func.now() + timedelta(seconds=15)
+    queued = (Release.id == release_id) & (Release.status == Status.QUEUED)
+    session.execute(update(Release).where(queued).values(reason=reason, due_at=later))
 
 
 def supersede(session: Session, model: str, reason: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import claims
 from db.claims import Claim
 from db.models import Outcome
-from ml import stagelog
+from ml import disk, stagelog
 from ml.errors import Rejected, Unavailable
 from ml.stagelog import Say
 
@@ -37,8 +37,8 @@ class Journal:
             yield say
             outcome = Outcome.DONE
         except BaseException as fault:
-            outcome = outcome_of(fault)
-            say(f"{outcome}: {fault or type(fault).__name__}")
+            outcome, why = ended_by(fault)
+            say(f"{outcome}: {why}")
             raise
         finally:
             with self._sessions.begin() as session:
@@ -52,10 +52,15 @@ class Journal:
             claims.record(session, self._claim, **facts)
 
 
-def outcome_of(fault: BaseException) -> Outcome:
+def ended_by(fault: BaseException) -> tuple[Outcome, str]:
+    """How a stage ends that raised this, in a word and in words."""
     match fault:
         case Rejected():
-            return Outcome.REJECTED
+            return Outcome.REJECTED, str(fault)
         case Unavailable():
-            return Outcome.UNAVAILABLE
-    return Outcome.FAILED
+            return Outcome.UNAVAILABLE, str(fault)
+        case OSError(errno=number) if number in disk.ERRORS:
+            return Outcome.UNAVAILABLE, disk.FULL
+        case Exception():
+            return Outcome.FAILED, repr(fault)
+    return Outcome.FAILED, "the appliance stops"

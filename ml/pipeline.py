@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
@@ -13,7 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
-from db import claims, deployments
+from db import claims, deployments, releases
 from db.claims import Claim, Deployed, Ended, Later
 from db.models import Deployment, Release, Status, Trigger
 from db.session import sessions
@@ -136,38 +136,52 @@ def main(release_id: int) -> None:
     log.configure("build", settings.log)
     signal.signal(signal.SIGTERM, cut_off)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    models = {model.name: model for model in settings.models()}
     make = sessions(settings.database_url)
-    with flock.hold(Home(settings.home.absolute()).release(release_id) / "builder.lock"):
+    folder = Home(settings.home.absolute()).release(release_id)
+    with ExitStack() as held:
+        try:
+            held.enter_context(
+                flock.hold(Home(settings.home.absolute()).release(release_id) / "builder.lock")
+            )
+        except OSError as error:
+            if error.errno not in disk.ERRORS:
+                raise
+            with make.begin() as session:
+                releases.put_off(session, release_id, disk.FULL)
+            sys.exit(f"release {release_id}: {disk.FULL}")
         with make.begin() as session:
             claim = claims.take(session, release_id)
-        if claim is None:
-            return
+        if claim is not None:
+            work(settings, make, claim)
+
+
+def work(settings: Settings, make: sessionmaker[Session], claim: Claim) -> None:
+    """Build what is claimed, while this process is wanted and Postgres is there."""
+    release = claim.release
+    with make.begin() as session:
+        parent = session.get(Release, release.warm_start) if release.warm_start else None
+    model = next((model for model in settings.models() if model.name == release.model), None)
+    journal = Journal(make, claim, partial(Home(settings.home.absolute()).log, release.id))
+
+    def look() -> Sight:
         with make.begin() as session:
-            parent = session.get(Release, claim.release.warm_start) if claim.release.warm_start else None
-        model = models.get(claim.release.model)
-        journal = Journal(make, claim, partial(Home(settings.home.absolute()).log, release_id))
+            return deployments.look(session, release.model), deployments.live(session, release.model)
 
-        def look() -> Sight:
-            with make.begin() as session:
-                of_model = claim.release.model
-                return deployments.look(session, of_model), deployments.live(session, of_model)
+    def attempt() -> Outcome:
+        if model is None:
+            raise Rejected(f"the appliance no longer follows {release.repository}")
+        return promote(Workshop(settings, model, release, parent), journal, look)
 
-        def attempt() -> Outcome:
-            if model is None:
-                raise Rejected(f"the appliance no longer follows {claim.release.repository}")
-            return promote(Workshop(settings, model, claim.release, parent), journal, look)
-
-        try:
-            build(make, claim, attempt)
-        except claims.Lost:
-            logger.warning("release {} was given to another builder; this one ends", release_id)
-        except AWAY as error:  # nothing can be written down: the look-out puts it back
-            sys.exit(f"release {release_id}: Postgres went away: {str(error.orig).strip()}")
-        except CutOff:
-            with suppress(claims.Lost), make.begin() as session:  # Lost: it had just been settled
-                claims.give_back(session, claim, "the appliance was stopped; it goes on from there")
-            logger.info("release {}: put back, the appliance stops", release_id)
+    try:
+        build(make, claim, attempt)
+    except claims.Lost:
+        logger.warning("release {} was given to another builder; this one ends", release.id)
+    except AWAY as error:  # nothing can be written down: the look-out puts it back
+        sys.exit(f"release {release.id}: Postgres went away: {str(error.orig).strip()}")
+    except CutOff:
+        with suppress(claims.Lost), make.begin() as session:  # Lost: it had just been settled
+            claims.give_back(session, claim, "the appliance was stopped; it goes on from there")
+        logger.info("release {}: put back, the appliance stops", release.id)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from db import appliance, claims, pull_requests, releases, scores
 from db.lock import OnlyOne
 from db.session import sessions
 from db.wakeup import Wakeup
-from ml import flock, housekeeping
+from ml import disk, flock, housekeeping
 from ml.builders import Builders
 from ml.home import Home
 from ml.runner import measures
@@ -168,6 +168,11 @@ def main() -> None:
             except DBAPIError as error:
                 logger.warning("Postgres is away, looking again soon: {}", str(error.orig).strip())
                 pause = 1
+            except OSError as error:
+                if error.errno not in disk.ERRORS:
+                    raise
+                logger.error("{}; looking again soon", disk.FULL)
+                pause = 5
         if not stopping:
             wakeup.wait(pause if held else min(pause, 2))
     lookout.builders.stop()

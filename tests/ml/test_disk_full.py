@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, update
 
 from db import releases
-from db.models import Release, Status
+from db.models import Outcome, Release, Status
 from ml.home import Home
 from tests.ml.conftest import CACHE, Appliance
 from tests.ml.serving.support import Shop
@@ -140,6 +140,9 @@ def test_a_full_disk_puts_a_release_off_and_live_goes_on(
         assert put.reason is not None
         assert "disk" in put.reason
         assert "full" in put.reason
+        with appliance.sessions.begin() as session:
+            stages = releases.find(session, 2).stages  # type: ignore[union-attr]
+            assert (stages[-1].name, stages[-1].outcome) == (stage, Outcome.UNAVAILABLE)
         assert shop.predict(2).json()["release"] == 1
 
         make_room(shared_home)
@@ -151,3 +154,25 @@ def test_a_full_disk_puts_a_release_off_and_live_goes_on(
         appliance.settle()
         shop.until_live(2)
         assert shop.predict(2).json()["release"] == 2
+
+
+def test_no_room_for_a_single_file_is_told_of_and_nothing_is_lost(
+    appliance: Appliance, shared_home: Path
+) -> None:
+    used = os.statvfs(shared_home)
+    files_allowed(shared_home, used.f_files - used.f_ffree)
+    commit = appliance.merge(model())
+    put = wait_until(lambda: put_off(appliance, 1), 60, "the release is put off")
+    assert put is not None
+    assert "disk is full" in (put.reason or "")
+
+    files_allowed(shared_home, 0)  # any number
+    the_pause_is_over(appliance)
+    until_begun(appliance, 1, "train")
+    go(Home(shared_home), 1, "train", "evaluate")
+    appliance.settle()
+    assert appliance.release(commit).status is Status.DEPLOYED
+
+
+def files_allowed(home: Path, number: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,nr_inodes={number}", home], check=True)
