@@ -140,9 +140,7 @@ def main(release_id: int) -> None:
     folder = Home(settings.home.absolute()).release(release_id)
     with ExitStack() as held:
         try:
-            held.enter_context(
-                flock.hold(Home(settings.home.absolute()).release(release_id) / "builder.lock")
-            )
+            held.enter_context(flock.hold(folder / "builder.lock"))
         except OSError as error:
             if error.errno not in disk.ERRORS:
                 raise

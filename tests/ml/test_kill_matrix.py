@@ -94,8 +94,8 @@ def kill(victim: str, lookout: subprocess.Popen[bytes], request: pytest.FixtureR
         lookout.kill()
         assert not psutil.wait_procs(below, timeout=20)[1]
     else:
-        builder = [process for process in below if "ml.pipeline" in command_line(process)][-1:]
-        for process in builder:  # below its leash; none when it had just ended
+        builder = [process for process in below if "ml.pipeline" in command_line(process)][1:2]
+        for process in builder:  # right below its leash; none when it had just ended
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
 
