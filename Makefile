@@ -2,10 +2,10 @@ PYTHON ?= python3
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help environment up test check soak bench
+.PHONY: help environment up test check soak bench bench-serving
 
 help:  ## list what make can do here
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
 environment:  ## make .venv as uv.lock says; the others call it
 	@$(PYTHON) resources/bootstrap.py
@@ -26,3 +26,6 @@ soak: environment  ## all tests, with whole matrices and long loads
 
 bench: environment  ## measure against peers, side by side
 	@$(VENV)/python -m benchmarks
+
+bench-serving: environment  ## the gateway beside other servers of models, by wrk: half an hour
+	@$(VENV)/python -m benchmarks.serving

@@ -12,7 +12,7 @@ from ml.home import Home
 from ml.runner import sandbox
 from ml.runner.verb import Room
 from ml.settings import Model, Settings
-from ml.stages import checkout, environment
+from ml.stages import environment
 from ml.stages.environment import Resolved
 
 
@@ -39,15 +39,17 @@ def restore(settings: Settings, model: Model, release: Release, say: Callable[[s
     artifact = checked(home.artifact(model.name, release.id), release.artifact)
     source = home.source(release.id)
     if not source.exists():
+        from ml.stages import checkout  # noqa: PLC0415 (GitPython is large, and this is seldom needed)
+
         say(f"the source of release {release.id} is gone: it is fetched again")
-    checkout.fetch(
-        model,
-        release.commit,
-        clone=home.repository(model.name),
-        into=source,
-        token=settings.github_token,
-        host=settings.github_host,
-    )
+        checkout.fetch(
+            model,
+            release.commit,
+            clone=home.repository(model.name),
+            into=source,
+            token=settings.github_token,
+            host=settings.github_host,
+        )
     resolved = Resolved(release.lock, release.python)
     if environment.find(resolved, home, model.name) is None:
         say(f"the environment of release {release.id} is gone: it is made again")

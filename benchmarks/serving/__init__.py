@@ -1,0 +1,1 @@
+"""Slipway's gateway beside FastAPI by hand and other servers of models: `make bench-serving`."""
