@@ -5,6 +5,8 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.serving import environments, slipway, wrk
 from benchmarks.serving.processes import NotStarted, Server
@@ -37,11 +39,17 @@ def options() -> argparse.Namespace:
 
 def compare(asked: argparse.Namespace, trees: int) -> None:
     print(f"\n## A forest of {trees} trees\n", flush=True)
+    alone = {name: fact for name in asked.peers if (fact := by_itself(name, trees))}
+    base = alone[BASE].memory if BASE in alone else float("nan")
+    body = [
+        (KINDS[name].title, f"{fact.memory:.0f}", f"{fact.memory / base:.2f}", f"{fact.cold:.1f}")
+        for name, fact in alone.items()
+    ]
+    print(f"\n{markdown(('', 'memory MiB (PSS)', 'ratio', 'first answer s'), body)}", flush=True)
     running: dict[str, Server] = {}
     try:
-        for name in asked.peers:
-            running |= begun(name, trees)
-        facts(running)
+        for name in alone:
+            running[name] = started(name, trees)
         measured = [
             one
             for number in range(asked.rounds)
@@ -57,29 +65,39 @@ def compare(asked: argparse.Namespace, trees: int) -> None:
         print(markdown(HEAD, rows(measured, titles, BASE, connections)), flush=True)
 
 
-def begun(name: str, trees: int) -> dict[str, Server]:
-    """The server, running and warm; nothing, with a word, where it cannot be had."""
+@dataclass(frozen=True)
+class Alone:
+    """What a server takes when no other shares its libraries: MiB, and seconds to its first answer."""
+
+    memory: float
+    cold: float
+
+
+def by_itself(name: str, trees: int) -> Alone | None:
+    """None, with a word, where it cannot be had."""
     kind = KINDS[name]
     try:
-        environment = environments.make(name.removesuffix("-plain"), kind.packages)
-        server = kind.start(environment, trees)
+        server = started(name, trees)
     except (NotStarted, subprocess.CalledProcessError) as fault:
         print(f"- {kind.title}: left out, {fault}", flush=True)
-        return {}
+        return None
+    try:
+        versions = environments.versions(environment(name), kind.packages)
+        print(f"- {kind.title}: {versions}", flush=True)
+        return Alone(server.memory(), server.cold)
+    finally:
+        server.end()
+
+
+def started(name: str, trees: int) -> Server:
+    """Running and warm."""
+    server = KINDS[name].start(environment(name), trees)
     wrk.load(server.url, server.body, 16, 1)
-    print(f"- {kind.title}: {environments.versions(environment, kind.packages)}", flush=True)
-    return {name: server}
+    return server
 
 
-def facts(running: dict[str, Server]) -> None:
-    """Memory and the way to the first answer, before the rounds."""
-    base = running[BASE].memory() if BASE in running else float("nan")
-    body = []
-    for name, server in running.items():
-        memory = server.memory()
-        ratio = f"{memory / base:.2f}"
-        body.append((KINDS[name].title, f"{memory:.0f}", ratio, f"{server.cold:.1f}"))
-    print(f"\n{markdown(('', 'memory MiB (PSS)', 'ratio', 'first answer s'), body)}", flush=True)
+def environment(name: str) -> Path:
+    return environments.make(name.removesuffix("-plain"), KINDS[name].packages)
 
 
 def burst(running: dict[str, Server], number: int, connections: int, seconds: int) -> list[Measured]:

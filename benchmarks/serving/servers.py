@@ -53,14 +53,8 @@ def bentoml(environment: Path, trees: int) -> Server:
 
 def litserve(environment: Path, trees: int) -> Server:
     port = str(free_port())
-    return started(
-        "litserve",
-        [environment / "bin/python", "lit.py", port],
-        environment,
-        trees,
-        f"{port}/predict",
-        {"x": ROW},
-    )
+    command = [environment / "bin/python", "lit.py", port]
+    return started("litserve", command, environment, trees, address=f"{port}/predict", body={"x": ROW})
 
 
 def mlserver(environment: Path, trees: int) -> Server:

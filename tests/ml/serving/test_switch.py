@@ -19,18 +19,6 @@ def test_switching_under_a_loop_of_predictions_drops_nothing(shop: Shop) -> None
     assert {answer["release"] for _, answer in load.answers} == set(by_release)
 
 
-@pytest.mark.soak
-def test_a_hundred_switches_under_load(shop: Shop) -> None:
-    shop.publish(main_py("return features"))
-
-    with Load(shop, clients=16) as load:
-        for _ in range(100):
-            shop.publish(main_py("return features"))
-
-    assert load.failed == []
-    assert {answer["prediction"] for _, answer in load.answers} == {1}
-
-
 def test_a_slow_prediction_is_finished_by_the_release_that_began_it(shop: Shop) -> None:
     old = shop.publish(main_py("time.sleep(0.5); return 'old'"))
 
