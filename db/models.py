@@ -139,6 +139,7 @@ class Release(Base):
     data: Mapped[dict[str, Any] | None]  # digests of the data sets that were used
     artifact: Mapped[str | None]  # sha256 of the trained model
     verdict: Mapped[dict[str, Any] | None]  # what the gate compared with what, rule by rule
+    differences: Mapped[dict[str, Any] | None]  # of its predictions from what was live when it was judged
     hold: Mapped[str | None]  # why it stops at `passed` when the gate lets it through
     pruned_at: Mapped[datetime | None]  # from then on its artifact may be gone
 

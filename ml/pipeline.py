@@ -7,17 +7,19 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
+from typing import Any
 
 from loguru import logger
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
-from db import claims, deployments, releases
+from db import claims, deployments, predictions, releases
 from db.claims import Claim, Deployed, Ended, Later
 from db.models import Deployment, Release, Status, Trigger
 from db.session import sessions
 from ml import disk, flock, manifest
+from ml.differences import MOST
 from ml.errors import Rejected, Unavailable
 from ml.home import Home
 from ml.journal import Journal
@@ -28,7 +30,8 @@ from ml.workshop import Workshop
 
 AWAY = (OperationalError, InterfaceError)  # Postgres
 Outcome = Deployed | Ended | Later
-Sight = tuple[deployments.Seen, Deployment | None]  # what is decided, and what is live
+# what is decided, what is live, and what users asked of it
+Sight = tuple[deployments.Seen, Deployment | None, list[Any]]
 
 
 class CutOff(BaseException):
@@ -63,14 +66,21 @@ def promote(workshop: Workshop, journal: Journal, look: Callable[[], Sight]) -> 
         kind = manifest.kind(said, str(scored.info.get("Type", "")))
         journal.record(metrics=scored.metrics, info=scored.info, kind=kind)
     with journal.stage("gate") as say:
-        seen, live = look()
+        seen, live, requests = look()
         compared = workshop.compare(live, datasets.test)
+        differ = workshop.differences(live, room, said, artifact, requests)
+        if not isinstance(differ, str):
+            journal.record(differences=differ.document())
+            say(f"predictions differ for {differ.said}")
+        else:
+            say(differ)
         verdict = gate.judge(
             scored.metrics,
             said.gate,
             live=compared.metrics,
             compared_with=compared.release,
             note=compared.note,
+            differences=differ,
         )
         for line in gate.told(verdict, scored.metrics, compared.metrics or {}):
             say(line)
@@ -163,7 +173,9 @@ def work(settings: Settings, make: sessionmaker[Session], claim: Claim) -> None:
 
     def look() -> Sight:
         with make.begin() as session:
-            return deployments.look(session, release.model), deployments.live(session, release.model)
+            live = deployments.live(session, release.model)
+            requests = predictions.distinct_features(session, release.model, MOST) if live else []
+            return deployments.look(session, release.model), live, requests
 
     def attempt() -> Outcome:
         if model is None:

@@ -1,11 +1,14 @@
 """One release's place on this machine: which stage works where, with which limits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from db.models import Deployment, Release
-from ml import comparison, manifest, stagelog
+from ml import comparison, differences, manifest, stagelog
 from ml.comparison import Comparison
+from ml.differences import Differences
 from ml.errors import Rejected
 from ml.home import Home
 from ml.manifest import DataSection, Manifest
@@ -109,5 +112,18 @@ class Workshop:
             model=self.model,
             settings=self.settings,
             into=self.folder / f"live-{live.id if live else 0}",
+            log=self.log("gate"),
+        )
+
+    def differences(
+        self, live: Deployment | None, room: Room, said: Manifest, artifact: Artifact, requests: Sequence[Any]
+    ) -> Differences | str:
+        return differences.from_live(
+            live,
+            differences.Release(room, said.model.entry_point, artifact),
+            requests,
+            model=self.model,
+            settings=self.settings,
+            into=self.folder / f"differences-{live.id if live else 0}",
             log=self.log("gate"),
         )

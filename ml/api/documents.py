@@ -62,6 +62,7 @@ def whole(session: Session, release: Release) -> Document:
         "warm_start": release.warm_start,
         "started_at": iso(release.started_at),
         "pruned_at": iso(release.pruned_at),
+        "differences": release.differences,
         "verdict": release.verdict,
         "comparison": comparison(release, live),
         "stages": [stage(known) for known in release.stages],

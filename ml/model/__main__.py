@@ -7,6 +7,8 @@
               DIRECTORY/output.json {"result": {"bytes"}} or {"error": {"message", "limit"}}
     evaluate  DIRECTORY/input.json  {"source", "entry_point", "artifact", "data": {"path", "format"}}
               DIRECTORY/output.json {"result": {"metrics", "info"}} or {"error": {"message", "limit"}}
+    replay    DIRECTORY/input.json  {"source", "entry_point", "artifact", "rows", "most", "seconds"}
+              DIRECTORY/output.json {"result": {"rows", "answers"}} or {"error": {"message", "limit"}}
     serve     DIRECTORY/input.json  {"source", "entry_point", "artifact", "kind"}
               answers on the inherited socket FD, see worker.py
 

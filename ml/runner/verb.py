@@ -13,6 +13,7 @@ from ml.errors import Rejected, Unavailable
 from ml.runner import local, sandbox, trees
 from ml.runner.sandbox import MODEL, Sandbox
 
+LIMITED = ("train", "evaluate")  # whose time limit is a setting
 ANSWER = 16 << 20  # bytes of output.json
 LEFT = ("input.json", "output.json", "artifact")  # what a process leaves for us
 
@@ -66,8 +67,8 @@ def wait(process: local.Process, verb: str, timeout: float) -> int:
         return process.wait(timeout)
     except local.TimedOut as error:
         raise Rejected(
-            f"{verb}() was ended at its time limit of {duration(timeout)}: make it faster, or have the "
-            f"operator raise SLIPWAY_{verb.upper()}_TIMEOUT"
+            f"{verb}() was ended at its time limit of {duration(timeout)}: make it faster"
+            + (f", or have the operator raise SLIPWAY_{verb.upper()}_TIMEOUT" if verb in LIMITED else "")
         ) from error
     finally:
         process.kill()

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ml.differences import Differences
 from ml.errors import Rejected
-from ml.manifest import Bar, Gate
+from ml.manifest import Bar, Difference, Gate
 
 Better = Literal["lower", "higher"]
 
 # the words in a metric's name that say which way is better
 HIGHER = {"accuracy", "f1", "auc", "r2"}
 LOWER = {"mae", "mse", "rmse", "mape", "smape", "log_loss", "logloss"}
+PREDICTIONS = "predictions differ for"
 DEFAULT = "10%"  # by how much a metric may worsen where the repository has no [gate]
 
 
@@ -58,12 +60,13 @@ def judge(
     live: Mapping[str, float] | None = None,
     compared_with: int | None = None,
     note: str | None = None,
+    differences: Differences | str = "",
 ) -> Verdict:
     """Judge finite `metrics` by the rules of `gate`, or by the default where it has none.
 
     `live` are the metrics of what is live, on the same test data; None when nothing is, or when they cannot
-    be had (`note` says why). Raises `Rejected` when a rule cannot be judged at all: a metric is missing, or
-    is no finite number.
+    be had (`note` says why). `differences` are those of the predictions, or in words why there are none.
+    Raises `Rejected` when a rule cannot be judged at all: a metric is missing, or is no finite number.
     """
     for name, value in metrics.items():
         if not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -88,6 +91,10 @@ def judge(
     if missing:
         raise Rejected(f"[gate] names {', '.join(missing)}, and evaluate() gave {', '.join(metrics)} alone")
     rules = [rule for name, bar in bars.items() for rule in judge_one(name, metrics[name], bar, live or {})]
+    if gate.predictions is not None and isinstance(differences, Differences):
+        rules.append(judge_predictions(differences, gate.predictions))
+    elif gate.predictions is not None and isinstance(differences, str) and differences:
+        notes.append(differences)
     return Verdict(tuple(rules), "; ".join(notes) or None, compared_with if live is not None else None)
 
 
@@ -103,7 +110,8 @@ def told(verdict: Verdict, metrics: Mapping[str, float], live: Mapping[str, floa
         beside = "" if before is None else f", live has {number(before)}"
         yield f"{name} {number(value)}{beside}{'' if change is None else f' ({100 * change:+.1f}%)'}"
     for rule in verdict.rules:
-        yield f"rule: {rule.metric} {rule.rule}: {'passed' if rule.passed else 'not passed'}"
+        words = sentence(rule) if rule.metric.startswith(PREDICTIONS) else f"{rule.metric} {rule.rule}"
+        yield f"rule: {words}: {'passed' if rule.passed else 'not passed'}"
 
 
 def judge_one(name: str, value: float, bar: Bar, live: Mapping[str, float]) -> Iterable[Judged]:
@@ -127,6 +135,12 @@ def judge_one(name: str, value: float, bar: Bar, live: Mapping[str, float]) -> I
             yield Judged(name, value, before, change, rule, passed)
 
 
+def judge_predictions(differences: Differences, allowed: Difference) -> Judged:
+    rule = f"may differ by {100 * allowed.may_differ:.4g}%"
+    passed = differences.share <= allowed.may_differ + 1e-12
+    return Judged(f"{PREDICTIONS} {differences.said}", differences.share, None, None, rule, passed)
+
+
 def worse(value: float, before: float, better: Better, by: float) -> bool:
     """Whether `value` is worse than `before` by more than the share `by` of it."""
     loss = value - before if better == "lower" else before - value
@@ -148,6 +162,8 @@ def relative(value: float, before: float | None) -> float | None:
 
 
 def sentence(rule: Judged) -> str:
+    if rule.metric.startswith(PREDICTIONS):
+        return f"{rule.metric} ({rule.rule})"
     if rule.rule.startswith("may worsen") and rule.live is not None:
         return f"{rule.metric} {number(rule.value)}, live has {number(rule.live)} ({rule.rule})"
     return f"{rule.metric} {number(rule.value)}, has to be {rule.rule}"

@@ -1,0 +1,117 @@
+"""What a release changes: its predictions beside the live one's on the same inputs, and a rule about it."""
+
+import math
+from typing import Any
+
+import pytest
+
+from db import predictions
+from db.models import Prediction, Status
+from ml.differences import compare, gap_of
+from tests.ml.conftest import Appliance
+from tests.ml.test_release import live
+from tests.models import files
+from tests.support.repositories import Files
+
+RULE = "[gate]\npredictions = { may_differ = '20%' }\n"
+
+
+def model(predict: str, more: str = "", rule: str = "") -> Files:
+    made = files(predict=f"return {predict}", evaluate="return {'SMAPE': 0.25}")
+    main = made["main.py"].replace("\n\nentry_point", f"\n    {more}\n\nentry_point")
+    return {**made, "main.py": main, "slipway.toml": rule}
+
+
+def asked(appliance: Appliance, *features: Any) -> None:
+    """What users asked of the live release, as serve records it."""
+    with appliance.sessions.begin() as session:
+        rows = [
+            Prediction(
+                model=appliance.model, release_id=1, request={"features": one}, answer={"prediction": 0}
+            )
+            for one in features
+        ]
+        predictions.record(session, rows)
+
+
+def test_recorded_requests_are_asked_of_both_releases(appliance: Appliance) -> None:
+    live(appliance, model("features * 10"))
+    asked(appliance, 1, 2, 3, 3, 4)  # each is asked once
+    commit = appliance.merge(model("features * 10 if features < 3 else features * 11"))
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert release.status is Status.DEPLOYED
+    found = release.differences
+    assert found is not None
+    assert (found["compared_with"], found["inputs"]) == (1, "recorded requests")
+    assert (found["compared"], found["changed"], found["failed"]) == (4, 2, 0)
+    assert (found["mean"], found["largest"]) == (pytest.approx(7 / 4), 4)
+    assert found["worst"][0] == {"features": "4", "live": "40", "this": "44", "change": 4}
+    assert "predictions differ for 50% of 4 recorded requests" in appliance.log(release, "gate")
+
+
+def test_more_change_than_the_rule_allows_is_rejected(appliance: Appliance) -> None:
+    live(appliance, model("features", rule=RULE))
+    asked(appliance, 1, 2, 3, 4)
+    commit = appliance.merge(model("features if features < 3 else 1 / 0", rule=RULE))
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert release.status is Status.REJECTED
+    assert release.reason == "predictions differ for 50% of 4 recorded requests (may differ by 20%)"
+    assert release.differences is not None
+    assert release.differences["failed"] == 2
+    assert "ZeroDivisionError" in release.differences["worst"][0]["this"]
+
+
+def test_without_recorded_requests_examples_are_asked(appliance: Appliance) -> None:
+    examples = "def examples(self): return [1, 2]"
+    live(appliance, model("str(features)", examples))
+    commit = appliance.merge(model("str(features) + '!'", examples))
+    appliance.settle()
+
+    found = appliance.release(commit).differences
+    assert found is not None
+    assert (found["inputs"], found["compared"], found["changed"]) == ("examples", 2, 2)
+    assert found["mean"] is None
+
+
+def test_with_nothing_to_ask_it_is_said_and_nothing_is_rejected(appliance: Appliance) -> None:
+    live(appliance, model("features", rule=RULE))
+    commit = appliance.merge(model("features + 1", rule=RULE))
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert (release.status, release.differences) == (Status.DEPLOYED, None)
+    assert "no recorded request and no examples()" in (release.verdict or {})["note"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gap"),
+    [
+        (1, 1.0, 0),
+        (0.1 + 0.2, 0.3, 0),
+        (1, 3.5, 2.5),
+        ([1, 2], [1, 5], 3),
+        ({"a": 1, "b": [2]}, {"b": [0], "a": 1}, 2),
+        ([["2026-01-06", 1.0]], [["2026-01-06", 1.5]], 0.5),
+        ("cat", "cat", 0),
+        (None, None, 0),
+        ("cat", "dog", math.nan),
+        ([1], [1, 2], math.nan),
+        (True, 1, math.nan),
+        (["a", 1], ["b", 9], math.nan),
+    ],
+)
+def test_a_difference_is_the_largest_change_of_a_number_or_none_that_can_be_counted(
+    before: object, after: object, gap: float
+) -> None:
+    assert gap_of(before, after) == pytest.approx(gap, nan_ok=True)
+
+
+def test_rows_that_the_live_release_could_not_answer_do_not_count() -> None:
+    error, one = {"error": {"type": "ValueError", "message": ""}}, {"prediction": 1}
+    found = compare([1, 2, 3], [error, one, one], [one, one, error], 7, "examples")
+
+    assert (found.compared, found.changed, found.failed) == (2, 1, 1)
