@@ -1,5 +1,6 @@
 """Pages from templates: everything escaped, nothing from another host, the page or the data by `Accept`."""
 
+import gzip
 import hashlib
 import json
 import math
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette import staticfiles
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 RESOURCES = Path(__file__).parents[2] / "resources"
@@ -24,7 +26,7 @@ SAFE = {
     "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Vary": "Accept",
+    "Vary": "Accept, Accept-Encoding",
 }
 
 templates = Environment(
@@ -41,9 +43,23 @@ class StaticFiles(staticfiles.StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
+        if response.status_code == 200 and isinstance(response, FileResponse) and packs(Headers(scope=scope)):
+            content, kind = packed(Path(response.path)), response.media_type
+            response = Response(content, headers={"Content-Encoding": "gzip"}, media_type=kind)
+        response.headers["Vary"] = "Accept-Encoding"
         if scope["query_string"]:
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
+
+
+def packs(headers: Headers) -> bool:
+    """Whether who asks takes gzip."""
+    return "gzip" in headers.get("accept-encoding", "")
+
+
+@cache
+def packed(path: Path) -> bytes:
+    return gzip.compress(path.read_bytes(), mtime=0)
 
 
 @cache
@@ -68,7 +84,11 @@ def page(request: Request, template: str, status: int, /, **values: Any) -> HTML
     text = templates.get_template(template).render(
         path=request.url.path, base=base, operator=request.scope.get("operator", False), **values
     )
-    return HTMLResponse(text, status, headers=SAFE)
+    response = HTMLResponse(text, status, headers=SAFE)
+    if packs(request.headers):
+        response.body = gzip.compress(response.body, compresslevel=5)
+        response.headers.update({"Content-Encoding": "gzip", "Content-Length": str(len(response.body))})
+    return response
 
 
 def ago(moment: datetime | str | None) -> str:
