@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, load_only, selectinload
 
 from db import deployments
 from db.models import Outcome, Release, Stage, Status, Trigger
@@ -221,3 +221,39 @@ def history(session: Session, model: str | None = None, limit: int = 50) -> Sequ
     if model is not None:
         query = query.where(Release.model == model)
     return session.scalars(query).all()
+
+
+def newest_of_each(session: Session, models: Sequence[str], limit: int) -> dict[str, list[Release]]:
+    """The newest releases of each of these models, newest first, with no more than a page says of them."""
+    place = func.row_number().over(partition_by=Release.model, order_by=Release.id.desc())
+    ranked = select(Release.id, place.label("place")).where(Release.model.in_(models)).subquery()
+    said = (Release.model, Release.commit, Release.pull_request, Release.title, Release.status)
+    rows = session.scalars(
+        select(Release)
+        .join(ranked, ranked.c.id == Release.id)
+        .where(ranked.c.place <= limit)
+        .options(load_only(*said, Release.reason, Release.metrics, Release.hold, Release.finished_at))
+        .order_by(Release.id.desc())
+    )
+    found: dict[str, list[Release]] = {model: [] for model in models}
+    for release in rows:
+        found[release.model].append(release)
+    return found
+
+
+def stages_of(session: Session, release_ids: Sequence[int]) -> dict[int, Stage]:
+    """The newest stage of each of these releases, by release."""
+    rows = session.scalars(select(Stage).where(Stage.release_id.in_(release_ids)).order_by(Stage.id))
+    return {stage.release_id: stage for stage in rows}
+
+
+def last_rejected(session: Session, models: Sequence[str]) -> dict[str, Release]:
+    """The newest release of each of these models that was rejected or failed, by model."""
+    newest = (
+        select(func.max(Release.id))
+        .where(Release.model.in_(models), Release.status.in_((Status.REJECTED, Status.FAILED)))
+        .group_by(Release.model)
+    )
+    return {
+        release.model: release for release in session.scalars(select(Release).where(Release.id.in_(newest)))
+    }

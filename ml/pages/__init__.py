@@ -28,7 +28,7 @@ def install(
 ) -> None:
     """Every page and call of `app` but the hot path's."""
     app.mount("/static", StaticFiles(directory=STATIC))
-    app.include_router(overview.routes(settings, places, sessions))
+    app.include_router(overview.routes(settings, places, sessions, gateway.calls))
     app.include_router(predict.routes(places, gateway))
     app.include_router(releases.routes(sessions, settings))
     app.include_router(

@@ -1,5 +1,6 @@
 """The overview: what is live, how good it is, and what is being done for the next release."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,26 +16,54 @@ from ml.api.documents import iso, summaries
 from ml.pages.errors import first_line
 from ml.pages.releases import not_served
 from ml.pages.render import answer, lasting, page, wants_page
+from ml.pages.standing import Standing, standings
 from ml.serving.live import Live, Place, Places
+from ml.serving.tally import Calls
 from ml.settings import Model, Settings
 
 SHOWN = 6  # releases on the page
 
 
-def routes(settings: Settings, places: Places, sessions: sessionmaker[Session]) -> APIRouter:
+def routes(
+    settings: Settings, places: Places, sessions: sessionmaker[Session], calls: Calls | None = None
+) -> APIRouter:
     router = APIRouter(tags=["models"])
+    calls = calls or Calls()
 
     @router.get("/", summary="What is live")
     def overview(request: Request) -> Response:
         """The live release of the model; with several models, of each."""
         if len(places.by_model) > 1:
-            models = [facts(place) for place in places.by_model.values()]
-            return answer(request, "models.html", {"models": models})
+            return all_models(request)
         return model_page(request, places.find(None))
 
     @router.get("/models/{name}", summary="What is live of one model")
     def model(request: Request, name: str) -> Response:
         return model_page(request, places.find(name))
+
+    def all_models(request: Request) -> Response:
+        models = [facts(place) for place in places.by_model.values()]
+        if not wants_page(request):
+            return answer(request, "models.html", {"models": models})
+        known, away = standing(list(places.by_model.values()))
+        webs = {name: web(place.model) for name, place in places.by_model.items()}
+        traffic = {name: heard(name) for name in webs}
+        more = {"known": known, "away": away, "webs": webs, "traffic": traffic}
+        return page(request, "models.html", 200, models=models, **more)
+
+    def heard(name: str) -> dict[str, float | None] | None:
+        """The requests of the last hour; None before the first."""
+        hour = calls.hours.get(name)
+        return hour.summary(time.monotonic()) if hour else None
+
+    def standing(of: list[Place]) -> tuple[dict[str, Standing], str | None]:
+        """How each of these models stands, and why Postgres cannot say it."""
+        live = {place.model.name: place.live.release.id if place.live else None for place in of}
+        try:
+            with sessions.begin() as session:
+                return standings(session, live), None
+        except DBAPIError as error:
+            return {}, f"Postgres is away: {first_line(error)}. What is live is served all the same."
 
     def model_page(request: Request, place: Place) -> Response:
         if place.live is not None and not wants_page(request):
@@ -53,7 +82,9 @@ def routes(settings: Settings, places: Places, sessions: sessionmaker[Session]) 
         }
         if place.live is None:
             return page(request, "nothing.html", 503, model=place.model.name, call=checkout(request), **more)
-        return page(request, "model.html", 200, **facts(place), web=web(place.model), **more)
+        name = place.model.name
+        more |= {"web": web(place.model), "traffic": heard(name), "one": standing([place])[0].get(name)}
+        return page(request, "model.html", 200, **facts(place), **more)
 
     def look(place: Place) -> tuple[list[dict[str, Any]], dict[int, str], list[str]]:
         """The newest releases, why some could not take the place, and in words what is going on."""
