@@ -97,7 +97,7 @@ def started(name: str, trees: int) -> Server:
 
 
 def environment(name: str) -> Path:
-    return environments.make(name.removesuffix("-plain"), KINDS[name].packages)
+    return environments.make(name.partition("-plain")[0].partition("-unrecorded")[0], KINDS[name].packages)
 
 
 def burst(running: dict[str, Server], number: int, connections: int, seconds: int) -> list[Measured]:

@@ -110,5 +110,6 @@ KINDS = {
     "litserve": Kind("LitServe, batching", ("litserve", SKLEARN), litserve),
     "mlserver": Kind("MLServer, batching", ("mlserver", "mlserver-sklearn"), mlserver),
     "slipway": Kind("Slipway, predict_batch", (SKLEARN,), slipway.batching),
+    "slipway-unrecorded": Kind("Slipway, SLIPWAY_RECORD=0", (SKLEARN,), slipway.unrecorded),
     "slipway-plain": Kind("Slipway, predict alone", (SKLEARN,), slipway.plain),
 }

@@ -6,8 +6,11 @@ import os
 import platform
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import uv
 
 from benchmarks.serving import environments, processes
@@ -18,6 +21,7 @@ from db import databases, deployments, migrate
 from db.models import Cause, Release, Status
 from db.session import sessions
 from ml.home import Home
+from tests.conftest import execute
 from tests.support.repositories import ModelRepository
 from tests.support.waiting import free_port
 
@@ -29,21 +33,83 @@ def batching(environment: Path, trees: int) -> Server:
     return served(environment, trees, (PROGRAMS / "main.py").read_text())
 
 
+def unrecorded(environment: Path, trees: int) -> Server:
+    return served(environment, trees, (PROGRAMS / "main.py").read_text(), SLIPWAY_RECORD="0")
+
+
 def plain(environment: Path, trees: int) -> Server:
     whole = (PROGRAMS / "main.py").read_text()
     return served(environment, trees, whole.replace("def predict_batch", "def _not_found"))
 
 
+@dataclass
+class Served:
+    """A running `serve`, and what it takes to give it another release."""
+
+    url: str
+    home: Path
+    repository: ModelRepository
+    main: str
+    forest: Path
+    lock: str
+    server: Server
+    switches: int = 0
+
+    def publish(self) -> int:
+        """Leave a release as the gate does: built, and wanted."""
+        commit = self.repository.write({"main.py": self.main, "note": os.urandom(4).hex()}).commit("A forest")
+        trained = self.forest.read_bytes()
+        with sessions(self.url).begin() as session:
+            release = Release(
+                model="forest",
+                repository="acme/forest",
+                commit=commit,
+                entry_point="main:entry_point",
+                python=platform.python_version(),
+                lock=self.lock,
+                artifact=hashlib.sha256(trained).hexdigest(),
+                status=Status.DEPLOYED,
+                kind="regression",
+            )
+            session.add(release)
+            session.flush()
+            number = release.id
+            artifact = Home(self.home).artifact("forest", number)
+            artifact.parent.mkdir(parents=True, exist_ok=True)
+            artifact.write_bytes(trained)
+        self.want(number)
+        return number
+
+    def want(self, number: int) -> None:
+        who = "the benchmark"
+        with sessions(self.url).begin() as session:
+            deployments.decide(session, "forest", number, Cause.OPERATOR, who=who, why=None, seen=None)
+
+    def switch(self) -> None:
+        """To the other one of two releases, and until it is live."""
+        number = 1 + self.switches % 2
+        self.want(number)
+        while self.live() != number:
+            time.sleep(0.02)
+        self.switches += 1
+
+    def live(self) -> int | None:
+        with sessions(self.url).begin() as session:
+            found = deployments.live(session, "forest")
+            return found.release_id if found and deployments.wanted(session, "forest") is None else None
+
+
 def served(environment: Path, trees: int, main: str, **more: str) -> Server:
+    return serve(environment, trees, main, **more).server
+
+
+def serve(environment: Path, trees: int, main: str, **more: str) -> Served:
     """Its first answer is that of a second start: the environment is there."""
     name = f"slipway-{trees}-{hashlib.sha256(main.encode()).hexdigest()[:6]}-{len(more)}"
     home, port = FOLDER / name, free_port()
     environments.run("rm", "-rf", home)
     repository = ModelRepository(home / "repository")
-    postgres = database()
-    url = postgres.url(created(postgres, name.replace("-", "_")))
-    commit = repository.write({"main.py": main}).commit("A forest")
-    publish(url, home, commit, environments.forest(environment, trees), lock(environment))
+    url = created(database(), name.replace("-", "_"))
     variables = {
         "DATABASE_URL": url,
         "SLIPWAY_HOME": str(home),
@@ -55,33 +121,13 @@ def served(environment: Path, trees: int, main: str, **more: str) -> Server:
     }
     command, log = [sys.executable, "-m", "ml"], FOLDER / f"{name}.log"
     address, body = f"http://127.0.0.1:{port}/predict", json.dumps(ROW)
+    forest = environments.forest(environment, trees)
+    nobody = Server(psutil.Process(), address, body, 0.0)
+    made = Served(url, home, repository, main, forest, lock(environment), nobody)
+    made.publish()
     processes.start(command, variables, url=address, body=body, log=log, cwd=ROOT).end()
-    return processes.start(command, variables, url=address, body=body, log=log, cwd=ROOT)
-
-
-def publish(url: str, home: Path, commit: str, forest: Path, lock: str) -> None:
-    """Leave a release as the gate does: built, and wanted."""
-    trained = forest.read_bytes()
-    with sessions(url).begin() as session:
-        release = Release(
-            model="forest",
-            repository="acme/forest",
-            commit=commit,
-            entry_point="main:entry_point",
-            python=platform.python_version(),
-            lock=lock,
-            artifact=hashlib.sha256(trained).hexdigest(),
-            status=Status.DEPLOYED,
-            kind="regression",
-        )
-        session.add(release)
-        session.flush()
-        artifact = Home(home).artifact("forest", release.id)
-        artifact.parent.mkdir(parents=True)
-        artifact.write_bytes(trained)
-        deployments.decide(
-            session, "forest", release.id, Cause.OPERATOR, who="benchmark", why=None, seen=None
-        )
+    made.server = processes.start(command, variables, url=address, body=body, log=log, cwd=ROOT)
+    return made
 
 
 def lock(environment: Path) -> str:
@@ -103,9 +149,11 @@ def database() -> Postgres:
 
 
 def created(postgres: Postgres, name: str) -> str:
+    """The address of a new database."""
+    execute(postgres, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
     databases.create(postgres.url(), name)
     migrate.upgrade(postgres.url(name))
-    return name
+    return postgres.url(name)
 
 
 def end() -> None:

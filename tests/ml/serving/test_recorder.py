@@ -1,9 +1,12 @@
 """Predictions are sampled into Postgres, off the hot path."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
 
+from db import predictions
 from db.models import Prediction
 from tests.ml.serving.support import Shop, main_py
 from tests.support.waiting import wait_until
@@ -27,6 +30,22 @@ def test_what_was_asked_and_answered_is_kept(shop: Shop) -> None:
     wait_until(lambda: (None, [None]) in recorded(shop), 20, "the others are recorded")
     with shop.sessions.begin() as session:
         assert {row.release_id for row in session.scalars(select(Prediction))} == {release}
+
+
+def test_what_is_kept_is_bounded_in_rows_and_in_age(sessions: sessionmaker[Session]) -> None:
+    def made(number: int, model: str = "web-traffic", days: int = 0) -> Prediction:
+        at = datetime.now(UTC) - timedelta(days=days)
+        said = {"request": {"features": number}, "answer": {"prediction": number}}
+        return Prediction(model=model, release_id=1, at=at, **said)
+
+    with sessions.begin() as session:
+        predictions.record(session, [made(0, "other", days=31), made(1, "other", days=29)])
+        predictions.record(session, [made(number) for number in range(predictions.KEPT + 5)])
+
+        kept = session.scalars(select(Prediction).order_by(Prediction.id)).all()
+        assert [row.request["features"] for row in kept if row.model == "other"] == [1]
+        assert next(row.request["features"] for row in kept if row.model != "other") == 5
+        assert predictions.distinct_features(session, "web-traffic", 2) == [1004, 1003]
 
 
 def test_it_can_be_turned_off(make_shop: Callable[..., Shop]) -> None:
