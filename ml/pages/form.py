@@ -1,6 +1,7 @@
 """The fields of the form: from the model's schema, else one that takes any JSON."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +37,10 @@ def fields(live: Live, pairs: list[tuple[str, str]]) -> list[Field]:
         name = "num_days"
         typed = {name: next(iter(typed.values()))} if typed else {name: "7"}
         return [field(name, SERIES, typed, given, required=True)]
-    properties: dict[str, Any] = (schema or {}).get("properties", {})
-    if properties and all(kind(inner) != "json" for inner in properties.values()):
-        needed = (schema or {}).get("required", ())
-        examples = given if isinstance(given, dict) else {}
+    if (found := flat(schema or {}, schema or {})) and set(typed) <= {leaf.name for leaf in found}:
         return [
-            field(name, inner, typed, examples.get(name), required=name in needed)
-            for name, inner in properties.items()
+            field(leaf.name, leaf.schema, typed, within(given, leaf.name), required=leaf.required)
+            for leaf in found
         ]
     if len(typed) == 1:
         typed = {"features": next(iter(typed.values()))}
@@ -51,9 +49,43 @@ def fields(live: Live, pairs: list[tuple[str, str]]) -> list[Field]:
     return [field("features", schema or {}, typed, given, required=True)]
 
 
+@dataclass(frozen=True)
+class Leaf:
+    """A value inside the object that a model takes; its name has a dot for each object around it."""
+
+    name: str
+    schema: dict[str, Any]
+    required: bool
+
+
+def flat(schema: dict[str, Any], whole: dict[str, Any], around: str = "", depth: int = 0) -> list[Leaf]:
+    """The values of an object and of those inside it; deeper ones than four are typed as JSON."""
+    leaves = []
+    for name, inner in schema.get("properties", {}).items():
+        resolved, required = refer(inner, whole), name in schema.get("required", ())
+        if resolved.get("properties") and depth < 4 and "." not in name:
+            leaves += flat(resolved, whole, f"{around}{name}.", depth + 1)
+        else:
+            leaves.append(Leaf(around + name, resolved, required))
+    return leaves
+
+
+def refer(schema: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    """What a reference into the schema's own definitions stands for."""
+    place = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    found = whole.get("$defs", {}).get(place, schema)
+    return found if isinstance(found, dict) else schema
+
+
+def within(given: Any, name: str) -> Any:
+    for part in name.split("."):
+        given = given.get(part) if isinstance(given, dict) else None
+    return given
+
+
 def field(name: str, schema: dict[str, Any], typed: dict[str, str], example: Any, *, required: bool) -> Field:
     choices = tuple(said(choice) for choice in schema.get("enum", ()))
-    words = name.replace("_", " ")
+    words = name.replace("_", " ").replace(".", ": ")
     value = typed.get(name, said(example) if example is not None else "")
     return Field(
         name,
@@ -66,6 +98,12 @@ def field(name: str, schema: dict[str, Any], typed: dict[str, str], example: Any
         schema.get("minimum"),
         schema.get("maximum"),
     )
+
+
+def wrong(asked: list[Field], detail: str) -> str | None:
+    """The field that an error is about, when it names one: the longest name, as names hold each other."""
+    named = [f.name for f in asked if re.search(rf"(?<![\w.]){re.escape(f.name)}(?![\w.])", detail)]
+    return max(named, key=len, default=None)
 
 
 def kind(schema: dict[str, Any]) -> str:

@@ -8,9 +8,9 @@ from fastapi.responses import JSONResponse, Response
 
 from common.problems import Problem
 from ml.pages import query
-from ml.pages.form import Field, fields
+from ml.pages.form import Field, fields, wrong
 from ml.pages.render import page, wants_page
-from ml.pages.series import points
+from ml.pages.series import points, shares
 from ml.serving.gateway import Gateway, nothing_live
 from ml.serving.live import Live, Places
 
@@ -53,9 +53,11 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
             try:
                 document, headers["X-Slipway-Release"] = await ask(request, name, live, pairs)
                 values |= {"answer": document, "points": points(document["prediction"])}
+                values["shares"] = shares(document["prediction"])
                 values["call"] = query.features(pairs, live.schema)
             except Problem as problem:
                 status, values["problem"] = problem.status, problem.document()
+                values["wrong"] = wrong(values["fields"], problem.detail) if status == 422 else None
                 headers = problem.headers
         response = page(request, "predict.html", status, **values)
         response.headers.update(headers)
@@ -76,6 +78,8 @@ def shown(live: Live, name: str | None, pairs: list[tuple[str, str]]) -> dict[st
         "fields": asked,
         "answer": None,
         "points": None,
+        "shares": None,
+        "wrong": None,
         "problem": None,
         "call": None,
     }

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from ml.pages import form
+
 
 def features(pairs: Iterable[tuple[str, str]], schema: dict[str, Any] | None) -> Any:
     """A single value goes by any name, unless the model asks for an object with a field of that name."""
@@ -12,9 +14,17 @@ def features(pairs: Iterable[tuple[str, str]], schema: dict[str, Any] | None) ->
     for name, text in pairs:
         given.setdefault(name, []).append(text)
     fields = (schema or {}).get("properties", {})
-    if len(given) == 1 and next(iter(given)) not in fields:
+    if len(given) == 1 and next(iter(given)).split(".")[0] not in fields:
         return value(next(iter(given.values())), schema)
-    return {name: value(texts, fields.get(name)) for name, texts in given.items()}
+    leaves = {leaf.name: leaf.schema for leaf in form.flat(schema or {}, schema or {})}
+    asked: dict[str, Any] = {}
+    for name, texts in given.items():
+        *around, last = name.split(".") if name in leaves else [name]
+        inside = asked
+        for part in around:
+            inside = inside.setdefault(part, {})
+        inside[last] = value(texts, leaves.get(name))
+    return asked
 
 
 def value(texts: list[str], schema: dict[str, Any] | None) -> Any:

@@ -147,5 +147,5 @@ def shell(value: Any) -> str:
 
 templates.globals.update(static=static, lasting=lasting)
 templates.filters.update(
-    ago=ago, number=number, short=short, main_first=main_first, pretty=pretty, shell=shell
+    python=repr, ago=ago, number=number, short=short, main_first=main_first, pretty=pretty, shell=shell
 )

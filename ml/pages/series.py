@@ -1,4 +1,4 @@
-"""Whether a prediction is a series, and what its table and its line are drawn from."""
+"""What a prediction is shown as: a series with its table and its line, or classes with probabilities."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
@@ -10,31 +10,46 @@ class Point:
     label: str
     at: float  # seconds since 1970
     value: float
+    low: float | None = None  # the band, when the model gives one
+    high: float | None = None
 
 
 def points(prediction: Any) -> list[Point] | None:
-    """The points of a list of [timestamp, value] pairs; None when it is anything else."""
-    if not isinstance(prediction, list) or not prediction or not all(map(is_pair, prediction)):
+    """Of [timestamp, value] or [timestamp, value, low, high] rows; None when it is anything else."""
+    if not isinstance(prediction, list) or not prediction or not all(map(is_row, prediction)):
         return None
     try:
-        moments = [moment(text) for text, _ in prediction]
+        moments = [moment(row[0]) for row in prediction]
     except ValueError:
         return None
     days = all(at.time() == time() for at in moments)
     return [
-        Point(f"{at:%a %Y-%m-%d}" if days else text.replace("T", " "), at.timestamp(), float(value))
-        for at, (text, value) in zip(moments, prediction, strict=True)
+        Point(f"{at:%a %Y-%m-%d}" if days else text.replace("T", " "), at.timestamp(), *map(float, numbers))
+        for at, (text, *numbers) in zip(moments, prediction, strict=True)
     ]
 
 
-def is_pair(value: Any) -> bool:
+def is_row(value: Any) -> bool:
     return (
         isinstance(value, list)
-        and len(value) == 2
+        and len(value) in (2, 4)
         and isinstance(value[0], str)
-        and isinstance(value[1], (int, float))
-        and not isinstance(value[1], bool)
+        and all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in value[1:])
     )
+
+
+def shares(prediction: Any) -> list[tuple[str, float]] | None:
+    """Classes with their probabilities, likeliest first; None when it is anything else."""
+    if isinstance(prediction, dict) and isinstance(prediction.get("probabilities"), dict):
+        prediction = prediction["probabilities"]
+    if not isinstance(prediction, dict) or len(prediction) < 2:
+        return None
+    values = list(prediction.values())
+    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and 0 <= v <= 1 for v in values):
+        return None
+    if abs(sum(values) - 1) > 0.01:
+        return None
+    return sorted(prediction.items(), key=lambda share: -share[1])
 
 
 def moment(text: str) -> datetime:

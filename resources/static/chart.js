@@ -26,6 +26,8 @@ function draw() {
     incrs: days ? [1, 2, 3, 7, 14, 28, 91, 182, 364].map((n) => n * 86400) : undefined,
   };
   const size = () => ({ width: figure.clientWidth, height: Math.min(340, Math.max(220, figure.clientWidth * 0.4)) });
+  const band = points.low[0] !== null;
+  const edge = { stroke: colour("--pico-muted-color"), width: 1, dash: [4, 4], points: { show: false } };
   figure.replaceChildren();
   const chart = new uPlot(
     {
@@ -34,19 +36,21 @@ function draw() {
       cursor: { points: { size: 9 } },
       legend: { live: true },
       axes: [when, { ...axis, size: 64 }],
+      bands: band ? [{ series: [3, 2], fill: colour("--chart-fill") }] : [],
       series: [
         { label: "When", value: (_, at) => (at === null ? "–" : say(at)) },
         {
           label: "Prediction",
           value: (_, value) => (value === null ? "–" : value.toLocaleString(document.documentElement.lang, { maximumSignificantDigits: 6 })),
           stroke: colour("--pico-primary"),
-          fill: colour("--chart-fill"),
+          fill: band ? undefined : colour("--chart-fill"),
           width: 2,
           points: { show: points.at.length < 60, size: 6, fill: colour("--pico-primary") },
         },
+        ...(band ? [{ ...edge, label: "Low" }, { ...edge, label: "High" }] : []),
       ],
     },
-    [points.at, points.value],
+    [points.at, points.value, ...(band ? [points.low, points.high] : [])],
     figure,
   );
   return () => chart.setSize(size());
