@@ -1,0 +1,100 @@
+"""Headless Chromium, as a person at the pages."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--lang=en",
+)
+MISSING = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+
+
+class Browser:
+    def __init__(self, driver: Chrome, url: str) -> None:
+        self.driver, self.url = driver, url
+
+    def open(self, path: str) -> None:
+        self.driver.get(self.url + path)
+
+    def until(self, seen: Callable[[], Any], what: str) -> Any:
+        """Waits for a while; what the page says is in the error."""
+
+        def look(_: Chrome) -> Any:
+            return seen()
+
+        waits = WebDriverWait(self.driver, 20, 0.05, ignored_exceptions=[Exception])
+        return waits.until(look, f"no {what} on {self.driver.current_url}: {self.text()[:1500]}")
+
+    def text(self) -> str:
+        return str(self.driver.find_element(By.TAG_NAME, "body").text)
+
+    def says(self, words: str) -> None:
+        self.until(lambda: words in self.text(), repr(words))
+
+    def find(self, css: str) -> WebElement:
+        found: WebElement = self.until(lambda: self.driver.find_element(By.CSS_SELECTOR, css), css)
+        return found
+
+    def click(self, words: str, within: str = "body") -> None:
+        """A link, a button or a summary by its words."""
+        kinds = "self::a or self::button or self::summary"
+        path = f".//*[{kinds}][normalize-space()='{words}']"
+        self.find(within).find_element(By.XPATH, path).click()
+
+    def violations(self) -> list[str]:
+        """What axe-core finds wrong with the page."""
+        self.driver.execute_script(AXE.read_text())
+        found = self.driver.execute_async_script("axe.run().then(arguments[0])")
+        return [
+            f"{one['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
+            for one in found["violations"]
+            for node in one["nodes"]
+        ]
+
+    def weight(self) -> int:
+        """Bytes over the wire of this page with all that it asked for, as if for the first time."""
+        self.driver.execute_cdp_cmd("Network.enable", {})
+        self.driver.execute_cdp_cmd("Network.clearBrowserCache", {})
+        self.driver.refresh()
+        script = """return [...performance.getEntriesByType('navigation'),
+            ...performance.getEntriesByType('resource')].map((e) => [e.name, e.transferSize])"""
+        asked = self.driver.execute_script(script)
+        assert all(name.startswith(self.url) for name, _ in asked), asked
+        return int(sum(size for _, size in asked))
+
+
+@contextmanager
+def chromium(profile: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[Chrome]:
+    """Raises what selenium raises when there is none; `MISSING` says it beforehand."""
+    options = ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+        options.add_argument(flag)
+    driver = Chrome(options, Service(str(shutil.which("chromedriver"))))
+    try:
+        shape = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+        theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": theme})
+        yield driver
+    finally:
+        driver.quit()

@@ -1,0 +1,16 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser.browser import MISSING, Browser, chromium
+from tests.ml.conftest import shared_home  # noqa: F401
+from tests.ml.serving.conftest import make_shop, shop  # noqa: F401
+from tests.ml.serving.support import Shop
+
+
+@pytest.fixture
+def browser(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:  # noqa: F811
+    if MISSING:
+        pytest.skip(f"no {' and no '.join(MISSING)} here: apt-get install chromium chromium-driver")
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield Browser(driver, shop.url)

@@ -1,0 +1,141 @@
+"""What a data scientist does at the pages, in a browser: from an empty appliance to a rollback."""
+
+from pathlib import Path
+
+from selenium.webdriver.common.by import By
+
+from common import token
+from db.models import Release, Stage, Status
+from ml.home import Home
+from tests.browser.browser import Browser
+from tests.ml.serving.support import Shop, main_py
+
+SERIES = "return [['2026-01-%02dT00:00:00' % (n + 1), 10.5 + n] for n in range(features)]"
+HOUSE = """
+    from dataclasses import dataclass
+
+    @dataclass
+    class Place:
+        city: str
+        floor: int
+
+    @dataclass
+    class House:
+        area: float
+        kind: typing.Literal["flat", "house"]
+        place: Place
+"""
+PAGES = (
+    "/",
+    "/predict",
+    "/predict?num_days=7",
+    "/releases",
+    "/releases/1",
+    "/releases/9",
+    "/docs",
+    "/sign-in",
+)
+LIMIT = 100_000  # bytes of a page over the wire
+
+
+def test_from_an_empty_appliance_to_a_rollback(shop: Shop, browser: Browser) -> None:
+    browser.open("/")
+    browser.says("Waiting for the first merge")
+    assert not browser.violations()
+
+    first = shop.publish(main_py(SERIES), kind="time-series", info={"Name": "Visits", "Type": "Time series"})
+    browser.says("How good it is")  # the page has looked again by itself
+
+    browser.click("Try it")
+    days = browser.find("input[name=num_days]")
+    days.clear()
+    days.send_keys("7")
+    browser.click("Predict", "form.ask")
+    browser.find("#chart canvas")
+    assert len(browser.driver.find_elements(By.CSS_SELECTOR, "table.series tbody tr")) == 7
+
+    second = shop.publish(main_py(SERIES), kind="time-series", metrics={"SMAPE": 0.2})
+    rejected = a_release(shop, Status.REJECTED, reason="SMAPE 0.900, live has 0.200 (may worsen by 5%)")
+    browser.open("/releases")
+    browser.click(str(rejected), "table.releases")
+    browser.says("SMAPE 0.900, live has 0.200 (may worsen by 5%)")
+
+    browser.open("/")
+    browser.says("-20.0 % since 1")
+    heavy, wrong = {}, {}
+    for path in PAGES:
+        browser.open(path)
+        if found := browser.violations():
+            wrong[path] = found
+        if (bytes_ := browser.weight()) >= LIMIT:
+            heavy[path] = bytes_
+    assert not wrong
+    assert not heavy
+
+    sign_in(shop, browser)
+    browser.open("/")
+    browser.click("Roll back")
+    browser.find("details[open] input[name=why]").send_keys("numbers look odd")
+    assert not browser.violations()
+    browser.click("Roll back", "details[open] form")
+    shop.until(first, "live")
+    assert shop.deployment(first).why == "numbers look odd"
+    browser.open(f"/releases/{second}")
+    browser.says("in quarantine")
+
+
+def test_a_form_error_and_a_thousand_rows(shop: Shop, browser: Browser, tmp_path: Path) -> None:
+    shop.publish(main_py("return features.area * 2", head=HOUSE, features="features: House"))
+    browser.open("/predict?area=21&kind=house&place.city=Rome&place.floor=up")
+
+    field = browser.find("[aria-invalid=true]")
+    assert field.get_attribute("name") == "place.floor"
+    assert field.get_attribute("value") == "up"
+    assert not browser.violations()
+    field.clear()
+    field.send_keys("3")
+    browser.click("Predict", "form.ask")
+    assert browser.find(".result").text == "42"
+
+    shop.publish(main_py("return features.get('a', 0) * 2"))
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a,b\n" + "".join(f"{n},1\n" for n in range(1000)))
+    browser.open("/predict")
+    browser.find("#file").send_keys(str(rows))
+    browser.says("1,000 predictions")
+    assert browser.find("#answers tbody tr:last-child").text == "1000 1998"
+    assert browser.find("#answers a[download]").get_attribute("href").startswith("blob:")
+    assert not browser.violations()
+
+
+def test_a_log_and_a_stage_are_on_the_screen_as_they_happen(shop: Shop, browser: Browser) -> None:
+    building = a_release(shop, Status.BUILDING, pull_request=3)
+    browser.open(f"/releases/{building}")
+    with shop.sessions.begin() as session:
+        session.add(Stage(release_id=building, name="train"))
+    log = Home(shop.settings.home).log(building, "train")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("epoch 1 <b>\n")
+
+    browser.says("epoch 1 <b>")
+    browser.until(lambda: browser.find("ol.stages li.running"), "running stage")
+    assert not browser.violations()
+
+
+def a_release(shop: Shop, status: Status, **facts: object) -> int:
+    with shop.sessions.begin() as session:
+        release = Release(
+            model=shop.model, repository="acme/web-traffic", commit="b" * 40, status=status, **facts
+        )
+        session.add(release)
+        session.flush()
+        return release.id
+
+
+def sign_in(shop: Shop, browser: Browser) -> None:
+    browser.open("/sign-in")
+    known = token.kept(shop.settings.home.absolute())
+    assert known
+    browser.find("#token").send_keys(known)
+    browser.click("Sign in", "form.narrow")
+    browser.says("Sign out")
