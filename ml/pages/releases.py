@@ -12,9 +12,11 @@ from db.models import Release, State
 from ml.api import documents
 from ml.api.tail import logs as log_files
 from ml.home import Home
-from ml.pages.render import answer
+from ml.pages import beside as sides
+from ml.pages.render import answer, wants_page
 from ml.settings import Settings
 
+OTHERS = 50  # releases that one can be held against
 TAIL = 48 << 10  # bytes of each log that are on the page; /logs has the whole
 
 
@@ -30,12 +32,26 @@ def routes(sessions: sessionmaker[Session], settings: Settings) -> APIRouter:
         return answer(request, "releases.html", {"releases": found}, failed=failed)
 
     @router.get("/{number}", summary="One release with its stages, beside what is live")
-    def release(request: Request, number: int) -> Response:
+    def release(request: Request, number: int, beside: str = "") -> Response:
         with sessions.begin() as session:
-            document = documents.whole(session, documents.find(session, number))
-        return answer(request, "release.html", document, logs=logs(home, number))
+            known = documents.find(session, number)
+            document = documents.whole(session, known)
+            other = chosen(session, known, beside) if wants_page(request) else None
+            others = releases.history(session, known.model, OTHERS)
+        held = sides.beside(home, known, other) if other else None
+        more = {"beside": held, "others": [r for r in others if r.id != number and r.metrics]}
+        return answer(request, "release.html", document, logs=logs(home, number), **more)
 
     return router
+
+
+def chosen(session: Session, known: Release, asked: str) -> Release | None:
+    """What this release is held against: the one that was asked for, else what is live, else nothing."""
+    if asked.isdecimal():
+        other = documents.find(session, int(asked))
+        return other if other.id != known.id else None
+    live = deployments.live(session, known.model)
+    return live.release if live is not None and live.release_id != known.id else None
 
 
 def not_served(session: Session, known: Sequence[Release]) -> dict[int, str]:

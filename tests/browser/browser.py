@@ -1,5 +1,6 @@
 """Headless Chromium, as a person at the pages."""
 
+import base64
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,16 @@ class Browser:
             for one in found["violations"]
             for node in one["nodes"]
         ]
+
+    def shows(self, path: Path) -> None:
+        """The page as it is seen, to a file; no more of it than two screens."""
+        width, height, most = self.driver.execute_script(
+            "return [innerWidth, document.documentElement.scrollHeight, 2 * innerHeight]"
+        )
+        clip = {"x": 0, "y": 0, "width": width, "height": min(height, most), "scale": 1}
+        asked = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+        taken = self.driver.execute_cdp_cmd("Page.captureScreenshot", asked)
+        path.write_bytes(base64.b64decode(taken["data"]))
 
     def weight(self) -> int:
         """Bytes over the wire of this page with all that it asked for, as if for the first time."""

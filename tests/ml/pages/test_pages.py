@@ -4,8 +4,10 @@ import re
 from html import unescape
 
 import pytest
+from sqlalchemy import update
 
 from db.models import Release, Stage, Status
+from ml.home import Home
 from ml.pages.series import points
 from tests.ml.serving.support import Shop, main_py
 
@@ -175,6 +177,24 @@ def test_what_the_gate_said_is_on_the_page_of_the_release(shop: Shop) -> None:
     assert "SMAPE 0.3 0.2 +50.0 % may worsen by 5% not passed" in page
     assert "MAE 7 – – at most 9 passed" in page
     assert "an older test set" in page
+
+
+def test_a_release_is_held_against_any_other(shop: Shop) -> None:
+    old = shop.publish(main_py(), data={"test": "aa"})
+    new = shop.publish(main_py(), data={"test": "aa"}, metrics={"SMAPE": 0.2})
+    with shop.sessions.begin() as session:
+        for number, lock in ((old, "numpy==1.26.0 \\\n    --hash=sha256:aa\n"), (new, "numpy==2.0.0\n")):
+            session.execute(update(Release).where(Release.id == number).values(lock=lock))
+    (Home(shop.settings.home).source(old) / "slipway.toml").symlink_to("/etc/hostname")
+    (Home(shop.settings.home).source(new) / "slipway.toml").write_text("[model]\n")
+
+    page = text(shop.get(f"/releases/{new}?beside={old}", HTML).text)
+
+    assert "SMAPE 0.2 0.25 -20.0 %" in page
+    assert "-numpy==1.26.0 +numpy==2.0.0" in page
+    assert "@@ -0,0 +1 @@ +[model]" in page
+    assert "Nothing differs in the data." in page
+    assert "SMAPE 0.25 0.2 +25.0 %" in text(shop.get(f"/releases/{old}", HTML).text)  # against live
 
 
 def test_points_of_a_day_are_named_by_their_time() -> None:
