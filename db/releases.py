@@ -257,3 +257,9 @@ def last_rejected(session: Session, models: Sequence[str]) -> dict[str, Release]
     return {
         release.model: release for release in session.scalars(select(Release).where(Release.id.in_(newest)))
     }
+
+
+def of_commits(session: Session, repository: str, commits: Sequence[str]) -> dict[str, Release]:
+    """The newest release of each of these commits, by commit."""
+    query = select(Release).where(Release.repository == repository, Release.commit.in_(commits))
+    return {release.commit: release for release in session.scalars(query.order_by(Release.id))}

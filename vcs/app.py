@@ -1,7 +1,7 @@
 """vcs over HTTP: /checkout, /webhook, /pull-requests, /health, /metrics."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common import problems
 from common.problems import Problem
-from db import pull_requests
-from db.models import PullRequest
+from db import pull_requests, releases
+from db.models import PullRequest, Release
 from db.pull_requests import Accepted, Which
+from vcs import page as pages
 from vcs.failures import SyncFailed
 from vcs.install import installed
 from vcs.metrics import Metrics
@@ -56,6 +57,7 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
     app = FastAPI(title="Slipway vcs", description=__doc__, lifespan=lifespan, responses=problems.RESPONSES)
     app.state.syncer = syncer
     problems.install(app)
+    pages.install(app)
 
     @app.exception_handler(SyncFailed)
     def failed(request: Request, failure: SyncFailed) -> JSONResponse:
@@ -82,40 +84,33 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
         metrics.webhooks.labels(status).inc()
         return JSONResponse(answer, status)
 
-    @app.get("/pull-requests")
+    @app.get("/pull-requests", response_model=dict[str, Any])
     def pulls(
+        request: Request,
+        *,
         state: Which = "accepted",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         page: Annotated[int, Query(ge=1, le=100_000)] = 1,
         repository: str | None = None,
         branch: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Any:
         """What is known, newest first; `accepted` were merged into the branch that is followed.
 
         Where several repositories or branches are followed, `repository` and `branch` say which one.
         """
         repository, branch = chosen(settings, repository, branch)
-        try:
-            with sessions() as session:
-                found = pull_requests.listed(
-                    session,
-                    repository,
-                    branch,
-                    state,
-                    limit=limit + 1,
-                    offset=(page - 1) * limit,
-                )
-        except SQLAlchemyError as error:
-            raise database_gone() from error
+        offset = (page - 1) * limit
+        found, became = look(sessions, repository, branch, state, limit=limit + 1, offset=offset)
         asked: dict[str, Any] = {"state": state, "limit": limit, "page": page + 1}
         which = {"repository": repository, "branch": branch} if len(settings.followed) > 1 else {}
-        return {
+        document = {
             "repository": repository,
             "branch": branch,
             "state": state,
-            "pull_requests": [row(pull) for pull in found[:limit]],
+            "pull_requests": [row(pull, became) for pull in found[:limit]],
             "next": f"/pull-requests?{urlencode(asked | which)}" if len(found) > limit else None,
         }
+        return pages.page(document) if pages.wanted(request) else document
 
     @app.get("/health")
     def health() -> dict[str, Any]:
@@ -146,7 +141,21 @@ def chosen(settings: VcsSettings, repository: str | None, branch: str | None) ->
     return repository, branch or settings.branches[repository][0]
 
 
-def row(pull: PullRequest) -> dict[str, Any]:
+def look(
+    sessions: sessionmaker[Session], repository: str, branch: str, state: Which, *, limit: int, offset: int
+) -> tuple[Sequence[PullRequest], Mapping[str, Release]]:
+    """Pull requests, and the newest release of each commit that they made."""
+    try:
+        with sessions() as session:
+            found = pull_requests.listed(session, repository, branch, state, limit=limit, offset=offset)
+            commits = [pull.merge_commit_sha for pull in found if pull.merge_commit_sha]
+            return found, releases.of_commits(session, repository, commits)
+    except SQLAlchemyError as error:
+        raise database_gone() from error
+
+
+def row(pull: PullRequest, became: Mapping[str, Release]) -> dict[str, Any]:
+    release = became.get(pull.merge_commit_sha or "") if pull.merged_at else None
     return {
         "number": pull.number,
         "title": pull.title,
@@ -158,6 +167,9 @@ def row(pull: PullRequest) -> dict[str, Any]:
         "updated_at": pull.updated_at,
         "merged_at": pull.merged_at,
         "url": pull.html_url,
+        "release": {"id": release.id, "status": release.status, "reason": release.reason}
+        if release
+        else None,
     }
 
 
