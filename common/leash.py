@@ -1,7 +1,7 @@
 """Holds a command on a leash: it and all it started end when the pipe on stdin closes.
 
     python leash.py [--pass FD] [--log BYTES] [--log-anew] [--memory BYTES] [--disk BYTES] [--below FOLDER]…
-        GRACE SIGNAL COMMAND…
+        [--gently NICE] GRACE SIGNAL COMMAND…
 
 The parent holds the pipe's other end, so the tree ends even when the parent is killed. A closed pipe,
 or a first SIGTERM, sends SIGNAL to the command; what is left GRACE seconds later, or at a second SIGTERM,
@@ -12,6 +12,7 @@ else. Standard library only, to start fast.
           comes then is lost, or with --log-anew the file begins anew
 --memory  the tree is ended when it holds more than so much; the exit code is then OUT_OF_MEMORY
 --disk    the same for what is below these FOLDERs, also when that is too many files or too deep: OUT_OF_DISK
+--gently  the command's session steps back behind others (sched(7), autogroup) until we get a SIGUSR1
 """
 
 import ctypes
@@ -200,8 +201,29 @@ class Log:
             self.cut = True
 
 
-def launch(command: list[str], passed: int | None, output: int | None) -> "subprocess.Popen[bytes]":
+def step_back(process: int | str, nice: int) -> None:
+    """Give the session of `process` this nice value against other sessions; 0 is what all have."""
+    for _ in range(30):  # the kernel takes one such call in a tenth of a second
+        try:
+            Path(f"/proc/{process}/autogroup").write_text(str(nice))
+        except BlockingIOError:
+            time.sleep(0.01)
+        except OSError:
+            return  # no autogroups here, or the process has ended
+        else:
+            return
+
+
+def launch(
+    command: list[str], passed: int | None, output: int | None, gently: int
+) -> "subprocess.Popen[bytes]":
     """`command`, in a session of its own. It dies with the leash should that one be killed."""
+
+    def prepare() -> None:
+        prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        if gently:
+            step_back("self", gently)
+
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -209,7 +231,7 @@ def launch(command: list[str], passed: int | None, output: int | None) -> "subpr
         stderr=output,
         start_new_session=True,
         pass_fds=() if passed is None else (passed,),
-        preexec_fn=lambda: prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0),  # noqa: PLW1509 (one thread)
+        preexec_fn=prepare,  # noqa: PLW1509 (one thread)
     )
     # an end of a pipe that stays open here would hide that the command closed its own
     for fd in (passed, output):
@@ -224,13 +246,13 @@ def hold(
     """Run `command` until it ends or is to end; its exit code."""
     wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker)
-    for number in (signal.SIGCHLD, *ASKED):
+    for number in (signal.SIGCHLD, signal.SIGUSR1, *ASKED):
         signal.signal(number, lambda *_: None)
     prctl(SET_SUBREAPER, 1, 0, 0, 0)
     prctl(SET_DUMPABLE, 0, 0, 0, 0)  # our environment may hold secrets: no model of the same user reads it
     log = Log(options["--log"], "--log-anew" in options) if "--log" in options else None
     # kept to the end: a Popen that is forgotten reaps its child unseen
-    held = launch(command, options.get("--pass"), log.inlet if log else None)
+    held = launch(command, options.get("--pass"), log.inlet if log else None, options.get("--gently", 0))
     child, watched = held.pid, watches(options, folders)
     sources = [wake, log.source] if log else [wake]
     kill_at = None
@@ -255,6 +277,8 @@ def hold(
         if log and log.source in ready and not log.take():
             sources.remove(log.source)  # nobody has its other end open any more
         signals = set(os.read(wake, 64)) if wake in ready else set()
+        if signal.SIGUSR1 in signals:
+            step_back(child, 0)
         asked = signals & ASKED or (0 in ready and not os.read(0, 64))
         if asked and kill_at:
             kill_at = time.monotonic()

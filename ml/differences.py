@@ -23,6 +23,7 @@ SECONDS = 10.0  # that a model may take over all of them
 TIMEOUT = 60.0  # seconds, with loading the model
 WORST = 5  # rows that are kept to be shown
 SHOWN = 2000  # characters of a value that is shown
+DEEPEST = 50  # lists in lists that are looked into
 NEAR = {"rel_tol": 1e-9, "abs_tol": 1e-12}  # closer than that, two numbers are one
 
 
@@ -96,7 +97,13 @@ def from_live(
         return f"the predictions could not be compared: {fault}"
     inputs = "recorded requests" if requests else "examples"
     found = compare(rows, theirs, ours, live.release_id, inputs)
-    return found if found.compared else "no recorded request and no examples() to compare predictions on"
+    if not rows:
+        return "no recorded request and no examples() to compare predictions on"
+    return (
+        found
+        if found.compared
+        else f"release {live.release_id}, which is live, answered none of the {inputs}"
+    )
 
 
 def ask(
@@ -139,7 +146,7 @@ def compare(
     rows: Sequence[Any], theirs: Sequence[Any], ours: Sequence[Any], live: int, inputs: str
 ) -> Differences:
     """Row by row, of those that the live release answered and this one was asked."""
-    compared, failed, gaps, changed = 0, 0, [], []
+    compared, failed, gaps, changed = 0, 0, list[float](), list[Row]()
     for features, before, after in zip(rows, theirs, ours, strict=False):
         if not answered(before):
             continue
@@ -158,20 +165,27 @@ def compare(
         compared,
         len(changed),
         failed,
-        sum(gaps) / len(gaps) if gaps else None,
+        mean(gaps),
         max(gaps, default=None),
         tuple(worst[:WORST]),
     )
+
+
+def mean(gaps: Sequence[float]) -> float | None:
+    found = sum(gap / len(gaps) for gap in gaps)
+    return found if gaps and math.isfinite(found) else None
 
 
 def answered(answer: Any) -> bool:
     return isinstance(answer, dict) and "prediction" in answer
 
 
-def gap_of(before: Any, after: Any) -> float:
+def gap_of(before: Any, after: Any, depth: int = 0) -> float:
     """0 where both are the same, the largest change of a number in them, NaN where they differ otherwise."""
+    if depth > DEEPEST:
+        return math.nan
     if is_number(before) and is_number(after):
-        return 0.0 if math.isclose(before, after, **NEAR) else abs(after - before)
+        return distance(before, after)
     pairs: list[tuple[Any, Any]]
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         pairs = list(zip(before, after, strict=True))
@@ -179,8 +193,17 @@ def gap_of(before: Any, after: Any) -> float:
         pairs = [(before[name], after[name]) for name in before]
     else:
         return 0.0 if before == after and type(before) is type(after) else math.nan
-    gaps = [gap_of(one, other) for one, other in pairs]
+    gaps = [gap_of(one, other, depth + 1) for one, other in pairs]
     return math.nan if any(map(math.isnan, gaps)) else max(gaps, default=0.0)
+
+
+def distance(before: float, after: float) -> float:
+    """NaN where it is beyond what a float holds: Python's whole numbers have no end."""
+    try:
+        gap = 0.0 if math.isclose(before, after, **NEAR) else float(abs(after - before))
+    except OverflowError:
+        return 0.0 if before == after else math.nan
+    return gap if math.isfinite(gap) else math.nan
 
 
 def is_number(value: Any) -> bool:
@@ -192,4 +215,5 @@ def shown(value: Any) -> str:
     if isinstance(value, dict) and len(value) == 1 and "prediction" in value:
         value = value["prediction"]
     text = json.dumps(value, ensure_ascii=False)
+    text = text.encode("utf-8", "replace").decode()  # half a character is none
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"

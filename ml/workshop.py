@@ -9,7 +9,7 @@ from db.models import Deployment, Release
 from ml import comparison, differences, manifest, stagelog
 from ml.comparison import Comparison
 from ml.differences import Differences
-from ml.errors import Rejected
+from ml.errors import Rejected, Unavailable
 from ml.home import Home
 from ml.manifest import DataSection, Manifest
 from ml.restore import checked
@@ -118,12 +118,18 @@ class Workshop:
     def differences(
         self, live: Deployment | None, room: Room, said: Manifest, artifact: Artifact, requests: Sequence[Any]
     ) -> Differences | str:
-        return differences.from_live(
-            live,
-            differences.Release(room, said.model.entry_point, artifact),
-            requests,
-            model=self.model,
-            settings=self.settings,
-            into=self.folder / f"differences-{live.id if live else 0}",
-            log=self.log("gate"),
-        )
+        """Or in words why there are none; what cannot be had now is waited for where a rule asks for it."""
+        try:
+            return differences.from_live(
+                live,
+                differences.Release(room, said.model.entry_point, artifact),
+                requests,
+                model=self.model,
+                settings=self.settings,
+                into=self.folder / f"differences-{live.id if live else 0}",
+                log=self.log("gate"),
+            )
+        except Unavailable as fault:
+            if said.gate.predictions is not None:
+                raise
+            return f"the predictions could not be compared: {fault}"

@@ -1,6 +1,7 @@
 """Runs foreign code on this machine: clean environment, log, time limit, an end for the whole tree."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from ml.runner.sandbox import CERTIFICATES, Sandbox, prefix
 # what a process needs to speak TLS as this machine does; no setting of ours is among them
 MACHINE = ("LANG", "TZ", *CERTIFICATES)
 LOG_LIMIT = 16 << 20  # bytes
+GENTLY = 10  # the nice value of a worker that loads its model
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -37,6 +39,11 @@ class Process:
         except subprocess.TimeoutExpired as error:
             self.kill()
             raise TimedOut from error
+
+    def step_up(self) -> None:
+        """What was started `gently` is as important as others from now on."""
+        with suppress(ProcessLookupError):
+            self._leash.send_signal(signal.SIGUSR1)
 
     def kill(self) -> None:
         """End the whole tree, at once."""
@@ -73,7 +80,7 @@ def start(
     It reads `cwd` and `reads`, writes `scratch` and `writes`, and connects to these TCP `ports`, to those
     `here` on this machine as well: none of them, no network; `ports` None, any. `environment` is a virtual
     environment whose programs come first on PATH; `pass_fd` is inherited. What has one is a worker: its log
-    begins anew when that is full.
+    begins anew when that is full, and it steps back behind those that answer until `Process.step_up`.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +98,7 @@ def start(
     if sandbox.disk:
         options += ["--disk", str(sandbox.disk)]
         options += [word for folder in (scratch, *writes) for word in ("--below", str(folder.resolve()))]
-    options += [] if pass_fd is None else ["--log-anew", "--pass", str(pass_fd)]
+    options += [] if pass_fd is None else ["--log-anew", "--pass", str(pass_fd), "--gently", str(GENTLY)]
     names = {"RES_OPTIONS": "use-vc"} if ports or here else {}  # asked for by TCP: there is no UDP
     with log.open("ab") as output:
         leash = subprocess.Popen(

@@ -88,6 +88,8 @@ class Worker(asyncio.Protocol):
             raise await self._silence(error, recipe.room.sandbox) from error
         if hello.error is not None:
             raise Rejected(verb.told(hello.error, recipe.room.sandbox))
+        assert self._process is not None
+        self._process.step_up()
         return hello
 
     async def _silence(self, error: Exception, held: Sandbox) -> Rejected | Unavailable:

@@ -1,5 +1,6 @@
 """What a release changes: its predictions beside the live one's on the same inputs, and a rule about it."""
 
+import json
 import math
 from typing import Any
 
@@ -87,6 +88,10 @@ def test_with_nothing_to_ask_it_is_said_and_nothing_is_rejected(appliance: Appli
     assert "no recorded request and no examples()" in (release.verdict or {})["note"]
 
 
+def nested(depth: int) -> list[Any]:
+    return [nested(depth - 1)] if depth else []
+
+
 @pytest.mark.parametrize(
     ("before", "after", "gap"),
     [
@@ -102,6 +107,11 @@ def test_with_nothing_to_ask_it_is_said_and_nothing_is_rejected(appliance: Appli
         ([1], [1, 2], math.nan),
         (True, 1, math.nan),
         (["a", 1], ["b", 9], math.nan),
+        (10**400, 1.0, math.nan),
+        (10**400, 10**400, 0),
+        (1e308, -1e308, math.nan),
+        (math.inf, -math.inf, math.nan),
+        (nested(900), nested(900), math.nan),
     ],
 )
 def test_a_difference_is_the_largest_change_of_a_number_or_none_that_can_be_counted(
@@ -115,3 +125,13 @@ def test_rows_that_the_live_release_could_not_answer_do_not_count() -> None:
     found = compare([1, 2, 3], [error, one, one], [one, one, error], 7, "examples")
 
     assert (found.compared, found.changed, found.failed) == (2, 1, 1)
+
+
+def test_whatever_a_model_says_can_be_kept() -> None:
+    odd = [{"prediction": value} for value in ("half a \ud800", "\0", "x" * 10_000, 10**400, [1e308, -1e308])]
+    found = compare([1] * 5, odd, [{"prediction": 0}] * 5, 7, "examples")
+
+    document = json.dumps(found.document(), allow_nan=False)
+    document.encode()
+    assert "\\u0000" in document or "\0" not in document
+    assert found.changed == 5
