@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help environment up test check soak bench bench-serving
+.PHONY: help environment screenshots up test check soak bench bench-serving
 
 help:  ## list what make can do here
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -29,3 +29,6 @@ bench: environment  ## measure against peers, side by side
 
 bench-serving: environment  ## the gateway beside other servers of models, by wrk: half an hour
 	@$(VENV)/python -m benchmarks.serving
+
+screenshots: environment  ## take those in docs/pages of the appliance that `make up` runs
+	@$(VENV)/python -m resources.screenshots

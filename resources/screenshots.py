@@ -16,7 +16,7 @@ PAGES = {
     "overview": "/",
     "predict": "/predict?num_days=30",
     "releases": "/releases",
-    "release": "/releases/1",
+    "release": "/releases/2?beside=1",
     "sign-in": "/sign-in",
 }
 SHAPES = {"light": (1180, 900, False), "dark": (1180, 900, True), "phone": (360, 780, False)}

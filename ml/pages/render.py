@@ -136,6 +136,12 @@ def main_first(metrics: dict[str, Any], info: dict[str, Any] | None) -> list[tup
     return sorted(metrics.items(), key=lambda metric: metric[0].lower() != main)
 
 
+def ways_first(ways: list[Any], info: dict[str, Any] | None) -> list[Any]:
+    """The same of what is drawn."""
+    main = str((info or {}).get("Evaluation metric", "")).lower()
+    return sorted(ways, key=lambda way: way.metric.lower() != main)
+
+
 def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
@@ -147,5 +153,12 @@ def shell(value: Any) -> str:
 
 templates.globals.update(static=static, lasting=lasting)
 templates.filters.update(
-    python=repr, ago=ago, number=number, short=short, main_first=main_first, pretty=pretty, shell=shell
+    python=repr,
+    ago=ago,
+    number=number,
+    short=short,
+    main_first=main_first,
+    ways_first=ways_first,
+    pretty=pretty,
+    shell=shell,
 )
