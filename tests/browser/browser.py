@@ -59,7 +59,12 @@ class Browser:
         """A link, a button or a summary by its words."""
         kinds = "self::a or self::button or self::summary"
         path = f".//*[{kinds}][normalize-space()='{words}']"
-        self.find(within).find_element(By.XPATH, path).click()
+
+        def press() -> bool:  # again where the page has changed between the look and the click
+            self.driver.find_element(By.CSS_SELECTOR, within).find_element(By.XPATH, path).click()
+            return True
+
+        self.until(press, repr(words))
 
     def violations(self) -> list[str]:
         """What axe-core finds wrong with the page."""
