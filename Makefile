@@ -5,7 +5,7 @@ VENV := .venv/bin
 .PHONY: help environment screenshots up test check soak bench bench-serving
 
 help:  ## list what make can do here
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
 
 environment:  ## make .venv as uv.lock says; the others call it
 	@$(PYTHON) resources/bootstrap.py
