@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -43,7 +44,11 @@ class Browser:
             return seen()
 
         waits = WebDriverWait(self.driver, 20, 0.05, ignored_exceptions=[Exception])
-        return waits.until(look, f"no {what} on {self.driver.current_url}: {self.text()[:1500]}")
+        try:
+            return waits.until(look)
+        except TimeoutException as error:
+            said = f"no {what} on {self.driver.current_url}: {self.text()[:1500]}"
+            raise AssertionError(said) from error
 
     def text(self) -> str:
         return str(self.driver.find_element(By.TAG_NAME, "body").text)

@@ -78,8 +78,8 @@ def test_from_an_empty_appliance_to_a_rollback(shop: Shop, browser: Browser) -> 
     browser.find("details[open] input[name=why]").send_keys("numbers look odd")
     assert not browser.violations()
     browser.click("Roll back", "details[open] form")
+    browser.until(lambda: shop.deployment(first).why == "numbers look odd", "rollback that says why")
     shop.until(first, "live")
-    assert shop.deployment(first).why == "numbers look odd"
     browser.open(f"/releases/{second}")
     browser.says("in quarantine")
 
