@@ -26,7 +26,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def start(port: int) -> "subprocess.Popen[bytes]":
         environment = {**os.environ, "SLIPWAY_HOME": str(tmp_path), "DEMO_PORT": str(port)}
-        process = subprocess.Popen([sys.executable, "-m", "resources.demo"], cwd=ROOT, env=environment)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "resources.demo"],
+            cwd=ROOT,
+            env=environment,
+            # whoever runs the tests in the background may have them ignore it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
         started.append(process)
         return process
 

@@ -176,7 +176,7 @@ def test_a_connection_that_nobody_answers_ends_when_the_program_says(run: Run) -
 
 
 CHEAT = """
-    import ctypes, struct
+    import ctypes, random, struct, time
     libc = ctypes.CDLL(None, use_errno=True)
     def named(port):
         return struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", port, socket.inet_aton("127.0.0.1"))
@@ -188,9 +188,11 @@ CHEAT = """
     sys.setswitchinterval(1e-5)
     threading.Thread(target=flip, daemon=True).start()
     ended = []
-    for _ in range(300):
-        made = socket.socket()
-        ended.append(libc.connect(made.fileno(), address, 16))
+    until = time.monotonic() + 20
+    while len(ended) < 300 or len(set(ended)) < 2 and time.monotonic() < until:
+        with socket.socket() as made:
+            ended.append(libc.connect(made.fileno(), address, 16))
+        time.sleep(random.random() / 5000)
     print(json.dumps([ended.count(0), ended.count(-1)]), flush=True)
     os._exit(0)
 """
@@ -203,7 +205,7 @@ def test_an_address_that_changes_while_it_is_looked_at_is_connected_to_as_it_was
     reached, refused = run(
         CHEAT.replace("GOOD", str(good.port)).replace("BAD", str(bad.port)), here=(good.port,)
     )
-    assert reached + refused == 300
+    assert reached + refused >= 300
     assert min(reached, refused) > 0
     assert bad.visits == 0
 

