@@ -297,6 +297,8 @@ def main(arguments: list[str]) -> int:
         else:
             options[name] = 1 if name == "--log-anew" else int(arguments.pop(0))
     grace, polite, *command = arguments
+    if "--gently" in options:
+        step_back("self", options["--gently"])  # for good: to hold it is never as urgent as to answer
     return hold(float(grace), signal.Signals[polite], command, options, folders)
 
 

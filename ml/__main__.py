@@ -13,6 +13,8 @@ from ml.app import create
 from ml.runner import measures
 from ml.settings import Settings
 
+THREADS_TAKE_TURNS = 0.0005  # seconds: what works beside the event loop holds a prediction up for no longer
+
 
 class Server(uvicorn.Server):
     """Says that it ends before it waits for what would go on, such as a log that is followed."""
@@ -30,6 +32,7 @@ def main() -> None:
     settings = read(Settings)
     log.configure("serve", settings.log)
     measures.say(settings)
+    sys.setswitchinterval(THREADS_TAKE_TURNS)
     logger.info("serving on http://{}:{}", settings.bind, settings.ml_port)
     ending = Event()
     config = uvicorn.Config(

@@ -90,7 +90,7 @@ class Served:
         number = 1 + self.switches % 2
         self.want(number)
         while self.live() != number:
-            time.sleep(0.02)
+            time.sleep(0.1)
         self.switches += 1
 
     def live(self) -> int | None:

@@ -23,6 +23,11 @@ class Burst:
 def load(url: str, body: str, connections: int, seconds: int) -> Burst:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, url]
     done = subprocess.run(
-        command, env={**os.environ, "BODY": body}, capture_output=True, text=True, check=True
+        command,
+        env={**os.environ, "BODY": body},
+        capture_output=True,
+        text=True,
+        check=True,
+        start_new_session=True,  # it shares no autogroup (sched(7)) with who measures
     )
     return Burst(**json.loads(done.stdout[done.stdout.rindex("{") :]))
