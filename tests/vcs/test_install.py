@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from common.environments import NotInstalled
 from tests.support.waiting import free_port
 from vcs import install
 
@@ -37,7 +38,7 @@ def test_the_index_of_packages_is_unreachable(tmp_path: Path, monkeypatch: pytes
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "singer"
 
-    with pytest.raises(install.NotInstalled, match="see that it can be reached from here"):
+    with pytest.raises(NotInstalled, match="see that it can be reached from here"):
         install.install(home)
 
     assert [path.name for path in home.iterdir()] == ["lock"]

@@ -1,0 +1,91 @@
+"""The MLflow server with its own database, users and environment: `python -m tracker`."""
+
+import configparser
+import os
+import sys
+from pathlib import Path
+
+import psycopg2
+from loguru import logger
+
+from common import kept, log
+from common.settings import read
+from db import migrate
+from tracker import database
+from tracker.install import ready
+from tracker.settings import TrackerSettings
+
+OPERATOR = "operator"
+SECRETS = ("operator.password", "appliance.password", "database.password", "flask.key")
+LAUNCH = Path(__file__).parent / "launch.py"
+CACHED = 60  # seconds that a password counts as checked; each check takes 400 ms of a processor
+# What a network and an artifact store may need; no token, no database.
+PASSED_ON = (
+    "PATH LANG LC_ALL TZ TMPDIR SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE"
+    " HTTPS_PROXY HTTP_PROXY ALL_PROXY NO_PROXY https_proxy http_proxy all_proxy no_proxy"
+    " AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_DEFAULT_REGION AWS_PROFILE"
+    " MLFLOW_S3_ENDPOINT_URL GOOGLE_APPLICATION_CREDENTIALS AZURE_STORAGE_CONNECTION_STRING"
+)
+
+
+def prepare(settings: TrackerSettings) -> bool:
+    """Make the database and what MLflow reads; whether the operator's password was made now."""
+    folder = settings.folder
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made = [name for name in SECRETS if kept.make(folder / name)]
+    url = settings.database_url.get_secret_value()
+    migrate.wait_for(url)
+    password = kept.read(folder / "database.password") or ""
+    database.prepare(url, settings.database, password)
+    address = database.address(url, settings.database, password).render_as_string(hide_password=False)
+    config = configparser.RawConfigParser()
+    config["mlflow"] = {
+        "database_uri": address.replace("%", "%%"),  # MLflow reads it with interpolation
+        "default_permission": "NO_PERMISSIONS",
+        "admin_username": OPERATOR,
+        "admin_password": kept.read(folder / "operator.password") or "",
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "auth_cache_ttl_seconds": str(CACHED),
+    }
+    new = folder / "basic_auth.ini.new"
+    new.touch(0o600)
+    with new.open("w") as file:
+        config.write(file)
+    new.rename(folder / "basic_auth.ini")
+    return "operator.password" in made
+
+
+def environment(settings: TrackerSettings) -> dict[str, str]:
+    passed = {name: os.environ[name] for name in PASSED_ON.split() if name in os.environ}
+    return passed | {
+        "HOME": str(settings.folder),
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_ARTIFACTS_DESTINATION": settings.artifacts or (settings.folder / "artifacts").as_uri(),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ENABLE_AI_GATEWAY": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+
+
+def main() -> None:
+    settings = read(TrackerSettings)
+    log.configure("mlflow", settings.log)
+    python = ready(settings).python
+    try:
+        new_operator = prepare(settings)
+    except database.NotAllowed as error:
+        sys.exit(f"no MLflow server: {error}")
+    except psycopg2.Error as error:
+        sys.exit(f"no MLflow server: its database cannot be made: {str(error).strip()}")
+    except OSError as error:
+        sys.exit(f"no MLflow server: {settings.folder} cannot be used: {error}")
+    logger.info("MLflow on {}:{}, passwords in {}", settings.bind, settings.port, settings.folder)
+    command = [str(python), "-I", str(LAUNCH), str(settings.folder), settings.bind, str(settings.port)]
+    command += ["--new-operator"] if new_operator else []
+    os.chdir(settings.folder)
+    os.execve(python, command, environment(settings))  # noqa: S606 (a list, and no shell wanted)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Becomes the MLflow server, inside the virtual environment that has one.
+
+    python -I launch.py FOLDER HOST PORT [--new-operator]
+
+FOLDER/basic_auth.ini  what MLflow reads: the database's address with its password, the operator and his
+FOLDER/flask.key       signs what MLflow's pages carry
+FOLDER/*.password      of the users `operator` and `slipway`; --new-operator: the first was made just now
+
+Nothing of ours is imported. This does what `mlflow server --app-name basic-auth` does, in one process in
+place of two, and with no password in an environment that other processes could read.
+"""
+
+# ruff: noqa: PLC0415 (MLflow's modules read the environment when they are imported)
+import configparser
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+SET_DUMPABLE = 4  # <linux/prctl.h>
+OPERATOR, APPLIANCE = "operator", "slipway"
+
+
+def tell(folder: Path, database: str) -> None:
+    """What MLflow is to know, by the names that `mlflow server` hands it to its workers under."""
+    os.environ |= {
+        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "basic_auth.ini"),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": (folder / "flask.key").read_text().strip(),
+        "_MLFLOW_SERVER_FILE_STORE": database,
+        "_MLFLOW_SERVER_REGISTRY_STORE": database,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": os.environ["MLFLOW_ARTIFACTS_DESTINATION"],
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "_MLFLOW_SGI_NAME": "uvicorn",
+        "_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED": "true",  # by `sign_up`
+    }
+
+
+def settle(database: str) -> None:
+    """Bring MLflow's tables to the schema of this MLflow, where there are none or older ones."""
+    from mlflow.store.db import utils
+
+    engine = utils.create_sqlalchemy_engine_with_retry(database)
+    utils._safe_initialize_tables(engine)
+    utils._upgrade_db(engine)
+    engine.dispose()
+
+
+def sign_up(folder: Path, new_operator: bool) -> None:
+    """See that both users are there: the appliance with the password kept here, the operator with his."""
+    from mlflow.server import auth
+
+    passwords = {
+        OPERATOR: (folder / "operator.password").read_text().strip(),
+        APPLIANCE: (folder / "appliance.password").read_text().strip(),
+    }
+    auth.store.init_db(auth.auth_config.database_uri)
+    for user, password in passwords.items():
+        if not auth.store.has_user(user):
+            auth.store.create_user(user, password, is_admin=True)
+        elif auth.store.authenticate_user(user, password):
+            continue
+        elif user == APPLIANCE or new_operator:
+            auth.store.update_user(user, password=password, is_admin=True)
+        else:
+            print(  # noqa: T201 (to the log, as MLflow itself does)
+                f"{user} signs in with another password than the one in {folder / 'operator.password'}: "
+                "to have a new one made, delete that file and start again",
+                file=sys.stderr,
+            )
+
+
+def main() -> None:
+    ctypes.CDLL(None).prctl(SET_DUMPABLE, 0, 0, 0, 0)  # from here on, environment and memory are ours alone
+    folder, host, port, *options = sys.argv[1:]
+    config = configparser.ConfigParser()
+    config.read(Path(folder, "basic_auth.ini"))
+    database = config["mlflow"]["database_uri"]
+    tell(Path(folder), database)
+    settle(database)
+    sign_up(Path(folder), new_operator="--new-operator" in options)
+
+    import uvicorn
+
+    uvicorn.run("mlflow.server.auth:create_app", factory=True, host=host, port=int(port), access_log=False)
+
+
+if __name__ == "__main__":
+    main()
