@@ -69,7 +69,10 @@ def take(session: Session, release_id: int) -> Claim | None:
         )
         .returning(Release)
     )
-    return Claim(release, token) if release else None
+    if release is None:
+        return None
+    notify(session, "tracking", release.model)
+    return Claim(release, token)
 
 
 def record(session: Session, claim: Claim, **facts: Any) -> None:

@@ -60,8 +60,10 @@ def decide(
     return deployment
 
 
-def deploy(session: Session, release: Release, *, who: str, why: str | None) -> Deployment:
-    """An operator's decision for a release that was built; it ends its commit's quarantine.
+def deploy(
+    session: Session, release: Release, *, who: str, why: str | None, cause: Cause = Cause.OPERATOR
+) -> Deployment:
+    """A person's decision for a release that was built; it ends its commit's quarantine.
 
     Raises `Refused` for a release that has nothing to serve.
     """
@@ -81,7 +83,7 @@ def deploy(session: Session, release: Release, *, who: str, why: str | None) -> 
     )
     if release.status is Status.PASSED:
         release.status, release.reason = Status.DEPLOYED, None
-    return decide(session, release.model, release.id, Cause.OPERATOR, who=who, why=why, seen=None)
+    return decide(session, release.model, release.id, cause, who=who, why=why, seen=None)
 
 
 def roll_back(session: Session, model: str, *, cause: Cause, who: str, why: str | None) -> Deployment:

@@ -57,7 +57,7 @@ class Delivery(Base):
 class Appliance(Base):
     """One row: what this database has followed, so that a demo never mixes with a real repository.
 
-    `looked_at` is when the look-out looked last.
+    `looked_at` is when the look-out looked last; `tracking` is why MLflow cannot be told of releases now.
     """
 
     __tablename__ = "appliance"
@@ -66,6 +66,8 @@ class Appliance(Base):
     mode: Mapped[str]
     since: Mapped[datetime] = mapped_column(server_default=func.now())
     looked_at: Mapped[datetime | None]
+    tracking: Mapped[str | None]
+    tracking_since: Mapped[datetime | None]
 
 
 class Trigger(StrEnum):
@@ -140,6 +142,8 @@ class Release(Base):
     artifact: Mapped[str | None]  # sha256 of the trained model
     verdict: Mapped[dict[str, Any] | None]  # what the gate compared with what, rule by rule
     differences: Mapped[dict[str, Any] | None]  # of its predictions from what was live when it was judged
+    # what its predictions are shown beside; read with `releases.known` alone, as it may be long
+    known: Mapped[dict[str, Any] | None] = mapped_column(deferred=True, deferred_raiseload=True)
     hold: Mapped[str | None]  # why it stops at `passed` when the gate lets it through
     pruned_at: Mapped[datetime | None]  # from then on its artifact may be gone
 
@@ -248,3 +252,31 @@ class Prediction(Base):
     at: Mapped[datetime] = mapped_column(server_default=func.now())
     request: Mapped[dict[str, Any]]  # {"features": …}
     answer: Mapped[dict[str, Any]]  # {"prediction": …}
+
+
+class Tracked(Base):
+    """What MLflow knows of a release: its run, its version in the registry, and how far it was told."""
+
+    __tablename__ = "tracked"
+
+    release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"), primary_key=True)
+    key: Mapped[str]  # a tag of the run by which it is found again, should we be killed before `run` is here
+    run: Mapped[str | None]
+    is_open: Mapped[bool] = mapped_column(default=False)  # the model's own code may log below it
+    version: Mapped[int | None]  # of the registered model
+    told: Mapped[Status | None] = mapped_column(words(Status))
+
+
+class Alias(Base):
+    """The version that MLflow's alias `prod` of a model was last seen at, or is to be put to; None: at none.
+
+    Written before it is `sent`: what MLflow says before that is not somebody's promotion.
+    """
+
+    __tablename__ = "aliases"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int | None]
+    sent: Mapped[bool]
+    refused: Mapped[str | None]  # why the newest promotion by MLflow was not followed
+    at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
+from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, load_only, selectinload
@@ -208,6 +209,11 @@ def prune(session: Session, model: str, keep: int) -> Sequence[Release]:
         release.pruned_at = func.now()
     session.flush()
     return spare
+
+
+def known(session: Session, release_id: int) -> dict[str, Any]:
+    """What a release's predictions are shown beside: `history` or `target`, where the model says them."""
+    return session.scalar(select(Release.known).where(Release.id == release_id)) or {}
 
 
 def find(session: Session, release_id: int) -> Release | None:

@@ -23,14 +23,14 @@ class Builders:
     def names(self) -> list[str]:
         return list(self._running)
 
-    def start(self, name: str, module: str, argument: str) -> None:
-        """Run `python -m module argument`; one that keeps failing rests between its starts."""
+    def start(self, name: str, module: str, *arguments: str) -> None:
+        """Run `python -m module arguments`; one that keeps failing rests between its starts."""
         due, pause = self._rests.get(name, (0.0, 0.0))
         if time.monotonic() < due:
             return
         self._rests[name] = (time.monotonic() + pause, min(LONGEST_REST, 2 * pause or 1.0))
         self._running[name] = subprocess.Popen(
-            [*LEASH, str(GRACE), "SIGTERM", sys.executable, "-m", module, argument],
+            [*LEASH, str(GRACE), "SIGTERM", sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )

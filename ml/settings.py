@@ -74,6 +74,12 @@ class Settings(Following):
     # of one file that a model writes
     file_size: Size = Field(16 << 30, validation_alias="SLIPWAY_FILE_SIZE", validate_default=False)
     ports: str = Field("443", validation_alias="SLIPWAY_TRAIN_PORTS", pattern=r"^(none|\d{1,5}(,\d{1,5})*)$")
+    tracking_uri: str = Field("", validation_alias="MLFLOW_TRACKING_URI")  # none: MLflow is not told
+    tracking_username: str = Field("", validation_alias="MLFLOW_TRACKING_USERNAME")
+    tracking_password: str = Field("", validation_alias="MLFLOW_TRACKING_PASSWORD", repr=False)
+    tracking_token: str = Field("", validation_alias="MLFLOW_TRACKING_TOKEN", repr=False)
+    # where the password of the appliance's own server will be
+    tracking_password_path: Path | None = Field(None, validation_alias="MLFLOW_PASSWORD_PATH")
     record: bool = Field(True, validation_alias="SLIPWAY_RECORD")
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 

@@ -30,11 +30,13 @@ class Lookout:
         self.settings, self.sessions = settings, sessions
         self.home = Home(settings.home.absolute())
         self.builders = Builders()
+        self.others = Builders()  # what builds nothing, and runs for as long as we do
         self.untidy = True  # something ended since the disk was last looked at
 
     def look(self) -> None:
         """One look: put back what was cut off, queue what is new, build what is due, tidy up."""
         self.untidy |= self.builders.reap()
+        self.keep_tracking()
         self.put_back()
         self.end_cancelled()
         self.queue_merges()
@@ -44,6 +46,12 @@ class Lookout:
         self.tidy()
         with self.sessions.begin() as session:
             appliance.looked(session)
+
+    def keep_tracking(self) -> None:
+        """MLflow is told by a process of its own, so that nothing here waits for it."""
+        self.others.reap()
+        if self.settings.tracking_uri and "tracking" not in self.others:
+            self.others.start("tracking", "ml.tracking")
 
     def put_back(self) -> None:
         """Releases that say `building` and that no living builder holds."""
@@ -120,6 +128,11 @@ class Lookout:
         housekeeping.sweep(self.home, kept)
         self.untidy = False
 
+    def stop(self) -> None:
+        """End what it has started, and wait until that is gone."""
+        self.others.stop()
+        self.builders.stop()
+
     def pause(self) -> float:
         """Seconds until the next look when nobody wakes us: what was put off may be due earlier."""
         with self.sessions.begin() as session:
@@ -175,7 +188,7 @@ def main() -> None:
                 pause = 5
         if not stopping:
             wakeup.wait(pause if held else min(pause, 2))
-    lookout.builders.stop()
+    lookout.stop()
     only.release()
 
 

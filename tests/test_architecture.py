@@ -24,7 +24,7 @@ DOORS = {
     "fsspec": ("ml/fetch/bucket.py",),
     "git": ("ml/stages/checkout.py",),
     "httpcore": ("ml/fetch/http.py", "ml/fetch/guard.py"),
-    "mlflow": ("ml/tracking.py", "tracker/launch.py"),
+    "mlflow": ("ml/tracking/tell.py", "tracker/"),
     "singer": ("vcs/tap.py", "vcs/singer.py"),
     "tap_github": ("vcs/tap.py",),
 }

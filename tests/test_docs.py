@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 # for containers, the demo and the tests; a person who runs an appliance has no use for them
-INTERNAL = {"SLIPWAY_DEMO", "SLIPWAY_SINGER", "SLIPWAY_DEMO_URL", "SLIPWAY_VCS_URL"}
+INTERNAL = {"MLFLOW_PASSWORD_PATH", "SLIPWAY_DEMO", "SLIPWAY_SINGER", "SLIPWAY_DEMO_URL", "SLIPWAY_VCS_URL"}
 
 
 def names(settings: type[Settings]) -> set[str]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import UNSET, Raw, UnsetType
 
 from common.problems import Problem
+from ml.model.shape import resolved
 from ml.serving import fitting, rows
 from ml.serving.gateway import Gateway
 from ml.serving.live import Live
@@ -80,7 +81,7 @@ def read(given: Invocation, live: Live) -> tuple[str, list[bytes]]:
     return "inputs", inputs(bytes(given.inputs), kind)
 
 
-def table(names: list[str], data: list[list[Raw]], kind: fitting.Kind, place: str) -> list[bytes]:
+def table(names: list[str], data: list[list[Raw]], kind: str, place: str) -> list[bytes]:
     if len(set(names)) < len(names):
         raise Problem(422, "Two columns of one name", f"The columns are {', '.join(names)}.")
     for at, values in enumerate(data):
@@ -90,7 +91,7 @@ def table(names: list[str], data: list[list[Raw]], kind: fitting.Kind, place: st
     return [fitting.row(names, list(map(bytes, values)), kind) for values in data]
 
 
-def inputs(given: bytes, kind: fitting.Kind) -> list[bytes]:
+def inputs(given: bytes, kind: str) -> list[bytes]:
     """A list is one row each, an object of lists has them by column, anything else is one row."""
     try:
         return [bytes(one) for one in by_row.decode(given)]
@@ -116,10 +117,8 @@ def of_csv(body: bytes, live: Live) -> list[bytes]:
     if not lines:
         raise Problem(400, "The body is not CSV", "The first line has to name the columns.")
     schema = live.schema or {}
-    properties = fitting.resolved(schema, schema).get("properties", {})
-    texts = {
-        name for name, one in properties.items() if fitting.resolved(one, schema).get("type") == "string"
-    }
+    properties = resolved(schema, schema).get("properties", {})
+    texts = {name for name, one in properties.items() if resolved(one, schema).get("type") == "string"}
     names = lines[0]
     data = [
         [cell(text, name in texts) for name, text in zip(names, line, strict=False)] for line in lines[1:]

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from common.problems import Problem
+from ml.model.shape import resolved
 from ml.serving import fitting
 from ml.serving.live import Live
 from ml.serving.rows import MOST
@@ -61,7 +62,7 @@ def rows(inputs: list[Tensor], live: Live) -> list[bytes]:
     if len(columns) == 1 and kind != "object":
         return [msgspec.json.encode(one) for one in plain(columns[0], squeeze=kind == "value")]
     schema = live.schema or {}
-    properties = fitting.resolved(schema, schema).get("properties", {})
+    properties = resolved(schema, schema).get("properties", {})
     named = [plain(column, squeeze=not listed(properties, column.name, schema)) for column in columns]
     names = [column.name for column in columns]
     return [
@@ -71,7 +72,7 @@ def rows(inputs: list[Tensor], live: Live) -> list[bytes]:
 
 
 def listed(properties: dict[str, Any], name: str, root: dict[str, Any]) -> bool:
-    return fitting.resolved(properties.get(name, {}), root).get("type") == "array"
+    return resolved(properties.get(name, {}), root).get("type") == "array"
 
 
 def plain(column: Column, *, squeeze: bool) -> list[Any]:
@@ -191,18 +192,18 @@ def metadata(live: Live) -> list[dict[str, Any]]:
     root = live.schema if live.schema is not None else like(live.example[0]) if live.example else {}
     if live.schema is None and not live.example and live.release.kind == "time-series":
         root = {"type": "integer"}  # the number of days
-    whole = fitting.resolved(root, root)
+    whole = resolved(root, root)
     if properties := whole.get("properties"):
         return [described(name, one, root) for name, one in properties.items()]
     return [described("features", root, root)]
 
 
 def described(name: str, schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    shape, inner = [-1], fitting.resolved(schema, root)
+    shape, inner = [-1], resolved(schema, root)
     while inner.get("type") == "array" and len(shape) < RANK:
         low, high = inner.get("minItems"), inner.get("maxItems")
         shape.append(low if low and low == high else -1)
-        inner = fitting.resolved(inner.get("items") or {}, root)
+        inner = resolved(inner.get("items") or {}, root)
     word = inner.get("type")
     datatype = DATATYPES.get(word) if isinstance(word, str) else None
     if datatype is None:

@@ -158,7 +158,7 @@ def make_appliance(
 
     yield make
     for appliance in made:
-        appliance.lookout.builders.stop()
+        appliance.lookout.stop()
 
 
 @pytest.fixture

@@ -1,0 +1,135 @@
+"""What MLflow was told, what it is still to be told, and where its alias `prod` was last."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from db import deployments
+from db.models import Alias, Appliance, Deployment, Release, Status, Tracked
+
+MOST = 50  # releases that are told of in one go
+
+
+@dataclass(frozen=True)
+class Untold:
+    """A release, with its stages, that MLflow has not heard the newest of."""
+
+    release: Release
+    tracked: Tracked | None
+
+
+def untold(session: Session, *, ended: bool) -> list[Untold]:
+    """Oldest first: those that have ended since they were told of, or those that run and have no run yet."""
+    query = (
+        select(Release, Tracked)
+        .outerjoin(Tracked, Tracked.release_id == Release.id)
+        .options(selectinload(Release.stages))
+        .order_by(Release.id)
+        .limit(MOST)
+    )
+    if ended:
+        query = query.where(
+            Release.status.not_in((Status.QUEUED, Status.BUILDING)),
+            Tracked.told.is_distinct_from(Release.status),
+        )
+    else:
+        query = query.where(
+            Release.status == Status.BUILDING, or_(Tracked.release_id.is_(None), Tracked.run.is_(None))
+        )
+    return [Untold(release, tracked) for release, tracked in session.execute(query)]
+
+
+def begin(session: Session, release_id: int) -> Tracked:
+    """The row of a release, made when it is missing: before MLflow is asked for a run."""
+    made = insert(Tracked).values(release_id=release_id, key=secrets.token_hex(16), is_open=False)
+    session.execute(made.on_conflict_do_nothing())
+    return session.get_one(Tracked, release_id)
+
+
+def record(session: Session, release_id: int, **facts: object) -> None:
+    """Columns of `Tracked` that became known."""
+    session.execute(update(Tracked).where(Tracked.release_id == release_id).values(**facts))
+
+
+def of(session: Session, release_id: int) -> Tracked | None:
+    return session.get(Tracked, release_id)
+
+
+def of_version(session: Session, model: str, version: int) -> Release | None:
+    """The release that became this version of the registered model."""
+    return session.scalar(
+        select(Release)
+        .join(Tracked, Tracked.release_id == Release.id)
+        .where(Release.model == model, Tracked.version == version)
+    )
+
+
+@dataclass(frozen=True)
+class Aliases:
+    """Versions: where `prod` and `previous` belong. None: nothing of the kind is registered."""
+
+    prod: int | None
+    previous: int | None
+
+
+def belongs(session: Session, model: str) -> Aliases | None:
+    """By what is live and what was before it; None while a decision is on its way."""
+    if deployments.wanted(session, model) is not None:
+        return None
+    live = deployments.live(session, model)
+    if live is None:
+        return Aliases(None, None)
+    before = session.scalar(
+        select(Deployment)
+        .where(Deployment.model == model, Deployment.live_at.is_not(None), Deployment.id < live.id)
+        .where(Deployment.release_id != live.release_id)
+        .options(joinedload(Deployment.release))
+        .order_by(Deployment.id.desc())
+        .limit(1)
+    )
+    return Aliases(version(session, live.release_id), version(session, before.release_id) if before else None)
+
+
+def version(session: Session, release_id: int) -> int | None:
+    return session.scalar(select(Tracked.version).where(Tracked.release_id == release_id))
+
+
+def alias(session: Session, model: str) -> Alias | None:
+    """Where `prod` was last; None when it has never been looked at."""
+    return session.get(Alias, model)
+
+
+def put(session: Session, model: str, at: int | None, *, sent: bool, refused: str | None = None) -> None:
+    """Remember where `prod` is seen (`sent`), or is to be put."""
+    values = {"version": at, "sent": sent, "refused": refused, "at": func.clock_timestamp()}
+    made = insert(Alias).values(model=model, **values)
+    session.execute(made.on_conflict_do_update(index_elements=["model"], set_=values))
+
+
+def waiting(session: Session, models: Sequence[str]) -> list[str]:
+    """The models whose `prod` is not where it belongs, as far as we know."""
+    found = []
+    for model in models:
+        wanted, known = belongs(session, model), alias(session, model)
+        if wanted is None or (wanted.prod is None and (known is None or known.version is None)):
+            continue
+        if known is None or not known.sent or known.version != wanted.prod:
+            found.append(model)
+    return found
+
+
+def says(session: Session, trouble: str | None) -> bool:
+    """Remember why MLflow cannot be told now, None: it can; whether that is news."""
+    news = and_(Appliance.id == 1, Appliance.tracking.is_distinct_from(trouble))
+    since = func.coalesce(Appliance.tracking_since, func.now()) if trouble else None
+    changed = update(Appliance).where(news).values(tracking=trouble, tracking_since=since)
+    return session.scalar(changed.returning(Appliance.id)) is not None
+
+
+def trouble(session: Session) -> Appliance | None:
+    """The appliance's row, when MLflow cannot be told."""
+    return session.scalar(select(Appliance).where(Appliance.tracking.is_not(None)))

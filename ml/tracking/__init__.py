@@ -1,0 +1,1 @@
+"""MLflow: told of every release, and listened to for promotions; nothing waits for it."""

@@ -1,0 +1,114 @@
+"""Keeps MLflow told, and listens to it; the look-out keeps this running. `python -m ml.tracking`
+
+It makes runs and looks where `prod` is by quick calls. All else is told by `ml.tracking.tell`, in a process
+of its own that ends when all is told, so that MLflow's client is in memory only then.
+"""
+
+import os
+import signal
+from types import FrameType
+
+from loguru import logger
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from common import log
+from common.settings import read
+from db import tracking
+from db.lock import OnlyOne
+from db.session import sessions
+from db.wakeup import Wakeup
+from ml.builders import Builders
+from ml.settings import Settings
+from ml.tracking import calls, promotions
+from ml.tracking.calls import Calls, Said
+from ml.tracking.runs import Runs
+from ml.tracking.server import Away, Server
+
+SOON = 2.0  # seconds between two tries while MLflow is away
+
+
+class Tracker:
+    """Each look does what is to be done now; what is left is seen at the next one."""
+
+    def __init__(self, settings: Settings, sessions: sessionmaker[Session]) -> None:
+        self.settings, self.sessions = settings, sessions
+        self.telling = Builders()
+        self._calls: Calls | None = None
+        self._runs: Runs | None = None
+
+    def look(self) -> bool:
+        """One look; whether MLflow answered."""
+        self.telling.reap()
+        try:
+            self._work()
+        except (Away, Said) as trouble:
+            self._calls = self._runs = None  # its password may have changed
+            self._say(str(trouble))
+            return False
+        self._say(None)
+        return True
+
+    def _work(self) -> None:
+        if self._calls is None or self._runs is None:
+            server = Server.of(self.settings)
+            assert server is not None
+            self._calls = Calls(server)
+            self._runs = Runs(self._calls, self.sessions)
+        models = [model.name for model in self.settings.models()]
+        with self.sessions.begin() as session:
+            begun = tracking.untold(session, ended=False)
+            ended = tracking.untold(session, ended=True)
+            waiting = tracking.waiting(session, models)
+        for each in begun + ended:  # here alone: no two processes make one
+            if each.tracked is None or each.tracked.run is None:
+                self._runs.begin(each.release)
+        if ended or waiting:
+            calls.ping(self._calls)
+            if "tell" not in self.telling:
+                self.telling.start("tell", "ml.tracking.tell")
+            return
+        for model in models:
+            promotions.look(self._calls, self.sessions, model)
+
+    def _say(self, trouble: str | None) -> None:
+        with self.sessions.begin() as session:
+            news = tracking.says(session, trouble)
+        if news and trouble:
+            logger.warning("{}; all else goes on, and it is told later", trouble)
+        elif news:
+            logger.info("MLflow answers again: it is told what it has missed")
+
+
+def main() -> None:
+    settings = read(Settings)
+    log.configure("track", settings.log)
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # of the client in `tell`
+    stopping = False
+    wakeup = Wakeup(settings.database_url, "tracking", "releases", "live")
+
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+        wakeup.wake()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    signal.signal(signal.SIGCHLD, lambda *_: wakeup.wake())
+    only = OnlyOne(settings.database_url, "tracking")
+    tracker = Tracker(settings, sessions(settings.database_url))
+    while not stopping:
+        pause = 1.0
+        try:
+            if only.held():
+                pause = settings.poll_seconds if tracker.look() else min(SOON, settings.poll_seconds)
+        except DBAPIError as error:
+            logger.debug("Postgres is away: {}", str(error.orig).strip())
+        if not stopping:
+            wakeup.wait(pause)
+    tracker.telling.stop()
+    only.release()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""Tells MLflow all that it has not heard, oldest first, and ends. `python -m ml.tracking.tell`
+
+The only place where MLflow's own client is used. What is done twice, because we were killed before it was
+written down, leaves what doing it once leaves.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from loguru import logger
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.version import VERSION
+from sqlalchemy.orm import Session, sessionmaker
+
+from common import log
+from common.settings import read
+from db import tracking
+from db.models import Release, Stage, Status, Tracked
+from db.session import sessions
+from db.tracking import Untold
+from ml.home import Home
+from ml.settings import Settings
+from ml.tracking import pyfunc
+from ml.tracking.promotions import PREVIOUS, PROD
+from ml.tracking.server import Away, Server
+
+ENDS = {
+    Status.DEPLOYED: "FINISHED",
+    Status.PASSED: "FINISHED",
+    Status.REJECTED: "FAILED",
+    Status.FAILED: "FAILED",
+}
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+# MLflow's own tries go on for minutes; ours are the look-out's
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+
+
+class Teller:
+    """One after the other, each written down when it is told."""
+
+    def __init__(self, client: MlflowClient, home: Home, sessions: sessionmaker[Session]) -> None:
+        self.client, self.home, self.sessions = client, home, sessions
+
+    def tell(self, models: list[str]) -> None:
+        while True:
+            with self.sessions.begin() as session:
+                found = [each for each in tracking.untold(session, ended=True) if has_run(each)]
+            for each in found:
+                assert each.tracked is not None and each.tracked.run is not None
+                self.release(each.release, each.tracked, each.tracked.run)
+            if not found:
+                break
+        with self.sessions.begin() as session:
+            waiting = tracking.waiting(session, models)
+        for model in waiting:
+            self.aliases(model)
+
+    def release(self, release: Release, tracked: Tracked, run: str) -> None:
+        """How it ended; a version of the registered model, when it passed."""
+        if tracked.told is None:
+            self.facts(release, run)
+        version = tracked.version
+        if version is None and release.status in (Status.DEPLOYED, Status.PASSED):
+            version = self.register(release, run)
+            with self.sessions.begin() as session:
+                tracking.record(session, release.id, version=version)
+        for name, value in (("status", release.status), ("reason", release.reason or "")):
+            self.client.set_tag(run, f"slipway.{name}", str(value)[:5000])
+        ended = int(release.finished_at.timestamp() * 1000) if release.finished_at else None
+        self.client.set_terminated(run, ENDS.get(release.status, "KILLED"), ended)
+        with self.sessions.begin() as session:
+            tracking.record(session, release.id, told=release.status)
+        as_what = f", version {version}" if version else ""
+        logger.info(
+            "release {} of {} ({}) is in MLflow{}", release.id, release.model, release.status, as_what
+        )
+
+    def facts(self, release: Release, run: str) -> None:
+        """Params, metrics, stage times and artifacts."""
+        at = int((release.finished_at or release.created_at).timestamp() * 1000)
+        values = {**(release.metrics or {}), **seconds(release.stages)}
+        metrics = [Metric(worded(name), value, at, 0) for name, value in values.items()]
+        params = [Param(name, value) for name, value in params_of(release).items()]
+        tags = [RunTag(f"slipway.{name}", value) for name, value in params_of(release).items()]
+        self.client.log_batch(run, metrics=metrics, params=params, tags=tags)
+        with scratch() as folder:
+            logs = self.home.logs(release.id)
+            if logs.is_dir():
+                shutil.copytree(logs, folder / "logs")
+            manifest = self.home.source(release.id) / "slipway.toml"
+            if manifest.is_file() and not manifest.is_symlink():
+                shutil.copyfile(manifest, folder / "slipway.toml")
+            if release.lock is not None:
+                (folder / "requirements.lock").write_text(release.lock)
+            self.client.log_artifacts(run, str(folder))
+
+    def register(self, release: Release, run: str) -> int | None:
+        """The version that it is, or becomes; None when what it was made of is gone."""
+        if known := self.client.search_model_versions(f"run_id = '{run}'"):
+            return int(known[0].version)
+        source, artifact = self.home.source(release.id), self.home.artifact(release.model, release.id)
+        if release.pruned_at is not None or not source.is_dir() or not artifact.is_file():
+            return None
+        tags = {"slipway.release": str(release.id), "slipway.commit": release.commit}
+        experiment = self.client.get_run(run).info.experiment_id
+        logged = self.client.create_logged_model(experiment, name=release.model, source_run_id=run, tags=tags)
+        with scratch() as folder:
+            into = folder / "model"
+            pyfunc.write(release, source, artifact, into, run=run, model=logged.model_id, mlflow=VERSION)
+            self.client.log_model_artifacts(logged.model_id, str(into))
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        made = self.client.create_model_version(
+            release.model,
+            f"models:/{logged.model_id}",
+            run,
+            tags=tags,
+            description=f"Release {release.id}, commit {release.commit[:8]}. {release.title or ''}".strip(),
+            model_id=logged.model_id,
+            await_creation_for=0,
+        )
+        return int(made.version)
+
+    def aliases(self, model: str) -> None:
+        """Put `prod` on what is live and `previous` on what was before; remembered before it is sent."""
+        with self.sessions.begin() as session:
+            belong, known = tracking.belongs(session, model), tracking.alias(session, model)
+            if belong is None:
+                return
+            refused = known.refused if known and known.version == belong.prod else None
+            tracking.put(session, model, belong.prod, sent=False, refused=refused)
+        for name, version in ((PROD, belong.prod), (PREVIOUS, belong.previous)):
+            if version is not None:
+                self.client.set_registered_model_alias(model, name, str(version))
+            else:
+                self.without(model, name)
+        with self.sessions.begin() as session:
+            tracking.put(session, model, belong.prod, sent=True, refused=refused)
+        logger.info("MLflow's alias {} of {} is at version {}", PROD, model, belong.prod or "none")
+
+    def without(self, model: str, name: str) -> None:
+        try:
+            self.client.delete_registered_model_alias(model, name)
+        except MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
+
+
+def has_run(each: Untold) -> bool:
+    return each.tracked is not None and each.tracked.run is not None
+
+
+def seconds(stages: list[Stage]) -> dict[str, float]:
+    """How long each stage took, its last try."""
+    return {
+        f"seconds/{stage.name}": (stage.ended_at - stage.started_at).total_seconds()
+        for stage in stages
+        if stage.ended_at is not None
+    }
+
+
+def params_of(release: Release) -> dict[str, str]:
+    facts = {
+        "commit": release.commit,
+        "trigger": release.trigger,
+        "pull_request": release.pull_request,
+        "environment": release.environment,
+        "python": release.python,
+        "kind": release.kind,
+        "artifact": release.artifact,
+    }
+    for part, data in (release.data or {}).items():
+        facts |= {f"data/{part}": data.get("sha256") if isinstance(data, dict) else data}
+    return {worded(name): str(value)[:5000] for name, value in facts.items() if value is not None}
+
+
+def worded(name: str) -> str:
+    """A name that MLflow takes: a model may call its metrics as it likes."""
+    kept = "".join(letter if letter.isalnum() or letter in "_-. :/" else "_" for letter in name)
+    return kept[:250] or "_"
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="slipway-tracking-") as folder:
+        yield Path(folder)
+
+
+def main() -> None:
+    settings = read(Settings)
+    log.configure("track", settings.log)
+    try:
+        server = Server.of(settings)
+        assert server is not None
+        os.environ.update(PATIENCE | server.variables())
+        client = MlflowClient(server.url, server.url)
+        home = Home(settings.home.absolute())
+        Teller(client, home, sessions(settings.database_url)).tell([m.name for m in settings.models()])
+    except (Away, MlflowException) as trouble:
+        sys.exit(
+            f"MLflow could not be told of all: {str(trouble).splitlines()[0][:300]}; the rest is told later"
+        )
+
+
+if __name__ == "__main__":
+    main()
