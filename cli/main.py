@@ -40,7 +40,7 @@ def up() -> None:
 
     With nothing configured this is the demo. SLIPWAY_REPOSITORY=owner/name and GITHUB_TOKEN follow
     a repository of your own. What it keeps is in SLIPWAY_HOME (.slipway), its ports are VCS_PORT
-    (8080) and ML_PORT (8000). Nothing is left running when it ends.
+    (8080), ML_PORT (8000) and MLFLOW_PORT (5000). Nothing is left running when it ends.
     """
     from cli.up import up as run  # noqa: PLC0415 (the database's library takes a while to load)
 

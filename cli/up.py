@@ -5,10 +5,11 @@ import signal
 import sys
 from collections.abc import Mapping
 from http.client import HTTPException
+from itertools import combinations
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
-from cli import home, ports
+from cli import home, ports, tracking
 from cli.console import Console
 from cli.errors import Trouble
 from cli.postgres import Postgres
@@ -32,17 +33,14 @@ def up(settings: Settings) -> None:
     home.prepare(folder)
     # what is in it is safe for several; the Postgres and the demo that would be started in it are not
     held = home.lock(folder, shared=bool(settings.database_url and settings.followed))
-    if settings.vcs_port == settings.ml_port:
-        raise Trouble(f"VCS_PORT and ML_PORT are both {settings.ml_port}: give one of them another")
-    ports.check(settings.bind, settings.vcs_port, "VCS_PORT")
-    ports.check(settings.bind, settings.ml_port, "ML_PORT")
+    check_ports(settings)
 
     console = Console(folder / "logs")
     supervisor = Supervisor(console, held)
     try:
         begin(settings, folder, supervisor)
         if supervisor.wait(lambda: answers(settings.vcs_url) and answers(settings.serve_url), seconds=120):
-            console.block(welcome(settings))
+            console.block(welcome(settings, folder))
         else:
             console.say(OURS, f"{settings.vcs_url} or {settings.serve_url} does not answer: see above why")
         supervisor.stay()
@@ -50,6 +48,17 @@ def up(settings: Settings) -> None:
         console.say(OURS, "ending; once more to hurry")
     finally:
         supervisor.end(last="postgres")
+
+
+def check_ports(settings: Settings) -> None:
+    """`Trouble` when two are the same, or one is taken."""
+    wanted = {"VCS_PORT": settings.vcs_port, "ML_PORT": settings.ml_port}
+    wanted |= {"MLFLOW_PORT": settings.mlflow_port} if settings.own_mlflow else {}
+    for one, other in combinations(wanted, 2):
+        if wanted[one] == wanted[other]:
+            raise Trouble(f"{one} and {other} are both {wanted[one]}: give one of them another")
+    for variable, port in wanted.items():
+        ports.check(settings.bind, port, variable)
 
 
 def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:
@@ -60,17 +69,21 @@ def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:
         "ML_PORT": str(settings.ml_port),
         "PYTHONUNBUFFERED": "1",
     }
+    said = tracking.split(environment)
     for_serve = {name: environment.pop(name) for name in TOKEN if name in environment}
     environment |= {"DATABASE_URL": settings.database_url or database(folder, supervisor, environment)}
     supervisor.finish(supervisor.begin(python("migrate", "db.migrate", environment)))
     follow(environment["DATABASE_URL"], "repository" if settings.followed else "demo")
 
     singer = supervisor.begin(python("singer", "vcs.install", environment))
+    if settings.own_mlflow:
+        supervisor.keep(python("mlflow", "tracker", environment | {"MLFLOW_PORT": str(settings.mlflow_port)}))
     if not settings.followed:
         environment |= stand_in(folder, ports.free())
         supervisor.keep(python("demo", "resources.demo", environment))
-    supervisor.keep(python("serve", "ml", environment | for_serve))
-    supervisor.keep(python("watch", "ml.watch", environment))
+    supervisor.keep(python("serve", "ml", environment | for_serve | tracking.for_serve(settings)))
+    for_watch = tracking.for_watch(settings, folder, said)
+    supervisor.keep(python("watch", "ml.watch", environment | for_watch))
     supervisor.finish(singer)
     supervisor.keep(python("vcs", "vcs", environment))
 

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from cli import tracking
 from cli.settings import Settings
 
 PLACES = """\
@@ -13,6 +14,14 @@ Slipway runs. Ctrl-C ends all of it.
   a prediction         {serve}/predict
   look for merges now  curl -X POST {vcs}/checkout
   how it stands        {slipway} status
+"""
+
+MLFLOW = """\
+  its runs in MLflow   {mlflow}
+"""
+
+OWN_MLFLOW = """\
+                       user operator, password in {password}
 """
 
 DEMO = """
@@ -28,10 +37,13 @@ It follows {followed}.
 """
 
 
-def welcome(settings: Settings) -> str:
+def welcome(settings: Settings, folder: Path) -> str:
     names = [name for name in ("SLIPWAY_HOME", "VCS_PORT", "ML_PORT") if name in os.environ]
     command = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "slipway" else "slipway"
-    return (PLACES + (REPOSITORY if settings.followed else DEMO)).format(
+    mlflow = (MLFLOW if settings.mlflow_url else "") + (OWN_MLFLOW if settings.own_mlflow else "")
+    return (PLACES + mlflow + (REPOSITORY if settings.followed else DEMO)).format(
+        mlflow=settings.mlflow_url,
+        password=os.path.relpath(tracking.password_file(folder)),
         serve=settings.serve_url,
         vcs=settings.vcs_url,
         slipway=" ".join([*(f"{name}={os.environ[name]}" for name in names), command]),

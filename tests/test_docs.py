@@ -8,13 +8,21 @@ import pytest
 from cli.settings import Settings as CliSettings
 from common.settings import Settings
 from ml.settings import Settings as MlSettings
+from tracker.settings import TrackerSettings
 from vcs.settings import VcsSettings
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 # for containers, the demo and the tests; a person who runs an appliance has no use for them
-INTERNAL = {"MLFLOW_PASSWORD_PATH", "SLIPWAY_DEMO", "SLIPWAY_SINGER", "SLIPWAY_DEMO_URL", "SLIPWAY_VCS_URL"}
+INTERNAL = {
+    "MLFLOW_PASSWORD_PATH",
+    "SLIPWAY_DEMO",
+    "SLIPWAY_SINGER",
+    "SLIPWAY_MLFLOW",
+    "SLIPWAY_DEMO_URL",
+    "SLIPWAY_VCS_URL",
+}
 
 
 def names(settings: type[Settings]) -> set[str]:
@@ -22,7 +30,7 @@ def names(settings: type[Settings]) -> set[str]:
     return {str(field.validation_alias or name).upper() for name, field in fields} - INTERNAL
 
 
-@pytest.mark.parametrize("settings", [CliSettings, MlSettings, VcsSettings])
+@pytest.mark.parametrize("settings", [CliSettings, MlSettings, TrackerSettings, VcsSettings])
 def test_every_setting_has_its_row(settings: type[Settings]) -> None:
     table = (ROOT / "README.md").read_text().split("## Configuration")[1]
     assert {name for name in names(settings) if f"`{name}`" not in table} == set()

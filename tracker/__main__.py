@@ -3,6 +3,7 @@
 import configparser
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import psycopg2
@@ -47,11 +48,9 @@ def prepare(settings: TrackerSettings) -> bool:
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
         "auth_cache_ttl_seconds": str(CACHED),
     }
-    new = folder / "basic_auth.ini.new"
-    new.touch(0o600)
-    with new.open("w") as file:
-        config.write(file)
-    new.rename(folder / "basic_auth.ini")
+    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as new:  # of mode 0600
+        config.write(new)
+    Path(new.name).rename(folder / "basic_auth.ini")
     return "operator.password" in made
 
 

@@ -15,9 +15,13 @@ import configparser
 import ctypes
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 SET_DUMPABLE = 4  # <linux/prctl.h>
+LOCK = 7_145_005  # two servers of one database at once: the second waits, then finds nothing to do
+ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
 OPERATOR, APPLIANCE = "operator", "slipway"
 
 
@@ -36,13 +40,17 @@ def tell(folder: Path, database: str) -> None:
     }
 
 
-def settle(database: str) -> None:
-    """Bring MLflow's tables to the schema of this MLflow, where there are none or older ones."""
+def settle(database: str, folder: Path, new_operator: bool) -> None:
+    """See that its users are there, and its tables, of the schema of this MLflow."""
     from mlflow.store.db import utils
+    from sqlalchemy import text
 
     engine = utils.create_sqlalchemy_engine_with_retry(database)
-    utils._safe_initialize_tables(engine)
-    utils._upgrade_db(engine)
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        utils._safe_initialize_tables(engine)
+        utils._upgrade_db(engine)
+        sign_up(folder, new_operator)
     engine.dispose()
 
 
@@ -70,6 +78,20 @@ def sign_up(folder: Path, new_operator: bool) -> None:
             )
 
 
+def served() -> Callable[[Any, Any, Any], Awaitable[None]]:
+    """MLflow without its assistant: that runs commands for whoever signs in from this machine, models too."""
+    from mlflow.server.auth import create_app
+    from starlette.responses import PlainTextResponse
+
+    app = create_app()
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        refused = scope["type"] == "http" and scope["path"].startswith(ASSISTANT)
+        await (PlainTextResponse("not offered here", 404) if refused else app)(scope, receive, send)
+
+    return guarded
+
+
 def main() -> None:
     ctypes.CDLL(None).prctl(SET_DUMPABLE, 0, 0, 0, 0)  # from here on, environment and memory are ours alone
     folder, host, port, *options = sys.argv[1:]
@@ -77,12 +99,11 @@ def main() -> None:
     config.read(Path(folder, "basic_auth.ini"))
     database = config["mlflow"]["database_uri"]
     tell(Path(folder), database)
-    settle(database)
-    sign_up(Path(folder), new_operator="--new-operator" in options)
+    settle(database, Path(folder), new_operator="--new-operator" in options)
 
     import uvicorn
 
-    uvicorn.run("mlflow.server.auth:create_app", factory=True, host=host, port=int(port), access_log=False)
+    uvicorn.run(served(), host=host, port=int(port), access_log=False, log_level="warning")
 
 
 if __name__ == "__main__":

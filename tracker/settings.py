@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 
 from common.settings import Settings
 
+PRIVATE = ("10.*", "192.168.*", *(f"172.{number}.*" for number in range(16, 32)))
 NAME = r"^[a-z_][a-z0-9_]{0,50}$"  # of a role and a database
 
 
@@ -37,8 +38,9 @@ class TrackerSettings(InstallSettings):
 
     @property
     def allowed_hosts(self) -> list[str]:
-        """What a request may call this server, or a page elsewhere could act in a browser's name."""
+        """What a request may call this server by, with and without a port; other names are refused."""
         bind = f"[{self.bind}]" if ":" in self.bind else self.bind
+        private = PRIVATE if self.bind in ("0.0.0.0", "::") else ()  # noqa: S104 (compared, not bound)
         more = [name.strip() for name in self.hosts.split(",") if name.strip()]
-        names = dict.fromkeys(["localhost", "127.0.0.1", "[::1]", "mlflow", bind, *more])
+        names = dict.fromkeys(["localhost", "127.0.0.1", "[::1]", "mlflow", bind, *private, *more])
         return [form for name in names for form in (name, f"{name.replace('[', '[[]')}:*")]

@@ -22,7 +22,8 @@ UP = [sys.executable, "-c", "from cli.main import app; app()", "up"]
 def environment(tmp_path: Path) -> dict[str, str]:
     """An appliance of its own; nothing is configured but where it lives."""
     names = ("PATH", "HOME", "SSL_CERT_FILE")
-    ours = {"SLIPWAY_HOME": str(tmp_path / "home"), "VCS_PORT": str(free_port()), "ML_PORT": str(free_port())}
+    ours = {"SLIPWAY_HOME": str(tmp_path / "home"), "MLFLOW_TRACKING_URI": ""}
+    ours |= {"VCS_PORT": str(free_port()), "ML_PORT": str(free_port())}
     return {name: os.environ[name] for name in names if name in os.environ} | ours
 
 

@@ -29,6 +29,7 @@ class Running:
             "SLIPWAY_HOME": str(self.home),
             "SLIPWAY_SINGER": str(ROOT / ".slipway" / "tests" / "singer"),  # kept between runs
             "SLIPWAY_SYNC_SECONDS": "0",
+            "MLFLOW_TRACKING_URI": "",
             "VCS_PORT": str(self.vcs),
             "ML_PORT": str(self.serve),
         }

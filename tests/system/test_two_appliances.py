@@ -76,7 +76,7 @@ def start(appliance: Appliance, tmp_path: Path) -> Iterator[Callable[[str], Whol
 @contextmanager
 def whole(log: Path) -> Iterator[Whole]:
     port = free_port()
-    variables = os.environ | {"ML_PORT": str(port), "VCS_PORT": str(free_port())}
+    variables = os.environ | {"ML_PORT": str(port), "VCS_PORT": str(free_port()), "MLFLOW_TRACKING_URI": ""}
     with log.open("wb") as said:
         process = subprocess.Popen(
             [*SLIPWAY, "up"], env=variables, stdin=subprocess.DEVNULL, stdout=said, stderr=said
