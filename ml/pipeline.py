@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -26,6 +27,7 @@ from ml.journal import Journal
 from ml.quantities import written
 from ml.settings import Settings
 from ml.stages import deploy, gate
+from ml.tracking.code import Logging, logging
 from ml.workshop import Workshop
 
 AWAY = (OperationalError, InterfaceError)  # Postgres
@@ -38,7 +40,9 @@ class CutOff(BaseException):
     """The appliance stops; not an error of anybody."""
 
 
-def promote(workshop: Workshop, journal: Journal, look: Callable[[], Sight]) -> Outcome:
+def promote(
+    workshop: Workshop, journal: Journal, look: Callable[[], Sight], logging: Callable[[str, Path], Logging]
+) -> Outcome:
     """Every stage, straight down; those that were finished before a crash give what they gave then."""
     release = workshop.release
 
@@ -57,7 +61,7 @@ def promote(workshop: Workshop, journal: Journal, look: Callable[[], Sight]) -> 
         datasets = workshop.data(said.data, source)
         journal.record(data=datasets.facts())
     with journal.stage("train") as say:
-        artifact = workshop.train(room, said, datasets.train)
+        artifact = workshop.train(room, said, datasets.train, logging(resolved.lock, room.scratch))
         say(f"a trained model of {written(artifact.path.stat().st_size)}, sha256 {artifact.sha256}")
         journal.record(artifact=artifact.sha256)
     with journal.stage("evaluate") as say:
@@ -65,6 +69,11 @@ def promote(workshop: Workshop, journal: Journal, look: Callable[[], Sight]) -> 
         say(", ".join(f"{name} {gate.number(value)}" for name, value in scored.metrics.items()))
         kind = manifest.kind(said, str(scored.info.get("Type", "")))
         journal.record(metrics=scored.metrics, info=scored.info, kind=kind)
+        known = workshop.known(room, said, kind, scored, datasets.train)
+        if isinstance(known, str):
+            say(f"predictions are shown alone: {known}")
+        else:
+            journal.record(known=known)
     with journal.stage("gate") as say:
         seen, live, requests = look()
         compared = workshop.compare(live, datasets.test)
@@ -177,10 +186,12 @@ def work(settings: Settings, make: sessionmaker[Session], claim: Claim) -> None:
             requests = predictions.distinct_features(session, release.model, MOST) if live else []
             return deployments.look(session, release.model), live, requests
 
+    logs = partial(logging, settings, make, release)
+
     def attempt() -> Outcome:
         if model is None:
             raise Rejected(f"the appliance no longer follows {release.repository}")
-        return promote(Workshop(settings, model, release, parent), journal, look)
+        return promote(Workshop(settings, model, release, parent), journal, look, logs)
 
     try:
         build(make, claim, attempt)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from db.models import Deployment, Release
-from ml import comparison, differences, manifest, stagelog
+from ml import comparison, differences, known, manifest, stagelog
 from ml.comparison import Comparison
 from ml.differences import Differences
 from ml.errors import Rejected, Unavailable
@@ -21,6 +21,8 @@ from ml.stages.data import DataSet, DataSets
 from ml.stages.environment import Resolved
 from ml.stages.evaluate import Scored
 from ml.stages.train import Artifact
+from ml.tracking import code
+from ml.tracking.code import Logging
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,18 @@ class Workshop:
         supply = data.supply(self.settings, self.model.name)
         return data.fetch(section, source, supply, into=self.folder / "data", log=self.log("data"))
 
-    def train(self, room: Room, said: Manifest, dataset: DataSet) -> Artifact:
+    def train(self, room: Room, said: Manifest, dataset: DataSet, logging: Logging) -> Artifact:
+        """Once more beside MLflow, where that went away while the model's code logged to it."""
+        try:
+            return self._fit(room, said, dataset, logging)
+        except Rejected:
+            if not logging.is_away():
+                raise
+        say = stagelog.to(self.log("train"))
+        say("MLflow went away while train() was logging to it: once more, with a place for its logs here")
+        return self._fit(room, said, dataset, code.aside(room.scratch))
+
+    def _fit(self, room: Room, said: Manifest, dataset: DataSet, logging: Logging) -> Artifact:
         return train.fit(
             room,
             said.model.entry_point,
@@ -84,6 +97,7 @@ class Workshop:
             log=self.log("train"),
             timeout=said.resources.train_timeout or self.settings.train_timeout,
             previous=self.previous(),
+            logging=logging,
         )
 
     def previous(self) -> Path | None:
@@ -104,6 +118,15 @@ class Workshop:
             log=self.log("evaluate"),
             timeout=self.settings.evaluate_timeout,
         )
+
+    def known(
+        self, room: Room, said: Manifest, kind: str, scored: Scored, dataset: DataSet
+    ) -> dict[str, Any] | str | None:
+        """What predictions are shown beside, or in words why nothing; None where it is not asked."""
+        if not (kind == "regression" or (kind == "time-series" and scored.history)):
+            return None
+        into, log = self.folder / "known", self.log("evaluate")
+        return known.ask(room, said.model.entry_point, kind, dataset, into=into, log=log)
 
     def compare(self, live: Deployment | None, dataset: DataSet) -> Comparison:
         return comparison.with_live(

@@ -6,7 +6,9 @@
               DIRECTORY/artifact    the trained model: the bytes that train() gave
               DIRECTORY/output.json {"result": {"bytes"}} or {"error": {"message", "limit"}}
     evaluate  DIRECTORY/input.json  {"source", "entry_point", "artifact", "data": {"path", "format"}}
-              DIRECTORY/output.json {"result": {"metrics", "info"}} or {"error": {"message", "limit"}}
+              DIRECTORY/output.json {"result": {"metrics", "info", "history"}} or {"error": {…}} as above
+    known     DIRECTORY/input.json  {"source", "entry_point", "kind", "data": {"path", "format"}}
+              DIRECTORY/output.json {"result": {"history"} or {"target"}} or {"error": {"message", "limit"}}
     replay    DIRECTORY/input.json  {"source", "entry_point", "artifact", "rows", "most", "seconds"}
               DIRECTORY/output.json {"result": {"rows", "answers"}} or {"error": {"message", "limit"}}
     serve     DIRECTORY/input.json  {"source", "entry_point", "artifact", "kind"}

@@ -12,11 +12,16 @@ from .jsonable import Unfit, jsonable
 
 
 def evaluate(_: str, question: dict[str, Any]) -> dict[str, Any]:
-    """`{"metrics": name → finite number, "info": what info() gave}`."""
+    """`{"metrics": name → finite number, "info": what info() gave, "history": whether it has one}`."""
     entry_point = repository.load(question["source"], question["entry_point"])
     model = Path(question["artifact"]).read_bytes()
     scores = call("evaluate()", entry_point.evaluate, model, tables.read(question["data"]))
-    return {"metrics": metrics(scores), "info": description(call("info()", entry_point.info))}
+    info = description(call("info()", entry_point.info))
+    return {
+        "metrics": metrics(scores),
+        "info": info,
+        "history": callable(getattr(entry_point, "history", None)),
+    }
 
 
 def metrics(scores: Any) -> dict[str, float]:

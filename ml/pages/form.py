@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from ml.model.shape import resolved
+from ml.pages.lists import SIMPLE, Rows, rows
 from ml.serving.live import Live
 
 SERIES = {"type": "integer", "title": "Number of days", "minimum": 1, "maximum": 3650}
-SIMPLE = ("integer", "number", "string", "boolean")
 
 
 @dataclass(frozen=True)
@@ -26,27 +27,33 @@ class Field:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    rows: Rows | None = (
+        None  # of a list that is typed row by row, where there is a script; it is JSON all the same
+    )
 
 
 def fields(live: Live, pairs: list[tuple[str, str]]) -> list[Field]:
     """One for each property of an object of simple values, else one for the whole."""
     typed = dict(pairs)
     schema, example = live.schema, live.example
+    whole = schema or {}
     given = example[0] if example else None
     if schema is None and live.release.kind == "time-series" and (example is None or isinstance(given, int)):
         name = "num_days"
         typed = {name: next(iter(typed.values()))} if typed else {name: "7"}
-        return [field(name, SERIES, typed, given, required=True)]
-    if (found := flat(schema or {}, schema or {})) and set(typed) <= {leaf.name for leaf in found}:
+        return [field(name, SERIES, typed, given, required=True, whole=whole)]
+    if (found := flat(whole, whole)) and set(typed) <= {leaf.name for leaf in found}:
         return [
-            field(leaf.name, leaf.schema, typed, within(given, leaf.name), required=leaf.required)
+            field(
+                leaf.name, leaf.schema, typed, within(given, leaf.name), required=leaf.required, whole=whole
+            )
             for leaf in found
         ]
     if len(typed) == 1:
         typed = {"features": next(iter(typed.values()))}
     elif typed:
         typed = {"features": msgspec.json.encode(typed).decode()}
-    return [field("features", schema or {}, typed, given, required=True)]
+    return [field("features", resolved(whole, whole), typed, given, required=True, whole=whole)]
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,15 @@ def within(given: Any, name: str) -> Any:
     return given
 
 
-def field(name: str, schema: dict[str, Any], typed: dict[str, str], example: Any, *, required: bool) -> Field:
+def field(
+    name: str,
+    schema: dict[str, Any],
+    typed: dict[str, str],
+    example: Any,
+    *,
+    required: bool,
+    whole: dict[str, Any],
+) -> Field:
     choices = tuple(said(choice) for choice in schema.get("enum", ()))
     words = name.replace("_", " ").replace(".", ": ")
     value = typed.get(name, said(example) if example is not None else "")
@@ -97,6 +112,7 @@ def field(name: str, schema: dict[str, Any], typed: dict[str, str], example: Any
         choices,
         schema.get("minimum"),
         schema.get("maximum"),
+        rows(schema, whole),
     )
 
 

@@ -10,7 +10,7 @@ from common.problems import Problem
 from ml.pages import query
 from ml.pages.form import Field, fields, wrong
 from ml.pages.render import page, wants_page
-from ml.pages.series import points, shares
+from ml.pages.series import before, chart, points, shares
 from ml.serving.gateway import Gateway, nothing_live
 from ml.serving.live import Live, Places
 
@@ -52,7 +52,7 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
         if pairs:
             try:
                 document, headers["X-Slipway-Release"] = await ask(request, name, live, pairs)
-                values |= {"answer": document, "points": points(document["prediction"])}
+                values |= {"answer": document} | drawn(live, document["prediction"])
                 values["shares"] = shares(document["prediction"])
                 values["call"] = query.features(pairs, live.schema)
             except Problem as problem:
@@ -64,6 +64,15 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
         return response
 
     return router
+
+
+def drawn(live: Live, prediction: Any) -> dict[str, Any]:
+    """A series with the known one before it and its chart; a number beside the target's range in training."""
+    found = points(prediction)
+    if found is None:
+        return {"target": live.known.get("target")}
+    known = before(live.known.get("history"), found)
+    return {"points": found, "known": known, "chart": chart(known, found)}
 
 
 def shown(live: Live, name: str | None, pairs: list[tuple[str, str]]) -> dict[str, Any]:
@@ -78,6 +87,9 @@ def shown(live: Live, name: str | None, pairs: list[tuple[str, str]]) -> dict[st
         "fields": asked,
         "answer": None,
         "points": None,
+        "known": (),
+        "chart": None,
+        "target": None,
         "shares": None,
         "wrong": None,
         "problem": None,

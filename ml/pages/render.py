@@ -6,6 +6,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -146,6 +147,11 @@ def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def plain(value: Any) -> Any:
+    """A dataclass as what JSON has."""
+    return asdict(value)
+
+
 def shell(value: Any) -> str:
     """JSON as one argument of a command line."""
     return shlex.quote(json.dumps(value))
@@ -160,5 +166,6 @@ templates.filters.update(
     main_first=main_first,
     ways_first=ways_first,
     pretty=pretty,
+    plain=plain,
     shell=shell,
 )

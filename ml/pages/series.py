@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import Any
 
+LEAST, BESIDE = 60, 3  # known points that are drawn: so many, or so many for each that is forecast
+
 
 @dataclass(frozen=True)
 class Point:
@@ -27,6 +29,26 @@ def points(prediction: Any) -> list[Point] | None:
         Point(f"{at:%a %Y-%m-%d}" if days else text.replace("T", " "), at.timestamp(), *map(float, numbers))
         for at, (text, *numbers) in zip(moments, prediction, strict=True)
     ]
+
+
+def before(history: Any, forecast: list[Point]) -> list[Point]:
+    """The newest of the known series, as much as a chart has room for beside this forecast."""
+    known = sorted(points(history) or [], key=lambda point: point.at)
+    return known[-max(LEAST, BESIDE * len(forecast)) :]
+
+
+def chart(known: list[Point], forecast: list[Point]) -> dict[str, list[float | None]]:
+    """Columns for the chart: the moments of both in their order, and what is there at each."""
+    then, now = {point.at: point for point in known}, {point.at: point for point in forecast}
+    at = sorted(then.keys() | now.keys())
+    found = [now.get(moment) for moment in at]
+    return {
+        "at": [*at],
+        "known": [then[moment].value if moment in then else None for moment in at] if known else [],
+        "value": [point.value if point else None for point in found],
+        "low": [point.low if point else None for point in found],
+        "high": [point.high if point else None for point in found],
+    }
 
 
 def is_row(value: Any) -> bool:

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from loguru import logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import deployments, predictions
+from db import deployments, predictions, releases
 from db.models import Deployment, State
 from ml.errors import Rejected, Unavailable
 from ml.serving import health
@@ -138,14 +139,19 @@ class Follower:
         try:
             chosen = await aside(health.choose, pool, release.kind, self._recorded(release.model))
             await health.check(pool, chosen)
+            known = await aside(self._known, release.id)
         except BaseException:
             await pool.close()
             raise
-        return Live(deployment, release, pool, deployment.live_at or datetime.now(UTC))
+        return Live(deployment, release, pool, deployment.live_at or datetime.now(UTC), known)
 
     def _tell(self, what: str) -> None:
         logger.info("{}", what)
         self.place.doing = what
+
+    def _known(self, release: int) -> dict[str, Any]:
+        with self.sessions.begin() as session:
+            return releases.known(session, release)
 
     def _recorded(self, model: str) -> Callable[[], tuple[object] | None]:
         def newest() -> tuple[object] | None:

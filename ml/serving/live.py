@@ -19,6 +19,7 @@ class Live:
     release: Release
     pool: Pool
     since: datetime
+    known: dict[str, Any] = field(default_factory=dict)  # what predictions are shown beside
 
     @property
     def schema(self) -> dict[str, Any] | None:

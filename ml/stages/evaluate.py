@@ -16,6 +16,7 @@ from ml.stages.train import Artifact
 class Scored:
     metrics: dict[str, float]  # finite, at least one
     info: dict[str, Any]
+    history: bool = False  # whether the model can say what is known before its forecasts
 
 
 def score(
@@ -31,6 +32,6 @@ def score(
         kept = {name: result.get(name) for name in ("metrics", "info")}
         if not all(isinstance(value, dict) for value in kept.values()):
             raise Rejected("evaluate() wrote something of its own over Slipway's output.json")
-        (new / done.name).write_text(json.dumps(kept))
+        (new / done.name).write_text(json.dumps(kept | {"history": result.get("history") is True}))
         new.rename(into)
     return Scored(**json.loads(done.read_text()))

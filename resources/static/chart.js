@@ -26,8 +26,13 @@ function draw() {
     incrs: days ? [1, 2, 3, 7, 14, 28, 91, 182, 364].map((n) => n * 86400) : undefined,
   };
   const size = () => ({ width: figure.clientWidth, height: Math.min(340, Math.max(220, figure.clientWidth * 0.4)) });
-  const band = points.low[0] !== null;
-  const edge = { stroke: colour("--pico-muted-color"), width: 1, dash: [4, 4], points: { show: false } };
+  const band = points.low.some((low) => low !== null);
+  const known = points.known.length > 0;
+  const first = known ? 2 : 1; // the prediction's place among the series
+  const few = points.value.filter((value) => value !== null).length < 60;
+  const number = (value) => value.toLocaleString(document.documentElement.lang, { maximumSignificantDigits: 6 });
+  const said = { value: (_, value) => (value === null || value === undefined ? "–" : number(value)), spanGaps: true };
+  const edge = { ...said, stroke: colour("--pico-muted-color"), width: 1, dash: [4, 4], points: { show: false } };
   figure.replaceChildren();
   const chart = new uPlot(
     {
@@ -36,21 +41,22 @@ function draw() {
       cursor: { points: { size: 9 } },
       legend: { live: true },
       axes: [when, { ...axis, size: 64 }],
-      bands: band ? [{ series: [3, 2], fill: colour("--chart-fill") }] : [],
+      bands: band ? [{ series: [first + 2, first + 1], fill: colour("--chart-fill") }] : [],
       series: [
         { label: "When", value: (_, at) => (at === null ? "–" : say(at)) },
+        ...(known ? [{ ...said, label: "Known", stroke: colour("--pico-muted-color"), width: 1.5, points: { show: false } }] : []),
         {
+          ...said,
           label: "Prediction",
-          value: (_, value) => (value === null ? "–" : value.toLocaleString(document.documentElement.lang, { maximumSignificantDigits: 6 })),
           stroke: colour("--pico-primary"),
           fill: band ? undefined : colour("--chart-fill"),
           width: 2,
-          points: { show: points.at.length < 60, size: 6, fill: colour("--pico-primary") },
+          points: { show: few, size: 6, fill: colour("--pico-primary") },
         },
         ...(band ? [{ ...edge, label: "Low" }, { ...edge, label: "High" }] : []),
       ],
     },
-    [points.at, points.value, ...(band ? [points.low, points.high] : [])],
+    [points.at, ...(known ? [points.known] : []), points.value, ...(band ? [points.low, points.high] : [])],
     figure,
   );
   return () => chart.setSize(size());

@@ -108,6 +108,35 @@ def test_a_form_error_and_a_thousand_rows(shop: Shop, browser: Browser, tmp_path
     assert not browser.violations()
 
 
+def test_a_list_is_typed_row_by_row(shop: Shop, browser: Browser) -> None:
+    head = """
+    from dataclasses import dataclass
+
+    @dataclass
+    class Item:
+        name: str
+        price: float
+
+    @dataclass
+    class Basket:
+        items: list[Item]
+    """
+    body = "return sum(item.price for item in features.items)"
+    shop.publish(main_py(body, head=head, features="features: Basket"))
+    browser.open("/predict")
+    for number, (name, price) in enumerate((("tea", "3"), ("<b>", "99"), ("cake", "4.5")), 1):
+        if number > 1:
+            browser.click("Add a row")
+        browser.find(f"[aria-label='Items, row {number}: name']").send_keys(name)
+        browser.find(f"[aria-label='Items, row {number}: price']").send_keys(price)
+    browser.find("[aria-label='Remove row 2 of Items']").click()
+    assert not browser.violations()
+    browser.click("Predict", "form.ask")
+
+    assert browser.find(".result").text == "7.5"
+    assert browser.find("[aria-label='Items, row 2: name']").get_attribute("value") == "cake"
+
+
 def test_a_log_and_a_stage_are_on_the_screen_as_they_happen(shop: Shop, browser: Browser) -> None:
     building = a_release(shop, Status.BUILDING, pull_request=3)
     browser.open(f"/releases/{building}")

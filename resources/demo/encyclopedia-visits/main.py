@@ -38,6 +38,9 @@ class Forecaster:
         dates = pd.date_range(model["last_day"], periods=days + 1, freq="D")[1:]
         return list(zip(dates, forecast(model, dates)))
 
+    def history(self, train_data):
+        return visits_a_day(train_data)
+
     def info(self):
         return {
             "Name": "Visits of an encyclopedia",

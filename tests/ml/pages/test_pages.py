@@ -1,5 +1,6 @@
 """Pages for people at the addresses that programs use: whole, safe, and saying what is going on."""
 
+import json
 import re
 from html import unescape
 
@@ -8,7 +9,7 @@ from sqlalchemy import update
 
 from db.models import Release, Stage, Status
 from ml.home import Home
-from ml.pages.series import points
+from ml.pages.series import before, points
 from tests.ml.serving.support import Shop, main_py
 
 HTML = "text/html,application/xhtml+xml"
@@ -87,6 +88,43 @@ def test_a_series_is_a_table_and_a_line(shop: Shop) -> None:
     assert len(shop.get("/predict?num_days=7").json()["prediction"]) == 7
 
 
+def test_a_forecast_is_drawn_after_the_known_series(shop: Shop) -> None:
+    band = "return [['2026-01-%02d' % (n + 4), n, n - 1, n + 1] for n in range(features)]"
+    known = {"history": [["2026-01-03", 30], ["2026-01-01", 10]]}
+    shop.publish(main_py(band), kind="time-series", known=known)
+
+    page = shop.get("/predict?num_days=2", HTML).text
+
+    assert "2 known values from Thu 2026-01-01 to Sat 2026-01-03, then 2 predicted values" in page
+    drawn = json.loads(re.findall(r'id="points">(.*?)</script>', page)[0])
+    assert drawn["known"] == [10, 30, None, None]
+    assert drawn["value"] == [None, None, 0, 1]
+    assert (drawn["low"], drawn["high"]) == ([None, None, -1, 0], [None, None, 1, 2])
+    assert "Thu 2026-01-01 10 Sat 2026-01-03 30" in text(page)
+    assert re.findall(r'data-save="(#\w+)"', page) == ["#forecast", "#known"]
+
+
+def test_a_number_is_shown_beside_the_range_that_the_model_was_trained_on(shop: Shop) -> None:
+    known = {"target": {"column": "<price>", "min": 10, "median": 20, "max": 30}}
+    shop.publish(main_py("return features * 2"), kind="regression", known=known)
+
+    inside, above = (shop.get(f"/predict?x={x}", HTML).text for x in (12, 16))
+
+    assert "<price> went from 10 to 30 in the training data, half of them below 20." in text(inside)
+    assert "Above all that it was trained on" not in inside
+    assert "Above all that it was trained on: <price>" in text(above)
+    assert "<price>" not in above
+
+
+def test_classes_are_shown_with_their_probabilities(shop: Shop) -> None:
+    shop.publish(main_py("return {'cat': 0.25, 'dog': 0.75}"), kind="classification")
+
+    page = shop.get("/predict?x=1", HTML).text
+
+    assert '<p class="result">dog</p>' in page
+    assert "dog 75.0 % cat 25.0 %" in text(page)
+
+
 def test_the_form_comes_from_the_schema_and_keeps_what_was_typed(shop: Shop) -> None:
     shop.publish(main_py("return features.area * 2", head=HOUSE, features="features: House"))
 
@@ -103,6 +141,38 @@ def test_the_form_comes_from_the_schema_and_keeps_what_was_typed(shop: Shop) -> 
     assert wrong.status_code == 422
     assert "area has to be a value of type number, not 'big'" in text(wrong.text)
     assert 'value="big"' in wrong.text
+
+
+def test_a_list_is_json_without_a_script_and_says_what_its_rows_ask_for(shop: Shop) -> None:
+    basket = """
+        from dataclasses import dataclass
+
+        @dataclass
+        class Item:
+            name: str
+            price: float
+            rare: bool = False
+
+        @dataclass
+        class Basket:
+            items: list[Item]
+            scores: list[int]
+            grid: list[list[int]]
+    """
+    shop.publish(main_py("return sum(features.scores)", head=basket, features="features: Basket"))
+
+    empty = shop.get("/predict", HTML).text
+    asked = {"items": '[{"name": "a", "price": 1}]', "scores": "[1, 2]", "grid": "[[1]]"}
+    answered = shop.get("/predict", HTML, params=asked).text
+
+    shapes = [json.loads(shape) for shape in re.findall(r"data-rows='(.*?)'", empty)]
+    assert [[column["name"] for column in shape["columns"]] for shape in shapes] == [
+        ["name", "price", "rare"],
+        [None],
+    ]
+    assert empty.count("<textarea") == 3
+    assert '<p class="result">3</p>' in answered
+    assert ">[1, 2]</textarea>" in answered
 
 
 def test_a_model_that_fails_says_so_on_the_page(shop: Shop) -> None:
@@ -205,6 +275,14 @@ def test_points_of_a_day_are_named_by_their_time() -> None:
     assert daily is not None
     assert [point.label for point in hourly] == ["2026-01-01 00:00:00", "2026-01-01 01:00:00+00:00"]
     assert [point.label for point in daily] == ["Thu 2026-01-01"]
+
+
+def test_no_more_is_drawn_of_what_is_known_than_a_forecast_stands_out_of() -> None:
+    days = [[f"2026-{month:02}-{day:02}", 1] for month in range(1, 13) for day in range(1, 29)]
+
+    assert len(before(days, points(days[:1]) or [])) == 60
+    assert len(before(days, points(days[:50]) or [])) == 150
+    assert before(None, points(days) or []) == before("nonsense", points(days) or []) == []
 
 
 @pytest.mark.parametrize(
