@@ -21,7 +21,7 @@ from db import appliance, databases
 from db.session import sessions
 
 DATABASE = "slipway"
-TOKEN = ("SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE")  # what serve alone has to know
+TOKEN = ("SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE")  # what no other than serve and vcs have to know
 DEMO = "demo/encyclopedia-visits"
 
 
@@ -70,7 +70,7 @@ def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:
         "PYTHONUNBUFFERED": "1",
     }
     said = tracking.split(environment)
-    for_serve = {name: environment.pop(name) for name in TOKEN if name in environment}
+    operators = {name: environment.pop(name) for name in TOKEN if name in environment}
     environment |= {"DATABASE_URL": settings.database_url or database(folder, supervisor, environment)}
     supervisor.finish(supervisor.begin(python("migrate", "db.migrate", environment)))
     follow(environment["DATABASE_URL"], "repository" if settings.followed else "demo")
@@ -81,11 +81,11 @@ def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:
     if not settings.followed:
         environment |= stand_in(folder, ports.free())
         supervisor.keep(python("demo", "resources.demo", environment))
-    supervisor.keep(python("serve", "ml", environment | for_serve | tracking.for_serve(settings)))
+    supervisor.keep(python("serve", "ml", environment | operators | tracking.for_serve(settings)))
     for_watch = tracking.for_watch(settings, folder, said)
     supervisor.keep(python("watch", "ml.watch", environment | for_watch))
     supervisor.finish(singer)
-    supervisor.keep(python("vcs", "vcs", environment))
+    supervisor.keep(python("vcs", "vcs", environment | operators))
 
 
 def python(name: str, module: str, environment: Mapping[str, str]) -> Program:

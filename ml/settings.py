@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError
 
 from common.following import Followed, Following, told
-from common.loopback import is_loopback
-from common.token import PLAIN
+from common.reach import Reach
 from ml.fetch.allowed import Allowed
 from ml.manifest import Gate, Resources, Section
 from ml.quantities import Size
@@ -45,7 +44,7 @@ def hosts(text: str) -> str:
     return text
 
 
-class Settings(Following):
+class Settings(Following, Reach):
     """Times are in seconds; names and defaults as in the README's table."""
 
     database_url: str
@@ -57,10 +56,6 @@ class Settings(Following):
     data_limit: Size = Field(10 << 30, validation_alias="SLIPWAY_DATA_LIMIT", validate_default=False)
     data_timeout: float = Field(3600, validation_alias="SLIPWAY_DATA_TIMEOUT", gt=0)  # of one, in one build
     data_allow: Annotated[str, AfterValidator(hosts)] = Field("", validation_alias="SLIPWAY_DATA_ALLOW")
-    token: str = Field("", validation_alias="SLIPWAY_TOKEN", pattern=PLAIN, repr=False)  # none: one is made
-    bind: str = Field("127.0.0.1", validation_alias="SLIPWAY_BIND")
-    published: str = Field("", validation_alias="SLIPWAY_PUBLISHED")  # where Docker lets others in
-    private: bool | None = Field(None, validation_alias="SLIPWAY_PRIVATE")
     ml_port: int = 8000
     vcs_port: int = 8080  # only to say where a sync can be asked for
     poll_seconds: float = Field(15, validation_alias="SLIPWAY_POLL_SECONDS", gt=0)
@@ -98,11 +93,6 @@ class Settings(Following):
             raise SystemExit(f"{self.models_file}: in [{name}]: {told(error)}") from error
         url = followed.clone_url or f"https://github.com/{followed.repository}.git"
         return Model(name, followed.repository, url, followed.branch, said.gate, said.resources)
-
-    @property
-    def is_private(self) -> bool:
-        """Whether pages and logs are for those who present the token: beyond loopback, unless it is said."""
-        return not is_loopback(self.published or self.bind) if self.private is None else self.private
 
     @property
     def train_ports(self) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from db import pull_requests, releases
 from db.models import PullRequest, Release
 from db.pull_requests import Accepted, Which
 from vcs import page as pages
+from vcs.door import Door
 from vcs.failures import SyncFailed
 from vcs.install import installed
 from vcs.metrics import Metrics
@@ -58,6 +59,7 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
     app.state.syncer = syncer
     problems.install(app)
     pages.install(app)
+    app.add_middleware(Door, settings=settings)
 
     @app.exception_handler(SyncFailed)
     def failed(request: Request, failure: SyncFailed) -> JSONResponse:

@@ -9,6 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
+from common.problems import Problem
+
 RESOURCES = Path(__file__).parents[1] / "resources"
 SAFE = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -35,6 +37,11 @@ def install(app: FastAPI) -> None:
 
 def wanted(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
+
+
+def refused(problem: Problem, sign_in: str | None) -> HTMLResponse:
+    text = templates.get_template("refused.html").render(problem=problem.document(), sign_in=sign_in)
+    return HTMLResponse(text, problem.status, headers=SAFE | problem.headers)
 
 
 def page(document: dict[str, Any]) -> HTMLResponse:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 
 from common.following import Following
+from common.reach import Reach
 from common.settings import Settings
 
 GITHUB = "https://api.github.com"
@@ -25,7 +26,7 @@ class InstallSettings(Settings):
         return (self.singer or self.home / "singer").absolute()
 
 
-class VcsSettings(InstallSettings, Following):
+class VcsSettings(InstallSettings, Following, Reach):
     repository: str = Field("", validation_alias="SLIPWAY_REPOSITORY")
     demo: bool = Field(False, validation_alias="SLIPWAY_DEMO")
     github_token: SecretStr = SecretStr("")
@@ -34,8 +35,8 @@ class VcsSettings(InstallSettings, Following):
     database_url: SecretStr
     sync_seconds: float = Field(60, ge=0, validation_alias="SLIPWAY_SYNC_SECONDS")
     sync_timeout: float = Field(1800, gt=0, validation_alias="SLIPWAY_SYNC_TIMEOUT")
-    bind: str = Field("127.0.0.1", validation_alias="SLIPWAY_BIND")
     port: int = Field(8080, validation_alias="VCS_PORT")
+    ml_port: int = 8000  # only to say where operators sign in
 
     @field_validator("repository")
     @classmethod

@@ -7,10 +7,10 @@ from fastapi import Request
 from loguru import logger
 from starlette.requests import HTTPConnection
 
-from common import token
+from common import cookie, token
 from common.loopback import is_loopback
 from common.problems import Problem
-from ml.api import cookie
+from common.reach import known
 from ml.settings import Settings
 
 CURE = (
@@ -52,10 +52,7 @@ class Operators:
 
     def known(self, request: HTTPConnection) -> bool:
         """Whether the token comes along, or the cookie of a browser that has signed in with it."""
-        scheme, _, presented = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return token.same(presented.strip(), self.token)
-        return cookie.is_presented(request, self.token)
+        return known(request, self.token)
 
     def __call__(self, request: Request) -> None:
         """Pass, or raise a 401 that says what to do."""

@@ -3,8 +3,7 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from common import token
-from ml.api import cookie
+from common import cookie, token
 from ml.api.access import Operators
 from ml.api.asked import fields, read
 from ml.pages.render import page

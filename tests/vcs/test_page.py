@@ -1,15 +1,18 @@
 """The pull requests for people: what became of each, and foreign titles as text."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
+from common import cookie, token
 from db.models import PullRequest, Release, Status
-from tests.vcs.conftest import REPOSITORY
+from tests.vcs.conftest import REPOSITORY, SettingsOf
 from vcs.app import create
 from vcs.settings import VcsSettings
 
+HTML = {"Accept": "text/html"}
 EVIL = "<script>alert(1)</script>"
 
 
@@ -23,7 +26,7 @@ def test_what_became_of_each_is_on_the_page(settings: VcsSettings, sessions: ses
         session.add(Release(model="m", repository=REPOSITORY, commit="a" * 40, **rejected))
     client = TestClient(create(settings, sessions))  # no lifespan: nothing syncs
 
-    page = client.get("/pull-requests", headers={"Accept": "text/html"})
+    page = client.get("/pull-requests", headers=HTML)
     rows = client.get("/pull-requests").json()["pull_requests"]
 
     assert "train() raised KeyError" in page.text
@@ -33,3 +36,34 @@ def test_what_became_of_each_is_on_the_page(settings: VcsSettings, sessions: ses
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert [row["release"] and row["release"]["status"] for row in rows] == [None, "rejected"]
     assert client.get("/static/slipway.css").status_code == 200
+
+
+def test_a_private_appliance_shows_them_to_operators_alone(
+    settings_of: SettingsOf, sessions: sessionmaker[Session], tmp_path: Path
+) -> None:
+    client = TestClient(create(settings_of(private=True, home=tmp_path, ml_port=8123), sessions))
+
+    strangers = [client.get(path).status_code for path in ("/pull-requests", "/metrics", "/docs")]
+    unknown = client.get("/pull-requests", headers=HTML)
+    token.make(tmp_path)  # as serve does, maybe later
+    kept = token.kept(tmp_path)
+    refused = client.get("/pull-requests", headers=HTML)
+
+    assert kept
+    assert strangers == [401, 401, 401]
+    assert "set SLIPWAY_TOKEN" in unknown.text
+    assert refused.status_code == 401
+    assert 'href="http://testserver:8123/sign-in"' in refused.text
+    assert client.get("/pull-requests", headers={"Authorization": f"Bearer {kept}x"}).status_code == 401
+    assert client.get("/pull-requests", headers={"Authorization": f"Bearer {kept}"}).status_code == 200
+    signed_in = {"Cookie": f"{cookie.NAME}={cookie.worth(kept)}"}
+    assert client.get("/pull-requests", headers=HTML | signed_in).status_code == 200
+    assert client.get("/health").status_code == 200
+    assert client.get("/static/slipway.css").status_code == 200
+
+
+def test_the_operators_token_may_be_said(settings_of: SettingsOf, sessions: sessionmaker[Session]) -> None:
+    client = TestClient(create(settings_of(bind="0.0.0.0", token="said"), sessions))
+
+    assert client.get("/pull-requests").status_code == 401
+    assert client.get("/pull-requests", headers={"Authorization": "Bearer said"}).status_code == 200

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from common import token
-from ml.api import cookie
+from common import cookie, token
 from ml.settings import Settings
 from tests.ml.serving.support import Shop, main_py
 

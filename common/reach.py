@@ -1,0 +1,31 @@
+"""Who gets in: where a service listens, whether it shows itself to strangers, and what operators present."""
+
+from pydantic import Field
+from starlette.requests import HTTPConnection
+
+from common import cookie
+from common import token as tokens
+from common.loopback import is_loopback
+from common.settings import Settings
+
+
+class Reach(Settings):
+    """Settings that `vcs` and `serve` have in common."""
+
+    token: str = Field("", validation_alias="SLIPWAY_TOKEN", pattern=tokens.PLAIN, repr=False)
+    bind: str = Field("127.0.0.1", validation_alias="SLIPWAY_BIND")
+    published: str = Field("", validation_alias="SLIPWAY_PUBLISHED")  # where Docker lets others in
+    private: bool | None = Field(None, validation_alias="SLIPWAY_PRIVATE")
+
+    @property
+    def is_private(self) -> bool:
+        """Whether pages and logs are for those who present the token: beyond loopback, unless it is said."""
+        return not is_loopback(self.published or self.bind) if self.private is None else self.private
+
+
+def known(request: HTTPConnection, token: str) -> bool:
+    """Whether the token comes along, or the cookie of a browser that has signed in with it."""
+    scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return tokens.same(presented.strip(), token)
+    return cookie.is_presented(request, token)
