@@ -43,9 +43,14 @@ def welcome(settings: Settings, folder: Path) -> str:
     mlflow = (MLFLOW if settings.mlflow_url else "") + (OWN_MLFLOW if settings.own_mlflow else "")
     return (PLACES + mlflow + (REPOSITORY if settings.followed else DEMO)).format(
         mlflow=settings.mlflow_url,
-        password=os.path.relpath(tracking.password_file(folder)),
+        password=short(tracking.password_file(folder)),
         serve=settings.serve_url,
         vcs=settings.vcs_url,
         slipway=" ".join([*(f"{name}={os.environ[name]}" for name in names), command]),
         followed=" and ".join(f"{it.repository}, branch {it.branch}" for it in settings.followed.values()),
     )
+
+
+def short(path: Path) -> Path:
+    """As it is called from here, where it is below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -22,10 +22,11 @@ LAUNCH = Path(__file__).parent / "launch.py"
 CACHED = 60  # seconds that a password counts as checked; each check takes 400 ms of a processor
 # What a network and an artifact store may need; no token, no database.
 PASSED_ON = (
-    "PATH LANG LC_ALL TZ TMPDIR SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE"
+    "PATH HOME LANG LC_ALL TZ TMPDIR SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE"
     " HTTPS_PROXY HTTP_PROXY ALL_PROXY NO_PROXY https_proxy http_proxy all_proxy no_proxy"
-    " AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_DEFAULT_REGION AWS_PROFILE AWS_ENDPOINT_URL_S3"
-    " MLFLOW_S3_ENDPOINT_URL GOOGLE_APPLICATION_CREDENTIALS AZURE_STORAGE_CONNECTION_STRING"
+    " AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_DEFAULT_REGION AWS_PROFILE"
+    " AWS_ENDPOINT_URL_S3 MLFLOW_S3_ENDPOINT_URL"
+    " GOOGLE_APPLICATION_CREDENTIALS AZURE_STORAGE_CONNECTION_STRING"
 )
 
 
@@ -57,7 +58,6 @@ def prepare(settings: TrackerSettings) -> bool:
 def environment(settings: TrackerSettings) -> dict[str, str]:
     passed = {name: os.environ[name] for name in PASSED_ON.split() if name in os.environ}
     return passed | {
-        "HOME": str(settings.folder),
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_ARTIFACTS_DESTINATION": settings.artifacts or (settings.folder / "artifacts").as_uri(),
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
@@ -79,8 +79,17 @@ def main() -> None:
         sys.exit(f"no MLflow server: its database cannot be made: {str(error).strip()}")
     except OSError as error:
         sys.exit(f"no MLflow server: {settings.folder} cannot be used: {error}")
-    logger.info("MLflow on {}:{}, passwords in {}", settings.bind, settings.port, settings.folder)
-    command = [str(python), "-I", str(LAUNCH), str(settings.folder), settings.bind, str(settings.port)]
+    logger.info("starting MLflow on {}:{}, passwords in {}", settings.bind, settings.port, settings.folder)
+    command = [
+        str(python),
+        "-I",
+        "-W",
+        "ignore",
+        str(LAUNCH),
+        str(settings.folder),
+        settings.bind,
+        str(settings.port),
+    ]
     command += ["--new-operator"] if new_operator else []
     os.chdir(settings.folder)
     os.execve(python, command, environment(settings))  # noqa: S606 (a list, and no shell wanted)

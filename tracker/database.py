@@ -2,9 +2,12 @@
 
 import psycopg2
 from psycopg2 import errors, sql
+from psycopg2.extensions import cursor
 from sqlalchemy.engine import URL
 
 from db.session import driver_url
+
+CURE = "give the appliance's own another name with MLFLOW_DATABASE"
 
 
 class NotAllowed(Exception):
@@ -21,14 +24,18 @@ def prepare(appliance: str, name: str, password: str) -> None:
 
     Raises `NotAllowed`, and psycopg2's `OperationalError` while Postgres is away.
     """
-    if signs_in(address(appliance, name, password)):
-        return
     connection = psycopg2.connect(plain(driver_url(appliance)), connect_timeout=5)
     try:
         connection.autocommit = True  # CREATE DATABASE allows no transaction
-        with connection.cursor() as cursor:
-            make_role(cursor, name, password, of=mark(connection.info.dbname))
-            make_database(cursor, name)
+        with connection.cursor() as at:
+            role = made_for(at, name)
+            if role is not None and signs_in(address(appliance, name, password)):
+                return
+            mark = f"made by Slipway for the MLflow server beside the database {connection.info.dbname}"
+            if role not in (None, mark):
+                raise NotAllowed(f"Postgres has a role {name} that was not made for this appliance: {CURE}")
+            make_role(at, name, password, mark, new=role is None)
+            make_database(at, name)
     except errors.InsufficientPrivilege as error:
         raise NotAllowed(
             f"the role of DATABASE_URL may not make MLflow's role and database ({str(error).strip()}): "
@@ -51,33 +58,28 @@ def signs_in(url: URL) -> bool:
     return True
 
 
-def mark(database: str) -> str:
-    """What tells a role that was made here from somebody else's of the same name."""
-    return f"made by Slipway for the MLflow server beside the database {database}"
+def made_for(at: cursor, name: str) -> str | None:
+    """What is noted of a role, empty when nothing is; None where there is no such role."""
+    at.execute("SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", [name])
+    found = at.fetchone()
+    return (found[0] or "") if found else None
 
 
-def make_role(cursor: "psycopg2.extensions.cursor", name: str, password: str, of: str) -> None:
-    """The role, with this password: where a home was lost, it gets another."""
-    role = sql.Identifier(name)
-    cursor.execute("SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", [name])
-    found = cursor.fetchone()
-    if found and found[0] != of:
-        raise NotAllowed(
-            f"Postgres has a role {name} already, that was not made for this appliance: "
-            "give this one another name with MLFLOW_DATABASE"
-        )
-    verb = sql.SQL("ALTER" if found else "CREATE")
-    cursor.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD %s").format(verb, role), [password])
-    cursor.execute(sql.SQL("COMMENT ON ROLE {} IS %s").format(role), [of])
+def make_role(at: cursor, name: str, password: str, mark: str, *, new: bool) -> None:
+    """The role with this password, which is another one where a home was lost."""
+    role, verb = sql.Identifier(name), sql.SQL("CREATE" if new else "ALTER")
+    at.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD %s").format(verb, role), [password])
+    at.execute(sql.SQL("COMMENT ON ROLE {} IS %s").format(role), [mark])
 
 
-def make_database(cursor: "psycopg2.extensions.cursor", name: str) -> None:
+def make_database(at: cursor, name: str) -> None:
     """The database, that nobody else enters."""
     names = {"name": sql.Identifier(name)}
-    cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
-    if not cursor.fetchone():
-        cursor.execute(
-            sql.SQL("GRANT {name} TO CURRENT_USER").format(**names)
-        )  # else it may not be the owner
-        cursor.execute(sql.SQL("CREATE DATABASE {name} OWNER {name}").format(**names))
-    cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {name} FROM PUBLIC").format(**names))
+    at.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", [name])
+    owner = at.fetchone()
+    if owner and owner[0] != name:
+        raise NotAllowed(f"Postgres has a database {name} that is {owner[0]}'s: {CURE}")
+    if not owner:
+        at.execute(sql.SQL("GRANT {name} TO CURRENT_USER").format(**names))  # else it may not name the owner
+        at.execute(sql.SQL("CREATE DATABASE {name} OWNER {name}").format(**names))
+    at.execute(sql.SQL("REVOKE ALL ON DATABASE {name} FROM PUBLIC").format(**names))

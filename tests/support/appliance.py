@@ -20,19 +20,27 @@ INHERITED = ("PATH", "HOME", "SSL_CERT_FILE", "HTTPS_PROXY", "UV_DEFAULT_INDEX",
 
 
 class Running:
-    """`slipway up` as the demo, in a folder of its own and on free ports; it syncs when it is called."""
+    """`slipway up` as the demo, in a folder of its own and on free ports; it syncs when it is called.
 
-    def __init__(self, folder: Path) -> None:
+    It has no MLflow. `more` is what else it is told; None takes a name away.
+    """
+
+    def __init__(self, folder: Path, **more: str | None) -> None:
         self.home, self.said = folder / "home", folder / "said"
         self.vcs, self.serve = free_port(), free_port()
-        self.environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
-            "SLIPWAY_HOME": str(self.home),
-            "SLIPWAY_SINGER": str(ROOT / ".slipway" / "tests" / "singer"),  # kept between runs
-            "SLIPWAY_SYNC_SECONDS": "0",
-            "MLFLOW_TRACKING_URI": "",
-            "VCS_PORT": str(self.vcs),
-            "ML_PORT": str(self.serve),
-        }
+        told: dict[str, str | None] = (
+            {name: os.environ[name] for name in INHERITED if name in os.environ}
+            | {
+                "SLIPWAY_HOME": str(self.home),
+                "SLIPWAY_SINGER": str(ROOT / ".slipway" / "tests" / "singer"),  # kept between runs
+                "SLIPWAY_SYNC_SECONDS": "0",
+                "MLFLOW_TRACKING_URI": "",
+                "VCS_PORT": str(self.vcs),
+                "ML_PORT": str(self.serve),
+            }
+            | more
+        )
+        self.environment = {name: value for name, value in told.items() if value is not None}
         self.start()
 
     def start(self) -> None:

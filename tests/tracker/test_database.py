@@ -1,0 +1,76 @@
+"""MLflow's role and database are made by the appliance's role where it may, and nobody else's are touched."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import psycopg2
+import pytest
+from sqlalchemy import make_url
+
+from cli.postgres import Postgres
+from tests.conftest import execute
+from tracker import database
+
+NUMBERS = count(1)
+
+
+@pytest.fixture
+def name(postgres: Postgres) -> Iterator[str]:
+    """Of a role and a database that this test may make."""
+    made = f"tracked_{next(NUMBERS)}"
+    yield made
+    execute(postgres, f"DROP DATABASE IF EXISTS {made} WITH (FORCE)")
+    execute(postgres, f"DROP ROLE IF EXISTS {made}")
+
+
+@pytest.fixture
+def role(postgres: Postgres) -> Iterator[str]:
+    execute(postgres, "CREATE ROLE appliance LOGIN PASSWORD 'appliance'")
+    yield make_url(postgres.url()).set(username="appliance", password="appliance").render_as_string(False)
+    execute(postgres, "DROP OWNED BY appliance")
+    execute(postgres, "DROP ROLE appliance")
+
+
+def signs_in(appliance: str, name: str, password: str) -> bool:
+    return database.signs_in(database.address(appliance, name, password))
+
+
+def test_making_them_is_safe_to_repeat_and_a_lost_password_is_replaced(postgres: Postgres, name: str) -> None:
+    for password in ("first", "first", "second"):
+        database.prepare(postgres.url(), name, password)
+        assert signs_in(postgres.url(), name, password)
+    assert not signs_in(postgres.url(), name, "first")
+
+
+def test_a_role_that_is_somebody_elses_keeps_its_password(postgres: Postgres, name: str) -> None:
+    execute(postgres, f"CREATE ROLE {name} LOGIN PASSWORD 'theirs'")
+    with pytest.raises(database.NotAllowed, match="another name with MLFLOW_DATABASE"):
+        database.prepare(postgres.url(), name, "ours")
+    execute(postgres, f"CREATE DATABASE {name}")
+    assert signs_in(postgres.url(), name, "theirs")
+
+
+def test_a_database_that_is_somebody_elses_is_left_alone(postgres: Postgres, name: str) -> None:
+    execute(postgres, f"CREATE DATABASE {name}")
+    with pytest.raises(database.NotAllowed, match="that is postgres's: give"):
+        database.prepare(postgres.url(), name, "ours")
+
+
+def test_a_role_that_may_make_roles_and_databases_is_enough(postgres: Postgres, role: str, name: str) -> None:
+    with pytest.raises(
+        database.NotAllowed, match="ALTER ROLE appliance CREATEROLE CREATEDB, or name a server"
+    ):
+        database.prepare(role, name, "made")
+    execute(postgres, "ALTER ROLE appliance CREATEROLE")
+    with pytest.raises(database.NotAllowed, match="CREATEDB"):
+        database.prepare(role, name, "made")
+    execute(postgres, "ALTER ROLE appliance CREATEDB")
+    database.prepare(role, name, "made")
+    assert signs_in(role, name, "made")
+
+
+def test_nobody_else_enters_its_database(postgres: Postgres, role: str, name: str) -> None:
+    database.prepare(postgres.url(), name, "made")
+    entered = make_url(role).set(database=name).render_as_string(False)
+    with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+        psycopg2.connect(entered)
