@@ -16,7 +16,7 @@ from cli.postgres import Postgres
 from cli.settings import Settings
 from cli.supervisor import OURS, Asked, Program, Supervisor
 from cli.welcome import welcome
-from common import closed
+from common import closed, token
 from db import appliance, databases
 from db.session import sessions
 
@@ -35,12 +35,13 @@ def up(settings: Settings) -> None:
     held = home.lock(folder, shared=bool(settings.database_url and settings.followed))
     check_ports(settings)
 
+    first = not settings.token and not token.path(folder).exists()
     console = Console(folder / "logs")
     supervisor = Supervisor(console, held)
     try:
         begin(settings, folder, supervisor)
         if supervisor.wait(lambda: answers(settings.vcs_url) and answers(settings.serve_url), seconds=120):
-            console.block(welcome(settings, folder))
+            console.block(welcome(settings, folder, token.kept(folder) if first else None))
         else:
             console.say(OURS, f"{settings.vcs_url} or {settings.serve_url} does not answer: see above why")
         supervisor.stay()

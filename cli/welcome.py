@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cli import tracking
 from cli.settings import Settings
+from common import token
 
 PLACES = """\
 Slipway runs. Ctrl-C ends all of it.
@@ -24,6 +25,11 @@ OWN_MLFLOW = """\
                        user operator, password in {password}
 """
 
+SIGN_IN = """\
+  sign in as operator  {serve}/sign-in?token={token}
+                       shown once; the token is kept in {kept}
+"""
+
 DEMO = """
 This is the demo: a stand-in for GitHub and a model of made-up visits, both on this machine.
 Its first release is live in a minute.
@@ -37,13 +43,17 @@ It follows {followed}.
 """
 
 
-def welcome(settings: Settings, folder: Path) -> str:
+def welcome(settings: Settings, folder: Path, made: str | None = None) -> str:
+    """`made` is the operators' token, when this start has made it."""
     names = [name for name in ("SLIPWAY_HOME", "VCS_PORT", "ML_PORT") if name in os.environ]
     command = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "slipway" else "slipway"
     mlflow = (MLFLOW if settings.mlflow_url else "") + (OWN_MLFLOW if settings.own_mlflow else "")
-    return (PLACES + mlflow + (REPOSITORY if settings.followed else DEMO)).format(
+    sign_in = SIGN_IN if made else ""
+    return (PLACES + mlflow + sign_in + (REPOSITORY if settings.followed else DEMO)).format(
         mlflow=settings.mlflow_url,
         password=short(tracking.password_file(folder)),
+        token=made,
+        kept=short(token.path(folder)),
         serve=settings.serve_url,
         vcs=settings.vcs_url,
         slipway=" ".join([*(f"{name}={os.environ[name]}" for name in names), command]),

@@ -1,8 +1,10 @@
 """The appliance as `make up` runs it: a merge goes live, whatever is killed meanwhile, and stays live."""
 
+import re
 import signal
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.support.appliance import Running
@@ -15,6 +17,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     yield started
     started.process.terminate()
     started.process.wait()
+
+
+def test_the_first_start_prints_a_link_that_signs_in(running: Running) -> None:
+    link = re.findall(r"sign in as operator +(\S+)", running.said.read_text())[0]
+    with httpx.Client(trust_env=False, follow_redirects=True, headers={"Accept": "text/html"}) as browser:
+        page = browser.get(link)
+
+    assert page.url.query == b""
+    assert "Sign out" in page.text
 
 
 def test_a_merge_goes_live(running: Running) -> None:
@@ -50,6 +61,7 @@ def test_a_second_start_restores_what_was_live(running: Running) -> None:
     before, releases = running.live(), running.get("/releases").json()
     running.end()
     running.start()
+    assert "sign in as operator" not in running.said.read_text()
     assert wait_until(running.live, 60, "the live release is back")["commit"] == before["commit"]
     assert running.get("/releases").json() == releases
     assert len(running.get("/predict?num_days=7").json()["prediction"]) == 7
