@@ -12,8 +12,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 from tests.support.waiting import free_port
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("db", "demo", "serve", "vcs", "watch")  # what keeps running
-OURS = ("DATABASE_URL", "GITHUB_", "ML_PORT", "POSTGRES_", "SLIPWAY_", "VCS_PORT")
+SERVICES = ("db", "demo", "mlflow", "serve", "vcs", "watch")  # what keeps running
+OURS = ("DATABASE_URL", "GITHUB_", "MLFLOW_", "ML_PORT", "POSTGRES_", "SLIPWAY_", "VCS_PORT")
 
 
 def engine() -> bool:
@@ -37,12 +37,13 @@ def check_out(into: Path) -> Path:
 class Stack:
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = check_out(folder)
-        self.vcs, self.serve = free_port(), free_port()
+        self.vcs, self.serve, self.mlflow = free_port(), free_port(), free_port()
         kept = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
         self.environment = kept | {
             "COMPOSE_PROJECT_NAME": name,
             "VCS_PORT": str(self.vcs),
             "ML_PORT": str(self.serve),
+            "MLFLOW_PORT": str(self.mlflow),
         }
 
     def compose(self, *arguments: str) -> str:

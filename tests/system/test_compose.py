@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from ml.runner import users
@@ -92,6 +93,7 @@ def test_no_container_shows_the_database_or_has_more_rights_than_it_needs_and_a_
     assert {name: published(service) for name, service in up.items() if published(service)} == {
         "vcs": {("127.0.0.1", stack.vcs)},
         "serve": {("127.0.0.1", stack.serve)},
+        "mlflow": {("127.0.0.1", stack.mlflow)},
     }
     assert {name for name in SERVICES if stack.inside(name, "id", "-u") == "0"} == KEEPERS
     assert {name: rights(stack, name) for name in SERVICES} == {
@@ -106,6 +108,22 @@ def test_no_container_shows_the_database_or_has_more_rights_than_it_needs_and_a_
     for service in SERVICES:
         stack.inside(service, "sh", "-c", CRASH)
     wait_until(lambda: all(well(stack, service) for service in SERVICES), LONG, "each one is back")
+
+
+@pytest.mark.timeout(1800)
+def test_mlflow_lets_in_who_has_a_password_and_sleeps_where_none_is_wanted(stack: Stack) -> None:
+    stack.up()
+    address = f"http://127.0.0.1:{stack.mlflow}/api/2.0/mlflow/experiments/search?max_results=1"
+    password = stack.inside("mlflow", "cat", "/var/lib/slipway/mlflow/operator.password")
+    assert httpx.get(address, trust_env=False).status_code == 401
+    assert httpx.get(address, auth=("operator", password), trust_env=False).is_success
+    assert stack.inside("watch", "sh", "-c", 'cat "$MLFLOW_PASSWORD_PATH"')
+
+    stack.environment["MLFLOW_TRACKING_URI"] = ""
+    stack.up()
+    assert stack.inside("watch", "sh", "-c", 'echo "$MLFLOW_TRACKING_URI$MLFLOW_PASSWORD_PATH"') == ""
+    assert "sleep infinity" in stack.compose("top", "mlflow")
+    del stack.environment["MLFLOW_TRACKING_URI"]
 
 
 @pytest.mark.timeout(1800)
@@ -140,7 +158,7 @@ def test_a_merge_goes_live_and_outlives_its_containers(stack: Stack) -> None:
 def test_the_images_use_the_uv_of_the_lock() -> None:
     packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
     locked = next(package["version"] for package in packages if package["name"] == "uv")
-    files = [ROOT / "ml/Dockerfile", ROOT / "vcs/Dockerfile"]
+    files = [ROOT / room / "Dockerfile" for room in ("ml", "tracker", "vcs")]
     assert {tag for file in files for tag in re.findall(r"astral-sh/uv:([\w.]+)", file.read_text())} == {
         locked
     }
