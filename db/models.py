@@ -268,15 +268,17 @@ class Tracked(Base):
 
 
 class Alias(Base):
-    """The version that MLflow's alias `prod` of a model was last seen at, or is to be put to; None: at none.
+    """The versions that MLflow's aliases `prod` and `previous` of a model are at, or are to be put to.
 
-    Written before it is `sent`: what MLflow says before that is not somebody's promotion.
+    None: at none. `prod` seen elsewhere is somebody's promotion. Written before it is `sent`: what is seen
+    before that is none.
     """
 
     __tablename__ = "aliases"
 
     model: Mapped[str] = mapped_column(primary_key=True)
-    version: Mapped[int | None]
+    version: Mapped[int | None]  # of `prod`
+    previous: Mapped[int | None]
     sent: Mapped[bool]
     refused: Mapped[str | None]  # why the newest promotion by MLflow was not followed
     at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,7 +1,6 @@
 """What MLflow was told, what it is still to be told, and where its alias `prod` was last."""
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, func, or_, select, update
@@ -103,23 +102,27 @@ def alias(session: Session, model: str) -> Alias | None:
     return session.get(Alias, model)
 
 
-def put(session: Session, model: str, at: int | None, *, sent: bool, refused: str | None = None) -> None:
-    """Remember where `prod` is seen (`sent`), or is to be put."""
-    values = {"version": at, "sent": sent, "refused": refused, "at": func.clock_timestamp()}
+def put(session: Session, model: str, at: Aliases, *, sent: bool, refused: str | None = None) -> None:
+    """Remember where the aliases are seen (`sent`), or are to be put."""
+    values = {
+        "version": at.prod,
+        "previous": at.previous,
+        "sent": sent,
+        "refused": refused,
+        "at": func.clock_timestamp(),
+    }
     made = insert(Alias).values(model=model, **values)
     session.execute(made.on_conflict_do_update(index_elements=["model"], set_=values))
 
 
-def waiting(session: Session, models: Sequence[str]) -> list[str]:
-    """The models whose `prod` is not where it belongs, as far as we know."""
-    found = []
-    for model in models:
-        wanted, known = belongs(session, model), alias(session, model)
-        if wanted is None or (wanted.prod is None and (known is None or known.version is None)):
-            continue
-        if known is None or not known.sent or known.version != wanted.prod:
-            found.append(model)
-    return found
+def is_waiting(session: Session, model: str) -> bool:
+    """Whether the aliases of a model are not where they belong, as far as we know."""
+    wanted, known = belongs(session, model), alias(session, model)
+    if wanted is None:
+        return False
+    if known is None:
+        return wanted.prod is not None
+    return not known.sent or wanted != Aliases(known.version, known.previous)
 
 
 def says(session: Session, trouble: str | None) -> bool:

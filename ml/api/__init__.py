@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common.problems import Problem
 from db.deployments import Refused
-from ml.api import away, deploy, evaluate, logs, train
+from ml.api import away, deploy, evaluate, logs, reload, train
 from ml.api.access import Operators
 from ml.serving.live import Places
 from ml.settings import Settings
@@ -30,6 +30,7 @@ def install(
     app.include_router(deploy.decisions(places, sessions), dependencies=operators)
     app.include_router(train.requests(places, sessions), dependencies=operators)
     app.include_router(evaluate.requests(places, sessions), dependencies=operators)
+    app.include_router(reload.requests(settings, sessions), dependencies=operators)
     app.include_router(deploy.history(places, sessions))
     app.include_router(evaluate.history(places, sessions))
     app.include_router(logs.routes(settings, sessions, ending))

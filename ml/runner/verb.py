@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,20 @@ def command(room: Room, verb: str, folder: Path, *more: str) -> list[str | Path]
 
 
 def ask(
-    verb: str, question: dict[str, Any], *, room: Room, folder: Path, log: Path, timeout: float
+    verb: str,
+    question: dict[str, Any],
+    *,
+    room: Room,
+    folder: Path,
+    log: Path,
+    timeout: float,
+    here: Sequence[int] = (),
+    extra: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The result of `verb`, whose files are left in `folder`; `Rejected` with what the model did wrong."""
+    """The result of `verb`, whose files are left in `folder`; `Rejected` with what the model did wrong.
+
+    It may connect to the TCP ports `here` on this machine too, and finds `extra` in its environment.
+    """
     folder.mkdir(parents=True)
     folder, source = folder.resolve(), room.source.resolve()
     question, given = resolved({"source": str(source), **question})
@@ -47,6 +58,8 @@ def ask(
         log=log,
         scratch=room.scratch,
         ports=room.sandbox.ports,
+        here=here,
+        extra=extra,
         reads=given,
         writes=[folder],
         environment=room.environment,

@@ -9,6 +9,7 @@ from pathlib import Path
 from ml.runner import trees, verb
 from ml.runner.verb import Room
 from ml.stages.data import DataSet
+from ml.tracking.code import NOWHERE, Logging
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,12 @@ def fit(
     log: Path,
     timeout: float,
     previous: Path | None = None,
+    logging: Logging = NOWHERE,
 ) -> Artifact:
     """Train in a new folder that becomes `into` when all is done; the model's bytes go to `artifact`.
 
-    `previous` is the artifact of an earlier release, for a warm start. Raises `Rejected` with what the model
-    did wrong.
+    `previous` is the artifact of an earlier release, for a warm start; `logging` is where the code may log to
+    MLflow. Raises `Rejected` with what the model did wrong.
     """
     done = into / "artifact.json"
     if not done.exists():
@@ -42,7 +44,16 @@ def fit(
             "data": data.question(),
             "previous": str(previous) if previous else None,
         }
-        verb.ask("train", question, room=room, folder=new, log=log, timeout=timeout)
+        verb.ask(
+            "train",
+            question,
+            room=room,
+            folder=new,
+            log=log,
+            timeout=timeout,
+            here=logging.ports,
+            extra=logging.variables,
+        )
         digest = keep(new / "artifact", artifact)
         (new / done.name).write_text(json.dumps({"sha256": digest}))
         new.rename(into)

@@ -59,7 +59,7 @@ class Tracker:
         with self.sessions.begin() as session:
             begun = tracking.untold(session, ended=False)
             ended = tracking.untold(session, ended=True)
-            waiting = tracking.waiting(session, models)
+            waiting = any(tracking.is_waiting(session, model) for model in models)
         for each in begun + ended:  # here alone: no two processes make one
             if each.tracked is None or each.tracked.run is None:
                 self._runs.begin(each.release)

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import deployments, tracking
 from db.models import Alias, Cause
+from db.tracking import Aliases
 from ml.tracking import calls
 from ml.tracking.calls import Calls
 
@@ -27,18 +28,21 @@ def look(calls_: Calls, sessions: sessionmaker[Session], model: str) -> None:
         if (
             at(known) != before
             or tracking.belongs(session, model) is None
-            or tracking.waiting(session, [model])
+            or tracking.is_waiting(session, model)
         ):
             return  # decided since we asked: MLflow is told first
-        if known is None or known.version == seen:
-            tracking.put(session, model, seen, sent=True, refused=known.refused if known else None)
+        if known is None:
+            tracking.put(session, model, Aliases(seen, None), sent=True)
+            return
+        if known.version == seen:
             return
         refused = promote(session, model, seen)
         if refused is None:
-            tracking.put(session, model, seen, sent=True)
+            tracking.put(session, model, Aliases(seen, known.previous), sent=True)
             logger.info("MLflow's alias {} of {} was moved to version {}", PROD, model, seen)
         else:
-            tracking.put(session, model, known.version, sent=False, refused=refused)
+            back = Aliases(known.version, known.previous)
+            tracking.put(session, model, back, sent=False, refused=refused)
             logger.warning("MLflow's alias {} of {} is moved back: {}", PROD, model, refused)
 
 

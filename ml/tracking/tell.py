@@ -40,6 +40,7 @@ ENDS = {
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # MLflow's own tries go on for minutes; ours are the look-out's
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 
 class Teller:
@@ -58,7 +59,7 @@ class Teller:
             if not found:
                 break
         with self.sessions.begin() as session:
-            waiting = tracking.waiting(session, models)
+            waiting = [model for model in models if tracking.is_waiting(session, model)]
         for model in waiting:
             self.aliases(model)
 
@@ -134,14 +135,14 @@ class Teller:
             if belong is None:
                 return
             refused = known.refused if known and known.version == belong.prod else None
-            tracking.put(session, model, belong.prod, sent=False, refused=refused)
+            tracking.put(session, model, belong, sent=False, refused=refused)
         for name, version in ((PROD, belong.prod), (PREVIOUS, belong.previous)):
             if version is not None:
                 self.client.set_registered_model_alias(model, name, str(version))
             else:
                 self.without(model, name)
         with self.sessions.begin() as session:
-            tracking.put(session, model, belong.prod, sent=True, refused=refused)
+            tracking.put(session, model, belong, sent=True, refused=refused)
         logger.info("MLflow's alias {} of {} is at version {}", PROD, model, belong.prod or "none")
 
     def without(self, model: str, name: str) -> None:
@@ -198,7 +199,7 @@ def main() -> None:
     try:
         server = Server.of(settings)
         assert server is not None
-        os.environ.update(PATIENCE | server.variables())
+        os.environ.update(PATIENCE | QUIET | server.variables())
         client = MlflowClient(server.url, server.url)
         home = Home(settings.home.absolute())
         Teller(client, home, sessions(settings.database_url)).tell([m.name for m in settings.models()])

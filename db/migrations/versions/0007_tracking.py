@@ -22,6 +22,7 @@ def upgrade() -> None:
         CREATE TABLE aliases (
             model text CONSTRAINT pk_aliases PRIMARY KEY,
             version integer,
+            previous integer,
             sent boolean NOT NULL,
             refused text,
             at timestamptz NOT NULL DEFAULT now()

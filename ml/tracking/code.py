@@ -1,0 +1,95 @@
+"""What the model's own code logs while it trains: below its release's run, or into files beside."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import tracking
+from db.models import Release, Tracked
+from ml.settings import Settings
+from ml.tracking import calls
+from ml.tracking.calls import Calls, Said
+from ml.tracking.server import Away, Server
+
+PATIENT = 1.0  # seconds for a run that is just being made; only code that has MLflow waits for it
+LOOK = 0.05
+
+
+@dataclass(frozen=True)
+class Logging:
+    """What MLflow finds in the environment of a training, and the port that it may connect to."""
+
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    server: Server | None = None
+
+    @property
+    def ports(self) -> list[int]:
+        return [self.server.port] if self.server else []
+
+    def is_away(self) -> bool:
+        """Whether what went wrong may be MLflow's fault: it does not answer now."""
+        if self.server is None:
+            return False
+        try:
+            with Calls(self.server) as made:
+                calls.ping(made)
+        except Away:
+            return True
+        except Said:
+            return False
+        return False
+
+
+NOWHERE = Logging()
+
+
+def logging(
+    settings: Settings, sessions: sessionmaker[Session], release: Release, lock: str, scratch: Path
+) -> Logging:
+    """For code whose environment, made from `lock`, has MLflow; nothing for other code."""
+    if "mlflow" not in lock.lower():
+        return NOWHERE
+    tracked = run_of(settings, sessions, release.id)
+    try:
+        server = Server.of(settings)
+    except Away:
+        server = None
+    if server is None or tracked is None or not tracked.is_open:
+        return aside(scratch)
+    code = server.of_code(release.model)
+    context = {"mlflow.parentRunId": tracked.run, "slipway.release": str(release.id)}
+    return Logging(
+        code.variables()
+        | {
+            "MLFLOW_EXPERIMENT_NAME": release.model,
+            "MLFLOW_RUN_CONTEXT": json.dumps(context),
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        code,
+    )
+
+
+def aside(scratch: Path) -> Logging:
+    """Into files that go with the training: what logs does not fail for having nowhere to log to."""
+    store = (scratch.resolve() / "mlruns").as_uri()
+    return Logging({"MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"})
+
+
+def run_of(settings: Settings, sessions: sessionmaker[Session], release: int) -> Tracked | None:
+    """The release's run, when there is one soon."""
+    until = time.monotonic() + (PATIENT if settings.tracking_uri else 0)
+    while True:
+        with sessions.begin() as session:
+            tracked = tracking.of(session, release)
+            away = tracking.trouble(session) is not None
+        if tracked is not None and tracked.run is not None:
+            return tracked
+        if away or time.monotonic() > until:
+            return None
+        time.sleep(LOOK)

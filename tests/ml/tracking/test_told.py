@@ -1,0 +1,60 @@
+"""What MLflow hears of releases: runs, versions, aliases; and how it hears of what it has missed."""
+
+from db.models import Status
+from tests.ml.tracking.conftest import Tracked, number
+from tests.models import working
+
+GATE = "[gate]\nSMAPE = { better = 'lower', may_worsen_by = '5%' }\n"
+
+
+def test_three_merges_are_three_runs_and_prod_is_on_the_live_one(tracked: Tracked) -> None:
+    first = tracked.live({**working.quick(smape=0.20), "slipway.toml": GATE})
+    tracked.appliance.merge(working.quick(smape=0.30))
+    tracked.appliance.settle()
+    third = tracked.live(working.quick(smape=0.10))
+    tracked.told()
+
+    runs = tracked.runs()
+    assert [run.info.status for run in runs] == ["FINISHED", "FAILED", "FINISHED"]
+    assert [run.data.metrics["SMAPE"] for run in runs] == [0.20, 0.30, 0.10]
+    assert "live has 0.200" in runs[1].data.tags["slipway.reason"]
+    tags, params = runs[2].data.tags, runs[2].data.params
+    assert tags["mlflow.source.git.commit"] == third.commit
+    assert (tags["slipway.pull_request"], tags["slipway.trigger"]) == ("3", "merge")
+    assert params["environment"] == third.environment
+    assert third.data is not None
+    assert params["data/train"] == third.data["train"]["sha256"]
+    assert runs[2].data.metrics["seconds/train"] > 0
+    kept = {file.path for file in tracked.client.list_artifacts(runs[2].info.run_id)}
+    assert kept == {"logs", "slipway.toml", "requirements.lock"}
+
+    versions = {int(v.version): v for v in tracked.client.search_model_versions(f"name = '{tracked.model}'")}
+    assert {int(v.tags["slipway.release"]) for v in versions.values()} == {first.id, third.id}
+    prod, previous = tracked.at("prod"), tracked.at("previous")
+    assert prod is not None
+    assert previous is not None
+    assert (prod.tags["slipway.release"], previous.tags["slipway.release"]) == (str(third.id), str(first.id))
+    assert prod.run_id == runs[2].info.run_id
+
+
+def test_what_happened_while_mlflow_was_away_is_told_later_in_order_and_once(tracked: Tracked) -> None:
+    """It comes back with a `prod` that is older than what is live, which is no promotion."""
+    first = tracked.live(working.quick(smape=0.25))
+    tracked.told()
+    tracked.server.stop()
+    try:
+        second = tracked.live(working.quick(smape=0.20))
+        third = tracked.live(working.quick(smape=0.15))
+        assert (second.status, third.status) == (Status.DEPLOYED, Status.DEPLOYED)
+    finally:
+        tracked.server.start()
+    tracked.told()
+
+    assert [number(run) for run in tracked.runs()] == [first.id, second.id, third.id]
+    prod, previous = tracked.at("prod"), tracked.at("previous")
+    assert prod is not None
+    assert previous is not None
+    assert (prod.tags["slipway.release"], previous.tags["slipway.release"]) == (str(third.id), str(second.id))
+    versions = tracked.client.search_model_versions(f"name = '{tracked.model}'")
+    assert sorted(int(v.tags["slipway.release"]) for v in versions) == [first.id, second.id, third.id]
+    assert [decision.cause for decision in tracked.decisions()] == ["gate", "gate", "gate"]
