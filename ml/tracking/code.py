@@ -15,7 +15,7 @@ from ml.tracking import calls
 from ml.tracking.calls import Calls, Said
 from ml.tracking.server import Away, Server
 
-PATIENT = 1.0  # seconds for a run that is just being made; only code that has MLflow waits for it
+PATIENT = 3.0  # seconds for a run that is just being made; only code that has MLflow waits for it
 LOOK = 0.05
 
 
@@ -78,7 +78,8 @@ def logging(
 def aside(scratch: Path) -> Logging:
     """Into files that go with the training: what logs does not fail for having nowhere to log to."""
     store = (scratch.resolve() / "mlruns").as_uri()
-    return Logging({"MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"})
+    allowed = {"MLFLOW_ALLOW_FILE_STORE": "true"}  # all else would need more packages than mlflow-skinny has
+    return Logging({"MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"} | allowed)
 
 
 def run_of(settings: Settings, sessions: sessionmaker[Session], release: int) -> Tracked | None:

@@ -1,0 +1,98 @@
+"""What the model's own code may do in MLflow while it trains: log below its release's run, and nothing else."""
+
+from collections.abc import Callable
+
+from mlflow.version import VERSION
+
+from db.models import Status
+from tests.ml.tracking.conftest import Tracked
+from tests.models import files
+from tests.support.waiting import wait_until
+
+# pandas, since data come as DataFrames; a client of MLflow, as a data scientist adds it
+REQUIREMENTS = f"pandas\nmlflow-skinny=={VERSION}\n"
+LOGS = """
+    import mlflow
+    with mlflow.start_run(run_name="mine"):
+        mlflow.log_param("depth", 3)
+        mlflow.log_metric("loss", 0.5)
+"""
+TRIES = """
+    import os
+    from mlflow import MlflowClient
+    client, model = MlflowClient(), os.environ["MLFLOW_EXPERIMENT_NAME"]
+    attempts = {
+        "alias": lambda: client.set_registered_model_alias(model, "prod", "1"),
+        "version": lambda: client.delete_model_version(model, "1"),
+        "run": lambda: client.delete_run("OTHER"),
+        "webhook": lambda: client.create_webhook("w", "https://example.com", ["registered_model.created"]),
+    }
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+            print(name, "was allowed")
+        except Exception as error:
+            print(name, "was refused:", getattr(error, "error_code", ""))
+"""
+WAITS = """
+    import time
+    import mlflow
+    mlflow.start_run()
+    if mlflow.get_tracking_uri().startswith("http"):
+        print("waiting for MLflow to end", flush=True)
+        time.sleep(5)
+    mlflow.log_metric("loss", 0.5)
+"""
+TRAINED = "    return pickle.dumps(20.0)\n"
+
+
+def logging(body: str) -> dict[str, str]:
+    return {**files(train=body + TRAINED), "requirements.txt": REQUIREMENTS}
+
+
+def test_what_train_logs_lands_in_a_run_below_its_releases(tracked: Tracked) -> None:
+    release = tracked.live(logging(LOGS))
+    tracked.told()
+
+    [of_release] = tracked.runs()
+    [own] = [run for run in tracked.every_run() if run.info.run_id != of_release.info.run_id]
+    assert own.data.tags["mlflow.parentRunId"] == of_release.info.run_id
+    assert (own.info.run_name, own.data.metrics, own.data.params) == ("mine", {"loss": 0.5}, {"depth": "3"})
+    assert (of_release.info.status, own.info.status) == ("FINISHED", "FINISHED")
+    assert release.status is Status.DEPLOYED
+
+
+def test_models_code_moves_no_alias_deletes_no_foreign_run_and_adds_no_webhook(
+    make_tracked: Callable[..., Tracked],
+) -> None:
+    tracked = make_tracked()
+    experiment = tracked.client.create_experiment(f"of others than {tracked.model}")
+    other = tracked.client.create_run(experiment).info.run_id
+    tracked.live(logging(LOGS))
+    tracked.told()
+    commit = tracked.appliance.merge(logging(TRIES.replace("OTHER", other)))
+    tracked.appliance.settle()
+
+    said = tracked.appliance.log(tracked.appliance.release(commit), "train")
+    for name in ("alias", "version", "run", "webhook"):
+        assert f"{name} was refused: PERMISSION_DENIED" in said
+    assert tracked.client.get_run(other).info.lifecycle_stage == "active"
+
+
+def test_code_that_logs_trains_as_well_without_mlflow(make_tracked: Callable[..., Tracked]) -> None:
+    off = make_tracked(MLFLOW_TRACKING_URI="")
+    assert off.live(logging(LOGS)).status is Status.DEPLOYED
+
+
+def test_mlflow_going_away_while_train_logs_fails_no_release(tracked: Tracked) -> None:
+    commit = tracked.appliance.merge(logging(WAITS))
+    building = tracked.appliance.wait_for_stage("train")
+    wait_until(lambda: "waiting for" in tracked.appliance.log(building, "train"), 60, "train() has a run")
+    tracked.server.stop()
+    try:
+        tracked.appliance.settle()
+    finally:
+        tracked.server.start()
+    release = tracked.appliance.release(commit)
+    assert release.status is Status.DEPLOYED, release.reason
+    assert "MLflow went away while train() was logging to it" in tracked.appliance.log(release, "train")
