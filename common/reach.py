@@ -29,3 +29,10 @@ def known(request: HTTPConnection, token: str) -> bool:
     if scheme.lower() == "bearer":
         return tokens.same(presented.strip(), token)
     return cookie.is_presented(request, token)
+
+
+def on_port(request: HTTPConnection, port: int) -> str:
+    """Where the other service is, as far as it can be told from here: the same host, another port."""
+    host = request.url.hostname or "localhost"
+    plain = {"http": 80, "https": 443}.get(request.url.scheme) == port
+    return f"{request.url.scheme}://{f'[{host}]' if ':' in host else host}{'' if plain else f':{port}'}"

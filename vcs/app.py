@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common import problems
 from common.problems import Problem
+from common.reach import on_port
 from db import pull_requests, releases
 from db.models import PullRequest, Release
 from db.pull_requests import Accepted, Which
@@ -112,7 +113,9 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
             "pull_requests": [row(pull, became) for pull in found[:limit]],
             "next": f"/pull-requests?{urlencode(asked | which)}" if len(found) > limit else None,
         }
-        return pages.page(document) if pages.wanted(request) else document
+        if pages.wanted(request):
+            return pages.page(document, on_port(request, settings.ml_port))
+        return document
 
     @app.get("/health")
     def health() -> dict[str, Any]:

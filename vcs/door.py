@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common import token
 from common.problems import Problem
-from common.reach import known
+from common.reach import known, on_port
 from vcs import page
 from vcs.settings import VcsSettings
 
@@ -35,12 +35,12 @@ class Door:
 
     def refuse(self, request: Request, *, known_here: bool) -> ASGIApp:
         """In words that say where to sign in."""
-        sign_in = f"{request.url.scheme}://{request.url.hostname}:{self.settings.ml_port}/sign-in"
-        cure = f"Sign in at {sign_in} and come back, or send `Authorization: Bearer <token>`."
+        serve = on_port(request, self.settings.ml_port)
+        cure = f"Sign in at {serve}/sign-in and come back, or send `Authorization: Bearer <token>`."
         detail = f"This appliance is private (SLIPWAY_PRIVATE). {cure if known_here else UNKNOWN}"
         problem = Problem(401, "For operators", detail, headers={"WWW-Authenticate": "Bearer"})
         if page.wanted(request):
-            return page.refused(problem, sign_in if known_here else None)
+            return page.refused(problem, serve, sign_in=known_here)
         return problem.response(request)
 
 

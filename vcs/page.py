@@ -39,10 +39,12 @@ def wanted(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
-def refused(problem: Problem, sign_in: str | None) -> HTMLResponse:
-    text = templates.get_template("refused.html").render(problem=problem.document(), sign_in=sign_in)
+def refused(problem: Problem, serve: str, *, sign_in: bool) -> HTMLResponse:
+    template = templates.get_template("refused.html")
+    text = template.render(problem=problem.document(), serve=serve, sign_in=sign_in)
     return HTMLResponse(text, problem.status, headers=SAFE | problem.headers)
 
 
-def page(document: dict[str, Any]) -> HTMLResponse:
-    return HTMLResponse(templates.get_template("pull-requests.html").render(document), headers=SAFE)
+def page(document: dict[str, Any], serve: str) -> HTMLResponse:
+    text = templates.get_template("pull-requests.html").render(document, serve=serve)
+    return HTMLResponse(text, headers=SAFE)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.problems import Problem
+from common.reach import on_port
 from db import releases
 from db.models import Release, Status
 from ml.api.documents import iso, summaries
@@ -68,13 +69,14 @@ def routes(
     def model_page(request: Request, place: Place) -> Response:
         if place.live is not None and not wants_page(request):
             return JSONResponse(facts(place), headers={"Vary": "Accept"})
-        history, failed, said = look(place)
+        history, failed, said, told = look(place)
         if not wants_page(request):
             raise Problem(503, "Nothing is live yet", " ".join(said), headers={"Retry-After": "5"})
         more = {
             "said": said,
             "history": history,
             "failed": failed,
+            "told": told,
             "address": place.model.name if len(places.by_model) > 1 else None,
             "away": place.database is not None,
             "busy": any(release["status"] in ("queued", "building") for release in history)
@@ -86,8 +88,9 @@ def routes(
         more |= {"web": web(place.model), "traffic": heard(name), "one": standing([place])[0].get(name)}
         return page(request, "model.html", 200, **facts(place), **more)
 
-    def look(place: Place) -> tuple[list[dict[str, Any]], dict[int, str], list[str]]:
-        """The newest releases, why some could not take the place, and in words what is going on."""
+    def look(place: Place) -> tuple[list[dict[str, Any]], dict[int, str], list[str], int | None]:
+        """The newest releases, why some could not take the place, in words what is going on, and the release
+        whose end is among these words."""
         said = [f"Postgres is away: {place.database}."] if place.database else []
         try:
             with sessions.begin() as session:
@@ -96,13 +99,13 @@ def routes(
                 building = releases.find(session, busy[0]) if busy else None
                 history, failed = summaries(session, newest), not_served(session, newest)
         except DBAPIError as error:
-            return [], {}, said or [f"Postgres is away: {first_line(error)}."]
-        return history, failed, said + going_on(place, newest, building, failed)
+            return [], {}, said or [f"Postgres is away: {first_line(error)}."], None
+        told = newest[0].id if newest and news(newest[0], failed.get(newest[0].id)) else None
+        return history, failed, said + going_on(place, newest, building, failed), told
 
     def checkout(request: Request) -> str:
         """The exact call that brings what was merged."""
-        port = "" if settings.vcs_port == 80 else f":{settings.vcs_port}"
-        return f"curl -X POST http://{request.url.hostname}{port}/checkout"
+        return f"curl -X POST {on_port(request, settings.vcs_port)}/checkout"
 
     return router
 

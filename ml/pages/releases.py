@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session, sessionmaker
 
+from common.reach import on_port
 from db import deployments, releases
 from db.models import Release, State
 from ml.api import documents
@@ -29,7 +30,8 @@ def routes(sessions: sessionmaker[Session], settings: Settings) -> APIRouter:
         with sessions.begin() as session:
             known = releases.history(session, model, max(1, min(limit, 1000)))
             found, failed = documents.summaries(session, known), not_served(session, known)
-        return answer(request, "releases.html", {"releases": found}, failed=failed)
+        vcs = on_port(request, settings.vcs_port)
+        return answer(request, "releases.html", {"releases": found}, failed=failed, vcs=vcs)
 
     @router.get("/{number}", summary="One release with its stages, beside what is live")
     def release(request: Request, number: int, beside: str = "") -> Response:

@@ -60,7 +60,7 @@ function list(text) {
   const given = typed(text.value, shape);
   if (given === null) return;
   const { columns, least, most } = shape;
-  const title = text.labels[0].textContent;
+  const title = text.labels[0].textContent.trim();
   const box = document.createElement("div");
   box.className = "list";
   box.role = "group";
