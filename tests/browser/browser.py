@@ -99,7 +99,7 @@ class Browser:
         script = """return [...performance.getEntriesByType('navigation'),
             ...performance.getEntriesByType('resource')].map((e) => [e.name, e.transferSize])"""
         asked = self.driver.execute_script(script)
-        assert all(name.startswith(self.url) for name, _ in asked), asked
+        assert all(name.startswith((self.url, "data:")) for name, _ in asked), asked
         return int(sum(size for _, size in asked))
 
 

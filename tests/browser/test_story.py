@@ -1,11 +1,12 @@
 """What a data scientist does at the pages, in a browser: from an empty appliance to a rollback."""
 
 from pathlib import Path
+from typing import TextIO
 
 from selenium.webdriver.common.by import By
 
 from common import token
-from db.models import Release, Stage, Status
+from db.models import Outcome, Release, Stage, Status
 from ml.home import Home
 from tests.browser.browser import Browser
 from tests.ml.serving.support import Shop, main_py
@@ -33,6 +34,7 @@ PAGES = (
     "/releases/1",
     "/releases/9",
     "/docs",
+    "/nowhere",
     "/sign-in",
 )
 LIMIT = 100_000  # bytes of a page over the wire
@@ -140,21 +142,56 @@ def test_a_list_is_typed_row_by_row(shop: Shop, browser: Browser) -> None:
 def test_a_log_and_a_stage_are_on_the_screen_as_they_happen(shop: Shop, browser: Browser) -> None:
     building = a_release(shop, Status.BUILDING, pull_request=3)
     browser.open(f"/releases/{building}")
-    with shop.sessions.begin() as session:
-        session.add(Stage(release_id=building, name="train"))
-    log = Home(shop.settings.home).log(building, "train")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("epoch 1 <b>\n")
+    browser.says("None has begun.")
 
-    browser.says("epoch 1 <b>")
-    browser.until(lambda: browser.find("ol.stages li.running"), "running stage")
+    def stages() -> list[tuple[str, str]]:
+        found = browser.driver.find_elements(By.CSS_SELECTOR, "ol.stages li")
+        return [(one.find_element(By.TAG_NAME, "strong").text, one.get_attribute("class")) for one in found]
+
+    def logs() -> list[str]:
+        found = browser.driver.find_elements(By.CSS_SELECTOR, "#logs pre")
+        return [str(one.get_attribute("textContent")) for one in found]
+
+    # whatever is waited for here is seen while the stage goes on: nobody has ended it yet
+    train, log = begin(shop, building, "train")
+    browser.until(lambda: stages() == [("train", "running")], "running stage")
+    print("epoch 1 <b>", file=log, flush=True)
+    browser.until(lambda: logs() == ["epoch 1 <b>\n"], "first line")
+    print("epoch 2", file=log, flush=True)
+    browser.until(lambda: logs() == ["epoch 1 <b>\nepoch 2\n"], "second line after the first")
+    assert stages() == [("train", "running")]
     assert not browser.violations()
 
+    with shop.sessions.begin() as session:
+        session.get_one(Stage, train).outcome = Outcome.DONE
+    _, log = begin(shop, building, "evaluate")
+    browser.until(lambda: stages() == [("train", "done"), ("evaluate", "running")], "next stage")
+    print("scored", file=log, flush=True)
+    browser.until(lambda: logs()[1:] == ["scored\n"], "log of the next stage below the first")
 
-def a_release(shop: Shop, status: Status, **facts: object) -> int:
+    with shop.sessions.begin() as session:
+        release = session.get_one(Release, building)
+        assert release.status is Status.BUILDING
+        release.status, release.reason = Status.REJECTED, "SMAPE 0.900"
+    browser.says("SMAPE 0.900")
+    browser.until(lambda: "hx-get" not in browser.find("#main").get_attribute("outerHTML")[:200], "rest")
+
+
+def begin(shop: Shop, release: int, name: str) -> tuple[int, TextIO]:
+    """A stage as a builder begins it, and the file that its log goes to."""
+    with shop.sessions.begin() as session:
+        session.add(stage := Stage(release_id=release, name=name))
+        session.flush()
+        number = stage.id
+    log = Home(shop.settings.home).log(release, name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return number, log.open("a")
+
+
+def a_release(shop: Shop, status: Status, commit: str = "b" * 40, **facts: object) -> int:
     with shop.sessions.begin() as session:
         release = Release(
-            model=shop.model, repository="acme/web-traffic", commit="b" * 40, status=status, **facts
+            model=shop.model, repository="acme/web-traffic", commit=commit, status=status, **facts
         )
         session.add(release)
         session.flush()

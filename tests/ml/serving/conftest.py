@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from ml.settings import Settings
-from tests.ml.serving.support import Shop
+from tests.ml.serving.support import Shop, main_py
 from tests.support.repositories import ModelRepository
 
 
@@ -40,3 +40,16 @@ def shop(make_shop: Callable[..., Shop]) -> Iterator[Shop]:
     """A shop that is served."""
     with make_shop().serving() as served:
         yield served
+
+
+@pytest.fixture
+def two(make_shop: Callable[..., Shop], tmp_path: Path) -> Iterator[Shop]:
+    """The models `one`, which says 1 and is what is published, and `other`, of which nothing is live."""
+    file = tmp_path / "models.toml"
+    url = (tmp_path / "repository").as_uri()
+    file.write_text(
+        "".join(f'[{name}]\nrepository = "acme/{name}"\nclone_url = "{url}"\n' for name in ("one", "other"))
+    )
+    with make_shop(SLIPWAY_REPOSITORY="", SLIPWAY_CLONE_URL="", SLIPWAY_MODELS=str(file)).serving() as shop:
+        shop.publish(main_py("return 1"), info={"Name": "The one"})
+        yield shop

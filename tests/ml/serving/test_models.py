@@ -1,24 +1,6 @@
 """Several models behind one address."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
-
 from tests.ml.serving.support import Shop, main_py
-
-
-@pytest.fixture
-def two(make_shop: Callable[..., Shop], tmp_path: Path) -> Iterator[Shop]:
-    """The models `one`, which says 1 and is what is published, and `other`, of which nothing is live."""
-    file = tmp_path / "models.toml"
-    url = (tmp_path / "repository").as_uri()
-    file.write_text(
-        "".join(f'[{name}]\nrepository = "acme/{name}"\nclone_url = "{url}"\n' for name in ("one", "other"))
-    )
-    with make_shop(SLIPWAY_REPOSITORY="", SLIPWAY_CLONE_URL="", SLIPWAY_MODELS=str(file)).serving() as shop:
-        shop.publish(main_py("return 1"), info={"Name": "The one"})
-        yield shop
 
 
 def test_each_has_its_own_address(two: Shop) -> None:

@@ -1,0 +1,136 @@
+"""The pages that the story does not come by, with all that they can show: light, and without a violation."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from sqlalchemy.orm import Session, sessionmaker
+
+from db.models import PullRequest, Release, Stage, Status
+from tests.browser.browser import Browser
+from tests.browser.test_story import LIMIT, a_release
+from tests.ml.serving.support import Shop, main_py
+from tests.vcs.conftest import listening
+from vcs.settings import VcsSettings
+
+BAND = "return [['2026-01-%02d' % (n + 4), n, n - 1, n + 1] for n in range(features)]"
+HISTORY = {"history": [[f"2026-01-0{day}", day] for day in (1, 2, 3)]}
+TARGET = {"target": {"column": "price", "min": 10, "median": 20, "max": 30}}
+
+
+def is_fine(browser: Browser) -> None:
+    assert not browser.violations()
+    assert browser.weight() < LIMIT
+
+
+def test_an_answer_is_shown_by_the_kind_of_model(shop: Shop, browser: Browser) -> None:
+    shop.publish(main_py(BAND), kind="time-series", known=HISTORY)
+    browser.open("/predict?num_days=5")
+    browser.find("#chart canvas")
+    legend = [one.text for one in browser.driver.find_elements(By.CSS_SELECTOR, "#chart .u-legend th")]
+    assert [word.rstrip(":") for word in legend] == ["When", "Known", "Prediction", "Low", "High"]
+    assert browser.find("#forecast tbody tr:last-child").text == "Thu 2026-01-08 4 3 5"
+    browser.click("The 3 known values before it")
+    assert browser.find("#known tbody tr:last-child").text == "Sat 2026-01-03 3"
+    assert browser.find("a[data-save='#known']").get_attribute("href").startswith("blob:")
+    is_fine(browser)
+
+    shop.publish(main_py("return {'cat': 0.25, 'dog': 0.75}"), kind="classification")
+    browser.open("/predict?x=1")
+    assert browser.find(".result").text == "dog"
+    shares = browser.driver.find_elements(By.CSS_SELECTOR, ".shares tbody tr")
+    assert [row.text for row in shares] == ["dog 75.0 %", "cat 25.0 %"]
+    is_fine(browser)
+
+    shop.publish(main_py("return features * 2"), kind="regression", known=TARGET)
+    browser.open("/predict?x=16")
+    browser.says("Above all that it was trained on: price went from 10 to 30")
+    is_fine(browser)
+
+
+def test_several_models_are_on_one_page(two: Shop, driver: Chrome) -> None:
+    browser = Browser(driver, two.url)
+    browser.open("/")
+    browser.says("The one")
+    browser.says("Nothing was merged yet.")
+    two.model = "other"
+    a_release(two, Status.REJECTED, reason="train() raised KeyError")
+    building = a_release(two, Status.BUILDING, commit="c" * 40)
+    with two.sessions.begin() as session:
+        session.add(Stage(release_id=building, name="train"))
+
+    browser.says("Rejected last: release 2, train() raised KeyError")
+    browser.says("Building release 3: train for")
+    is_fine(browser)
+    browser.click("The one")
+    browser.says("How good it is")
+    is_fine(browser)
+    browser.open("/models/other")
+    browser.says("The first release is on its way")
+    is_fine(browser)
+
+
+def test_a_release_says_what_the_gate_said_and_what_it_changes(shop: Shop, browser: Browser) -> None:
+    rule = {"metric": "SMAPE", "value": 0.3, "live": 0.2, "change": 0.5, "rule": "at most 9", "passed": False}
+    verdict = {"rules": [rule], "note": "an older test set", "compared_with": 1, "passed": False}
+    worst = [
+        {"features": "<b>", "live": "1", "this": "4", "change": 3.0},
+        {"features": "2", "live": "1", "this": '"KeyError"', "change": None},
+    ]
+    differences = {
+        "compared_with": 1,
+        "inputs": "recorded requests",
+        "compared": 4,
+        "changed": 2,
+        "failed": 1,
+    }
+    differences |= {"share": 0.5, "mean": 0.75, "largest": 3.0, "worst": worst}
+    shop.publish(main_py())
+    facts = {"verdict": verdict, "differences": differences, "metrics": {"SMAPE": 0.3}, "reason": "SMAPE"}
+    rejected = a_release(shop, Status.REJECTED, **facts)
+    browser.open(f"/releases/{rejected}?beside=1")
+
+    browser.says(
+        "Of 4 recorded requests that release 1 answered, 2 get another prediction (50 %), 1 of them none."
+    )
+    browser.says("Numbers change by 0.75 in the mean, and by 3 at most.")
+    rows = browser.driver.find_elements(By.CSS_SELECTOR, "[aria-label='The largest changes'] tbody tr")
+    assert [row.text for row in rows] == ["<b> 1 4 3", '2 1 "KeyError" –']
+    browser.says("SMAPE 0.3 0.2 +50.0 % at most 9 not passed")
+    is_fine(browser)
+
+
+def test_pull_requests_and_what_became_of_each(
+    sessions: sessionmaker[Session], database_url: str, driver: Chrome, tmp_path: Path
+) -> None:
+    facts = {
+        "repository": "acme/web-traffic",
+        "base_ref": "main",
+        "merged_at": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    with sessions.begin() as session:
+        for number, title in ((1, "First"), (2, "Worse")):
+            sha = str(number) * 40
+            session.add(PullRequest(id=number, number=number, title=title, merge_commit_sha=sha, **facts))
+        ended = {"status": Status.REJECTED, "reason": "train() raised KeyError"}
+        session.add(Release(model="web-traffic", repository="acme/web-traffic", commit="2" * 40, **ended))
+    told = {"SLIPWAY_REPOSITORY": "acme/web-traffic", "database_url": database_url, "SLIPWAY_SYNC_SECONDS": 0}
+    told |= {"SLIPWAY_HOME": tmp_path}
+    with listening(VcsSettings(**told), sessions) as client:
+        browser = Browser(driver, str(client.base_url).rstrip("/"))
+        browser.open("/pull-requests")
+        rows = browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")
+        assert "Worse" in rows[0].text
+        assert "rejected release" in rows[0].text
+        assert "train() raised KeyError" in rows[0].text
+        assert "not built" in rows[1].text
+        is_fine(browser)
+        browser.open("/pull-requests?state=open")
+        browser.says("None is known.")
+        is_fine(browser)
+    with listening(VcsSettings(**told, SLIPWAY_PRIVATE=True, SLIPWAY_TOKEN="said"), sessions) as client:
+        browser.url = str(client.base_url).rstrip("/")
+        browser.open("/pull-requests")
+        browser.says("This appliance is private")
+        is_fine(browser)
