@@ -5,11 +5,13 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg2
 from loguru import logger
 
 from common import kept, log
+from common.leash import step_back
 from common.settings import read
 from db import migrate
 from tracker import database
@@ -19,6 +21,7 @@ from tracker.settings import TrackerSettings
 OPERATOR = "operator"
 SECRETS = ("operator.password", "appliance.password", "database.password", "flask.key")
 LAUNCH = Path(__file__).parent / "launch.py"
+LATER = 19  # a nice value
 CACHED = 60  # seconds that a password counts as checked; each check takes 400 ms of a processor
 # What a network and an artifact store may need; no token, no database.
 PASSED_ON = (
@@ -67,9 +70,19 @@ def environment(settings: TrackerSettings) -> dict[str, str]:
     }
 
 
+def become(settings: TrackerSettings, python: Path, *options: str) -> NoReturn:
+    """Turn this process into the server, as said in `launch.py`."""
+    folder = settings.folder
+    command = [str(python), "-I", "-W", "ignore", str(LAUNCH), str(folder), settings.bind, str(settings.port)]
+    os.chdir(folder)
+    os.execve(python, [*command, *options], environment(settings))  # noqa: S606 (a list, and no shell wanted)
+
+
 def main() -> None:
     settings = read(TrackerSettings)
     log.configure("mlflow", settings.log)
+    if os.getsid(0) == os.getpid():
+        step_back("self", LATER)  # until the server listens: releases are built meanwhile
     python = ready(settings).python
     try:
         new_operator = prepare(settings)
@@ -80,19 +93,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"no MLflow server: {settings.folder} cannot be used: {error}")
     logger.info("starting MLflow on {}:{}, passwords in {}", settings.bind, settings.port, settings.folder)
-    command = [
-        str(python),
-        "-I",
-        "-W",
-        "ignore",
-        str(LAUNCH),
-        str(settings.folder),
-        settings.bind,
-        str(settings.port),
-    ]
-    command += ["--new-operator"] if new_operator else []
-    os.chdir(settings.folder)
-    os.execve(python, command, environment(settings))  # noqa: S606 (a list, and no shell wanted)
+    become(settings, python, *(["--new-operator"] if new_operator else []))
 
 
 if __name__ == "__main__":

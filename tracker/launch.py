@@ -16,6 +16,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,10 @@ def main() -> None:
 
     import uvicorn
 
-    uvicorn.run(served(), host=host, port=int(port), access_log=False, log_level="warning")
+    app = served()
+    with suppress(OSError):  # no such thing here, or not ours
+        Path("/proc/self/autogroup").write_text("0")  # as important as others from now on
+    uvicorn.run(app, host=host, port=int(port), access_log=False, log_level="warning")
 
 
 if __name__ == "__main__":
