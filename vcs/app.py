@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common import problems
 from common.problems import Problem
-from common.reach import on_port
 from db import pull_requests, releases
 from db.models import PullRequest, Release
 from db.pull_requests import Accepted, Which
@@ -59,7 +58,7 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
     app = FastAPI(title="Slipway vcs", description=__doc__, lifespan=lifespan, responses=problems.RESPONSES)
     app.state.syncer = syncer
     problems.install(app)
-    pages.install(app)
+    pages.install(app, settings.ml_port)
     app.add_middleware(Door, settings=settings)
 
     @app.exception_handler(SyncFailed)
@@ -114,7 +113,7 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
             "next": f"/pull-requests?{urlencode(asked | which)}" if len(found) > limit else None,
         }
         if pages.wanted(request):
-            return pages.page(document, on_port(request, settings.ml_port))
+            return pages.page(request, document, settings.ml_port)
         return document
 
     @app.get("/health")

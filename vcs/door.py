@@ -40,7 +40,7 @@ class Door:
         detail = f"This appliance is private (SLIPWAY_PRIVATE). {cure if known_here else UNKNOWN}"
         problem = Problem(401, "For operators", detail, headers={"WWW-Authenticate": "Bearer"})
         if page.wanted(request):
-            return page.refused(problem, serve, sign_in=known_here)
+            return page.trouble(problem, serve, sign_in=known_here)
         return problem.response(request)
 
 

@@ -1,5 +1,6 @@
 """The pages that the story does not come by, with all that they can show: light, and without a violation."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,9 +8,13 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from sqlalchemy.orm import Session, sessionmaker
 
+from cli.postgres import Postgres
+from db import migrate
+from db import session as db_session
 from db.models import PullRequest, Release, Stage, Status
 from tests.browser.browser import Browser
 from tests.browser.test_story import LIMIT, a_release
+from tests.conftest import FAST
 from tests.ml.serving.support import Shop, main_py
 from tests.vcs.conftest import listening
 from vcs.settings import VcsSettings
@@ -127,10 +132,50 @@ def test_pull_requests_and_what_became_of_each(
         assert "not built" in rows[1].text
         is_fine(browser)
         browser.open("/pull-requests?state=open")
-        browser.says("None is known.")
+        browser.says(f"curl -X POST {browser.url}/checkout")
         is_fine(browser)
     with listening(VcsSettings(**told, SLIPWAY_PRIVATE=True, SLIPWAY_TOKEN="said"), sessions) as client:
         browser.url = str(client.base_url).rstrip("/")
         browser.open("/pull-requests")
         browser.says("This appliance is private")
         is_fine(browser)
+
+
+def test_postgres_away_is_said_on_every_page_and_what_is_live_stays(
+    make_shop: Callable[..., Shop], driver: Chrome, tmp_path: Path
+) -> None:
+    own = Postgres(tmp_path / "postgres", settings=FAST).start()
+    try:
+        migrate.upgrade(own.url())
+        factory = db_session.sessions(own.url())
+        made = make_shop(DATABASE_URL=own.url())
+        told = {
+            "SLIPWAY_REPOSITORY": "acme/web-traffic",
+            "database_url": own.url(),
+            "SLIPWAY_SYNC_SECONDS": 0,
+        }
+        with (
+            Shop(made.settings, factory, made.repository).serving() as shop,
+            listening(VcsSettings(**told, SLIPWAY_HOME=tmp_path), factory) as vcs,
+        ):
+            shop.publish(main_py("return features * 2"))
+            browser = Browser(driver, shop.url)
+            browser.open("/")
+            browser.says("How good it is")
+            own.stop()
+            browser.says("Postgres is away")  # the page has looked again by itself
+            browser.says("How good it is")
+            assert not browser.violations()
+            browser.open("/predict?x=21")
+            assert browser.find(".result").text == "42"
+            Browser(driver, str(vcs.base_url).rstrip("/")).open("/pull-requests")
+            browser.says("The database does not answer")
+            assert not browser.violations()
+            browser.open("/releases")
+            browser.says("Postgres is away")
+            assert not browser.violations()
+            own.start()
+            browser.until(lambda: "Latest" not in browser.text() and "Change 1" in browser.text(), "releases")
+        factory.kw["bind"].dispose()
+    finally:
+        own.stop()
