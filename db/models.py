@@ -261,6 +261,7 @@ class Tracked(Base):
 
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"), primary_key=True)
     key: Mapped[str]  # a tag of the run by which it is found again, should we be killed before `run` is here
+    experiment: Mapped[str | None]
     run: Mapped[str | None]
     is_open: Mapped[bool] = mapped_column(default=False)  # the model's own code may log below it
     version: Mapped[int | None]  # of the registered model

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from common.problems import Problem
-from db import deployments, releases
+from db import deployments, releases, tracking
 from db.models import Deployment, Release, Score, Stage
 
 Document = dict[str, Any]
@@ -70,7 +70,16 @@ def whole(session: Session, release: Release) -> Document:
         "deployments": [deployment(known) for known in decisions],
         "hold": release.hold,
         "quarantine": quarantine(session, release),
+        "mlflow": mlflow(session, release),
     }
+
+
+def mlflow(session: Session, release: Release) -> Document | None:
+    """What MLflow knows of it; None when it was not told of it yet, or is off."""
+    known = tracking.of(session, release.id)
+    if known is None or known.run is None:
+        return None
+    return {"experiment": known.experiment, "run": known.run, "version": known.version}
 
 
 def comparison(release: Release, live: Deployment | None) -> Document | None:

@@ -14,6 +14,7 @@ from common.reach import on_port
 from db import releases
 from db.models import Release, Status
 from ml.api.documents import iso, summaries
+from ml.pages import mlflow
 from ml.pages.errors import first_line
 from ml.pages.releases import not_served
 from ml.pages.render import answer, lasting, page, wants_page
@@ -58,11 +59,11 @@ def routes(
         return hour.summary(time.monotonic()) if hour else None
 
     def standing(of: list[Place]) -> tuple[dict[str, Standing], str | None]:
-        """How each of these models stands, and why Postgres cannot say it."""
+        """How each of these models stands, and what is away of that it depends on."""
         live = {place.model.name: place.live.release.id if place.live else None for place in of}
         try:
             with sessions.begin() as session:
-                return standings(session, live), None
+                return standings(session, live), " ".join(mlflow.said(session)) or None
         except DBAPIError as error:
             return {}, f"Postgres is away: {first_line(error)}. What is live is served all the same."
 
@@ -98,10 +99,11 @@ def routes(
                 busy = [r.id for r in newest if r.status is Status.BUILDING]
                 building = releases.find(session, busy[0]) if busy else None
                 history, failed = summaries(session, newest), not_served(session, newest)
+                of_mlflow = mlflow.said(session, place.model.name)
         except DBAPIError as error:
             return [], {}, said or [f"Postgres is away: {first_line(error)}."], None
         told = newest[0].id if newest and news(newest[0], failed.get(newest[0].id)) else None
-        return history, failed, said + going_on(place, newest, building, failed), told
+        return history, failed, said + going_on(place, newest, building, failed) + of_mlflow, told
 
     def checkout(request: Request) -> str:
         """The exact call that brings what was merged."""

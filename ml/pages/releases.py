@@ -14,6 +14,7 @@ from ml.api import documents
 from ml.api.tail import logs as log_files
 from ml.home import Home
 from ml.pages import beside as sides
+from ml.pages import mlflow
 from ml.pages.render import answer, wants_page
 from ml.settings import Settings
 
@@ -41,8 +42,9 @@ def routes(sessions: sessionmaker[Session], settings: Settings) -> APIRouter:
             other = chosen(session, known, beside) if wants_page(request) else None
             others = releases.history(session, known.model, OTHERS)
         held = sides.beside(home, known, other) if other else None
+        links = mlflow.links(request, settings, document)
         more = {"beside": held, "others": [r for r in others if r.id != number and r.metrics]}
-        return answer(request, "release.html", document, logs=logs(home, number), **more)
+        return answer(request, "release.html", document, logs=logs(home, number), in_mlflow=links, **more)
 
     return router
 

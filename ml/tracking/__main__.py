@@ -23,9 +23,10 @@ from ml.settings import Settings
 from ml.tracking import calls, promotions
 from ml.tracking.calls import Calls, Said
 from ml.tracking.runs import Runs
-from ml.tracking.server import Away, Server
+from ml.tracking.server import SET_UP, Away, Server
 
 SOON = 2.0  # seconds between two tries while MLflow is away
+OFTEN = 1 / 3  # of the look-out's pause, between two looks at `prod`: one costs 4 ms, and workers take time
 
 
 class Tracker:
@@ -75,7 +76,8 @@ class Tracker:
         with self.sessions.begin() as session:
             news = tracking.says(session, trouble)
         if news and trouble:
-            logger.warning("{}; all else goes on, and it is told later", trouble)
+            level = "INFO" if trouble == SET_UP else "WARNING"
+            logger.log(level, "{}; all else goes on, and it is told later", trouble)
         elif news:
             logger.info("MLflow answers again: it is told what it has missed")
 
@@ -101,7 +103,7 @@ def main() -> None:
         pause = 1.0
         try:
             if only.held():
-                pause = settings.poll_seconds if tracker.look() else min(SOON, settings.poll_seconds)
+                pause = settings.poll_seconds * OFTEN if tracker.look() else min(SOON, settings.poll_seconds)
         except DBAPIError as error:
             logger.debug("Postgres is away: {}", str(error.orig).strip())
         if not stopping:

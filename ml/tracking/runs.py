@@ -43,7 +43,8 @@ class Runs:
             started = int(began.timestamp() * 1000)
             run = calls.run(self._calls, place.experiment, f"release {release.id}", tags, started)
         with self._sessions.begin() as session:
-            tracking.record(session, release.id, run=run, is_open=place.is_open)
+            facts = {"experiment": place.experiment, "run": run, "is_open": place.is_open}
+            tracking.record(session, release.id, **facts)
             found = tracking.of(session, release.id)
             assert found is not None
             return found

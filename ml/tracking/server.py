@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from ml.settings import Settings
 
+SET_UP = "MLflow's server is being set up"
 CODE = "model-"  # before a model's name: the user that its code signs in as
 
 
@@ -61,6 +62,6 @@ def kept(path: Path) -> str:
     try:
         return path.read_text().strip()
     except FileNotFoundError as error:
-        raise Away("MLflow's server is being set up") from error
+        raise Away(SET_UP) from error
     except OSError as error:
         raise Away(f"the password of MLflow in {path} cannot be read: {error.strerror}") from error

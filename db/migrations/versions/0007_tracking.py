@@ -12,6 +12,7 @@ def upgrade() -> None:
             release_id integer CONSTRAINT pk_tracked PRIMARY KEY
                 CONSTRAINT fk_tracked_release_id REFERENCES releases (id),
             key text NOT NULL,
+            experiment text,
             run text,
             is_open boolean NOT NULL DEFAULT false,
             version integer,

@@ -12,7 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from cli.postgres import Postgres
-from db import deployments, tracking
+from db import appliance, deployments, tracking
 from db.models import Deployment, Release
 from tests.ml.conftest import Appliance
 from tests.support import mlflow
@@ -112,7 +112,10 @@ def make_tracked(
             "SLIPWAY_POLL_SECONDS": "0.5",
             **variables,
         }
-        return Tracked(make_appliance(**variables), server, MlflowClient(server.url, server.url))
+        made = make_appliance(**variables)
+        with made.sessions.begin() as session:
+            appliance.follow(session, "repository")
+        return Tracked(made, server, MlflowClient(server.url, server.url))
 
     return make
 

@@ -1,8 +1,14 @@
 """What MLflow hears of releases: runs, versions, aliases; and how it hears of what it has missed."""
 
+from collections.abc import Callable
+
+from db import tracking
 from db.models import Status
+from db.tracking import Aliases
+from tests.ml.serving.support import Shop
 from tests.ml.tracking.conftest import Tracked, number
 from tests.models import working
+from tests.support.waiting import free_port, wait_until
 
 GATE = "[gate]\nSMAPE = { better = 'lower', may_worsen_by = '5%' }\n"
 
@@ -58,3 +64,30 @@ def test_what_happened_while_mlflow_was_away_is_told_later_in_order_and_once(tra
     versions = tracked.client.search_model_versions(f"name = '{tracked.model}'")
     assert sorted(int(v.tags["slipway.release"]) for v in versions) == [first.id, second.id, third.id]
     assert [decision.cause for decision in tracked.decisions()] == ["gate", "gate", "gate"]
+
+
+def test_the_pages_say_where_a_release_is_in_mlflow_and_that_mlflow_is_away(
+    make_tracked: Callable[..., Tracked],
+) -> None:
+    """A server that nobody hears: the release goes on, and the overview says what is wrong."""
+    tracked = make_tracked(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
+    release = tracked.live(working.quick())
+    appliance = tracked.appliance
+    with Shop(appliance.settings, appliance.sessions, appliance.repository).serving() as shop:
+        page = {"accept": "text/html"}
+        wait_until(
+            lambda: "it is told of them later" in shop.get("/", **page).text, 60, "the overview says it"
+        )
+
+        with appliance.sessions.begin() as session:
+            tracking.begin(session, release.id)
+            tracking.record(session, release.id, experiment="7", run="abc", version=3)
+            tracking.put(
+                session, tracked.model, Aliases(3, None), sent=True, refused="version 9: never heard of"
+            )
+        document = shop.get(f"/releases/{release.id}").json()
+        assert document["mlflow"] == {"experiment": "7", "run": "abc", "version": 3}
+        said = shop.get(f"/releases/{release.id}", **page).text
+        assert f"/#/models/{tracked.model}/versions/3" in said
+        assert "/#/experiments/7/runs/abc" in said
+        assert "moved back: version 9: never heard of" in shop.get("/", **page).text
