@@ -50,7 +50,7 @@ def routes(
         known, away = standing(list(places.by_model.values()))
         webs = {name: web(place.model) for name, place in places.by_model.items()}
         traffic = {name: heard(name) for name in webs}
-        more = {"known": known, "away": away, "webs": webs, "traffic": traffic}
+        more = {"known": known, "away": away, "webs": webs, "traffic": traffic, "call": checkout(request)}
         return page(request, "models.html", 200, models=models, **more)
 
     def heard(name: str) -> dict[str, float | None] | None:

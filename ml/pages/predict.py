@@ -12,7 +12,7 @@ from ml.pages.form import Field, fields, wrong
 from ml.pages.render import page, wants_page
 from ml.pages.series import before, chart, points, shares
 from ml.serving.gateway import Gateway, nothing_live
-from ml.serving.live import Live, Places
+from ml.serving.live import Live, Place, Places
 
 
 def routes(places: Places, gateway: Gateway) -> APIRouter:
@@ -27,6 +27,8 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
         return await answer(request, name)
 
     async def answer(request: Request, name: str | None) -> Response:
+        if name is None and len(places.by_model) > 1 and wants_page(request):
+            return page(request, "which.html", 200, models=list(map(named, places.by_model.values())))
         place = places.find(name)
         if place.live is None:
             raise nothing_live()
@@ -64,6 +66,12 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
         return response
 
     return router
+
+
+def named(place: Place) -> tuple[str, str, bool]:
+    """A model's name, what people call it, and whether it can be tried."""
+    info = (place.live.release.info if place.live else None) or {}
+    return place.model.name, str(info.get("Name") or place.model.name), place.live is not None
 
 
 def drawn(live: Live, prediction: Any) -> dict[str, Any]:

@@ -61,10 +61,14 @@ function list(text) {
   if (given === null) return;
   const { columns, least, most } = shape;
   const title = text.labels[0].textContent.trim();
-  const box = document.createElement("div");
+  const box = document.createElement("fieldset");
   box.className = "list";
-  box.role = "group";
   box.ariaLabel = title;
+  if (columns[0].name !== null) {
+    const heads = box.appendChild(document.createElement("div"));
+    heads.ariaHidden = "true"; // each input says it, too
+    for (const column of columns) heads.appendChild(document.createElement("small")).textContent = column.title;
+  }
   const rows = box.appendChild(document.createElement("div"));
   const more = box.appendChild(button("Add a row", `Add a row to ${title}`, () => add().querySelector("input, select").focus()));
 
@@ -97,7 +101,6 @@ function list(text) {
     const row = document.createElement("div");
     for (const column of columns) {
       const input = control(column, column.name === null ? item : item?.[column.name]);
-      if (column.name !== null) input.placeholder = column.title;
       row.append(input);
     }
     row.append(button("✕", "", () => remove(row)));
