@@ -6,8 +6,8 @@ FOLDER/basic_auth.ini  what MLflow reads: the database's address with its passwo
 FOLDER/flask.key       signs what MLflow's pages carry
 FOLDER/*.password      of the users `operator` and `slipway`; --new-operator: the first was made just now
 
-Nothing of ours is imported. This does what `mlflow server --app-name basic-auth` does, in one process in
-place of two, and with no password in an environment that other processes could read.
+Nothing of ours is imported but `guards`. This does what `mlflow server --app-name basic-auth` does, in
+one process in place of two, and with no password in an environment that other processes could read.
 """
 
 # ruff: noqa: PLC0415 (MLflow's modules read the environment when they are imported)
@@ -15,14 +15,11 @@ import configparser
 import ctypes
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 SET_DUMPABLE = 4  # <linux/prctl.h>
 LOCK = 7_145_005  # two servers of one database at once: the second waits, then finds nothing to do
-ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
 OPERATOR, APPLIANCE = "operator", "slipway"
 
 
@@ -79,20 +76,6 @@ def sign_up(folder: Path, new_operator: bool) -> None:
             )
 
 
-def served() -> Callable[[Any, Any, Any], Awaitable[None]]:
-    """MLflow without its assistant: that runs commands for whoever signs in from this machine, models too."""
-    from mlflow.server.auth import create_app
-    from starlette.responses import PlainTextResponse
-
-    app = create_app()
-
-    async def guarded(scope: Any, receive: Any, send: Any) -> None:
-        refused = scope["type"] == "http" and scope["path"].startswith(ASSISTANT)
-        await (PlainTextResponse("not offered here", 404) if refused else app)(scope, receive, send)
-
-    return guarded
-
-
 def main() -> None:
     ctypes.CDLL(None).prctl(SET_DUMPABLE, 0, 0, 0, 0)  # from here on, environment and memory are ours alone
     folder, host, port, *options = sys.argv[1:]
@@ -102,9 +85,14 @@ def main() -> None:
     tell(Path(folder), database)
     settle(database, Path(folder), new_operator="--new-operator" in options)
 
+    sys.path.append(str(Path(__file__).parents[1]))
     import uvicorn
+    from mlflow.server.auth import create_app
 
-    app = served()
+    from tracker import guards
+
+    guards.keep_to(os.environ["MLFLOW_ARTIFACTS_DESTINATION"])
+    app = guards.without_assistant(create_app())
     with suppress(OSError):  # no such thing here, or not ours
         Path("/proc/self/autogroup").write_text("0")  # as important as others from now on
     uvicorn.run(app, host=host, port=int(port), access_log=False, log_level="warning")

@@ -55,17 +55,44 @@ def test_operator_and_appliance_are_admins(server: Server, operator: Who, applia
         }
 
 
-def test_others_may_nothing_that_is_not_granted(server: Server, appliance: Who) -> None:
-    other = ("web-traffic", "a password of its own")
-    made = call(server, "/api/2.0/mlflow/users/create", appliance, username=other[0], password=other[1])
+@pytest.fixture(scope="module")
+def other(server: Server) -> Who:
+    """A user as a model's code is one."""
+    who = ("web-traffic", "a password of its own")
+    admin = ("slipway", server.appliance_password)
+    made = call(server, "/api/2.0/mlflow/users/create", admin, username=who[0], password=who[1])
     assert made.is_success, made.text
+    return who
 
+
+def test_others_may_nothing_that_is_not_granted(server: Server, other: Who) -> None:
     assert call(server, SEARCH, other).json().get("experiments", []) == []
     assert call(server, "/api/2.0/mlflow/experiments/get?experiment_id=0", other).status_code == 403
-    assert (
-        call(server, "/api/2.0/mlflow/users/create", other, username="x", password="y" * 12).status_code
-        == 403
-    )
+    made = call(server, "/api/2.0/mlflow/users/create", other, username="x", password="y" * 12)
+    assert made.status_code == 403
+
+
+def test_others_lead_the_server_to_no_file_of_the_machine(server: Server, other: Who, tmp_path: Path) -> None:
+    """Whose experiment it is may say where its files are, and could have a folder there that is a link."""
+    (tmp_path / "traces.json").write_text('{"spans": []}')
+    create, trace = "/api/2.0/mlflow/experiments/create", f"tr-{'0' * 32}"
+    for place in (tmp_path.as_uri(), str(tmp_path), "mlflow-artifacts:/../..", "s3://bucket/folder"):
+        assert call(server, create, other, name=place, artifact_location=place).status_code == 400
+    experiment = call(server, create, other, name="traced").json()
+    location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": experiment}
+    begun = {
+        "trace_id": trace,
+        "trace_location": location,
+        "request_time": "2026-01-01T00:00:00Z",
+        "state": "OK",
+    }
+    assert call(server, "/api/3.0/mlflow/traces", other, trace={"trace_info": begun}).is_success
+    address = f"{server.url}/api/2.0/mlflow/traces/{trace}/tags"
+    tag = {"key": "mlflow.artifactLocation", "value": tmp_path.as_uri()}
+    assert httpx.patch(address, json=tag, auth=other, trust_env=False).is_success
+
+    read = call(server, f"/ajax-api/2.0/mlflow/get-trace-artifact?request_id={trace}", other)
+    assert (read.status_code, "in its own store alone" in read.text) == (400, True)
 
 
 def test_the_assistant_is_not_offered(server: Server, operator: Who) -> None:
