@@ -7,6 +7,7 @@ from sqlalchemy.engine import URL
 
 from db.session import driver_url
 
+LOCK = 7_145_006  # two servers of one appliance at once: the second waits, then finds it done
 CURE = "give the appliance's own another name with MLFLOW_DATABASE"
 
 
@@ -28,6 +29,7 @@ def prepare(appliance: str, name: str, password: str) -> None:
     try:
         connection.autocommit = True  # CREATE DATABASE allows no transaction
         with connection.cursor() as at:
+            at.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             role = made_for(at, name)
             if role is not None and signs_in(address(appliance, name, password)):
                 return

@@ -1,6 +1,7 @@
 """MLflow's role and database are made by the appliance's role where it may, and nobody else's are touched."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import psycopg2
@@ -40,6 +41,12 @@ def test_making_them_is_safe_to_repeat_and_a_lost_password_is_replaced(postgres:
         database.prepare(postgres.url(), name, password)
         assert signs_in(postgres.url(), name, password)
     assert not signs_in(postgres.url(), name, "first")
+
+
+def test_of_two_that_make_them_at_once_neither_fails(postgres: Postgres, name: str) -> None:
+    with ThreadPoolExecutor(4) as starts:
+        made = [starts.submit(database.prepare, postgres.url(), name, "made") for _ in range(4)]
+    assert [each.result() for each in made] == [None] * 4
 
 
 def test_a_role_that_is_somebody_elses_keeps_its_password(postgres: Postgres, name: str) -> None:
