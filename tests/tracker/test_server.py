@@ -15,7 +15,7 @@ from tests.support.mlflow import Server
 from tests.support.processes import mentioning, tree
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=5"
-Who = tuple[str, str] | None
+Who = tuple[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def appliance(server: Server) -> Who:
     return ("slipway", server.appliance_password)
 
 
-def call(server: Server, path: str, who: Who, **body: Any) -> httpx.Response:
+def call(server: Server, path: str, who: Who | None, **body: Any) -> httpx.Response:
     method = "POST" if body else "GET"
     return httpx.request(method, server.url + path, auth=who, json=body or None, timeout=30, trust_env=False)
 
@@ -137,20 +137,27 @@ def test_its_role_reads_nothing_of_the_appliance(
     server: Server, postgres: Postgres, database_url: str
 ) -> None:
     password = (server.folder / "mlflow" / "database.password").read_text().strip()
-    role = {"user": server.database, "password": password}
-    connection = psycopg2.connect(database_url, **role)
+    connection = psycopg2.connect(database_url, user=server.database, password=password)
     with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
         cursor.execute("SELECT * FROM releases")
     connection.close()
 
 
-def test_a_second_start_keeps_everything(server: Server, operator: Who, appliance: Who) -> None:
+def test_a_second_start_keeps_everything_and_says_that_a_password_was_changed(
+    server: Server, operator: Who, appliance: Who
+) -> None:
+    changed = ("operator", "one of his own choice")
     call(server, "/api/2.0/mlflow/experiments/create", operator, name="kept")
+    new = {"username": "operator", "password": changed[1]}
+    address = f"{server.url}/api/2.0/mlflow/users/update-password"
+    assert httpx.patch(address, json=new, auth=appliance, trust_env=False).is_success
     server.stop()
     server.start()
-    assert (server.operator_password, server.appliance_password) == (operator[1], appliance[1])  # type: ignore[index]
-    for who in (operator, appliance):
+    assert server.appliance_password == appliance[1]
+    for who in (changed, appliance):
         assert call(server, "/api/2.0/mlflow/experiments/get-by-name?experiment_name=kept", who).is_success
+    assert call(server, SEARCH, operator).status_code == 401
+    assert "operator.password: to have a new one made, delete that file and start again" in server.log
 
 
 def test_a_lost_home_gets_new_passwords(server: Server, operator: Who) -> None:
