@@ -266,6 +266,7 @@ class Tracked(Base):
     is_open: Mapped[bool] = mapped_column(default=False)  # the model's own code may log below it
     version: Mapped[int | None]  # of the registered model
     told: Mapped[Status | None] = mapped_column(words(Status))
+    told_at: Mapped[datetime | None]
 
 
 class Alias(Base):

@@ -54,6 +54,11 @@ def record(session: Session, release_id: int, **facts: object) -> None:
     session.execute(update(Tracked).where(Tracked.release_id == release_id).values(**facts))
 
 
+def told(session: Session, release: Release) -> None:
+    """MLflow knows how it ended."""
+    record(session, release.id, told=release.status, told_at=func.clock_timestamp())
+
+
 def of(session: Session, release_id: int) -> Tracked | None:
     return session.get(Tracked, release_id)
 

@@ -44,7 +44,6 @@ def create(settings: Settings, ending: threading.Event | None = None) -> ASGIApp
     app = FastAPI(
         title="Slipway", lifespan=lifespan, docs_url=None, redoc_url=None, responses=problems.RESPONSES
     )
-    problems.install(app)
     operators = Operators.of(settings)
     gateway = Gateway(places, recorder, Door(app, operators, private=settings.is_private))
     api.install(app, settings, places, factory, known=operators, ending=ending or threading.Event())

@@ -79,7 +79,12 @@ def mlflow(session: Session, release: Release) -> Document | None:
     known = tracking.of(session, release.id)
     if known is None or known.run is None:
         return None
-    return {"experiment": known.experiment, "run": known.run, "version": known.version}
+    return {
+        "experiment": known.experiment,
+        "run": known.run,
+        "version": known.version,
+        "told_at": iso(known.told_at),
+    }
 
 
 def comparison(release: Release, live: Deployment | None) -> Document | None:

@@ -1,7 +1,7 @@
 """Keeps MLflow told, and listens to it; the look-out keeps this running. `python -m ml.tracking`
 
 It makes runs and looks where `prod` is by quick calls. All else is told by `ml.tracking.tell`, in a process
-of its own that ends when all is told, so that MLflow's client is in memory only then.
+of its own that is there while something is built or told, so that MLflow's client is in memory only then.
 """
 
 import os
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
 from common.settings import read
-from db import tracking
+from db import releases, tracking
 from db.lock import OnlyOne
 from db.session import sessions
 from db.wakeup import Wakeup
@@ -58,16 +58,17 @@ class Tracker:
             self._runs = Runs(self._calls, self.sessions)
         models = [model.name for model in self.settings.models()]
         with self.sessions.begin() as session:
-            begun = tracking.untold(session, ended=False)
+            begun, busy = tracking.untold(session, ended=False), releases.building(session)
             ended = tracking.untold(session, ended=True)
             waiting = any(tracking.is_waiting(session, model) for model in models)
         for each in begun + ended:  # here alone: no two processes make one
             if each.tracked is None or each.tracked.run is None:
                 self._runs.begin(each.release)
-        if ended or waiting:
+        if ended or waiting or busy:
             calls.ping(self._calls)
             if "tell" not in self.telling:
                 self.telling.start("tell", "ml.tracking.tell")
+        if ended or waiting:
             return
         for model in models:
             promotions.look(self._calls, self.sessions, model)

@@ -1,4 +1,6 @@
-"""Tells MLflow all that it has not heard, oldest first, and ends. `python -m ml.tracking.tell`
+"""Tells MLflow all that it has not heard, oldest first, until nothing is built. `python -m ml.tracking.tell`
+
+It is started with a build, to be ready when that ends, and steps back behind it.
 
 The only place where MLflow's own client is used. What is done twice, because we were killed before it was
 written down, leaves what doing it once leaves.
@@ -20,11 +22,13 @@ from mlflow.version import VERSION
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
+from common.leash import step_back
 from common.settings import read
-from db import tracking
+from db import releases, tracking
 from db.models import Release, Stage, Status, Tracked
 from db.session import sessions
 from db.tracking import Untold
+from db.wakeup import Wakeup
 from ml.home import Home
 from ml.settings import Settings
 from ml.tracking import pyfunc
@@ -38,6 +42,8 @@ ENDS = {
     Status.FAILED: "FAILED",
 }
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+LATER = 10  # nice: others answer and build
+LOOK = 1.0  # seconds, should nobody notify
 # MLflow's own tries go on for minutes; ours are the look-out's
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
@@ -49,7 +55,10 @@ class Teller:
     def __init__(self, client: MlflowClient, home: Home, sessions: sessionmaker[Session]) -> None:
         self.client, self.home, self.sessions = client, home, sessions
 
-    def tell(self, models: list[str]) -> None:
+    def tell(self, models: list[str]) -> bool:
+        """All that there is to tell; whether there will be more, as something is being built."""
+        with self.sessions.begin() as session:
+            busy = bool(releases.building(session))
         while True:
             with self.sessions.begin() as session:
                 found = [each for each in tracking.untold(session, ended=True) if has_run(each)]
@@ -62,6 +71,7 @@ class Teller:
             waiting = [model for model in models if tracking.is_waiting(session, model)]
         for model in waiting:
             self.aliases(model)
+        return busy
 
     def release(self, release: Release, tracked: Tracked, run: str) -> None:
         """How it ended; a version of the registered model, when it passed."""
@@ -77,7 +87,7 @@ class Teller:
         ended = int(release.finished_at.timestamp() * 1000) if release.finished_at else None
         self.client.set_terminated(run, ENDS.get(release.status, "KILLED"), ended)
         with self.sessions.begin() as session:
-            tracking.record(session, release.id, told=release.status)
+            tracking.told(session, release)
         as_what = f", version {version}" if version else ""
         logger.info(
             "release {} of {} ({}) is in MLflow{}", release.id, release.model, release.status, as_what
@@ -196,13 +206,17 @@ def scratch() -> Iterator[Path]:
 def main() -> None:
     settings = read(Settings)
     log.configure("track", settings.log)
+    step_back("self", LATER)
     try:
         server = Server.of(settings)
         assert server is not None
         os.environ.update(PATIENCE | QUIET | server.variables())
         client = MlflowClient(server.url, server.url)
         home = Home(settings.home.absolute())
-        Teller(client, home, sessions(settings.database_url)).tell([m.name for m in settings.models()])
+        teller = Teller(client, home, sessions(settings.database_url))
+        wakeup = Wakeup(settings.database_url, "releases", "live", "tracking")
+        while teller.tell([model.name for model in settings.models()]):
+            wakeup.wait(LOOK)
     except (Away, MlflowException) as trouble:
         sys.exit(
             f"MLflow could not be told of all: {str(trouble).splitlines()[0][:300]}; the rest is told later"

@@ -16,7 +16,8 @@ def upgrade() -> None:
             run text,
             is_open boolean NOT NULL DEFAULT false,
             version integer,
-            told text
+            told text,
+            told_at timestamptz
         )
     """)
     op.execute("""

@@ -86,7 +86,8 @@ def test_the_pages_say_where_a_release_is_in_mlflow_and_that_mlflow_is_away(
                 session, tracked.model, Aliases(3, None), sent=True, refused="version 9: never heard of"
             )
         document = shop.get(f"/releases/{release.id}").json()
-        assert document["mlflow"] == {"experiment": "7", "run": "abc", "version": 3}
+        known = {"experiment": "7", "run": "abc", "version": 3, "told_at": None}
+        assert document["mlflow"] == known
         said = shop.get(f"/releases/{release.id}", **page).text
         assert f"/#/models/{tracked.model}/versions/3" in said
         assert "/#/experiments/7/runs/abc" in said
