@@ -1,6 +1,8 @@
 """What the MLflow server does for nobody who signs in, of whom a model's code is one."""
 
+import base64
 import os
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,9 +11,11 @@ from mlflow.store.artifact.artifact_repository_registry import ArtifactRepositor
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
+CODE = "model-"  # how the users begin that the code of models signs in as, see `ml/tracking/server.py`
+MADE = ("experiments/create", "registered-models/create")
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -62,3 +66,33 @@ def without_assistant(app: App) -> App:
         await (PlainTextResponse("not offered here", 404) if refused else app)(scope, receive, send)
 
     return guarded
+
+
+def without_new_names(app: App) -> App:
+    """Whoever makes an experiment or a registered model owns it: a model's code could take another's name."""
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        path = re.sub("/+", "/", scope.get("path", ""))
+        if scope["type"] == "http" and path.rstrip("/").endswith(MADE) and is_code(scope["headers"]):
+            said = {
+                "error_code": "PERMISSION_DENIED",
+                "message": "a model's code makes no experiment or model",
+            }
+            await JSONResponse(said, 403)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return guarded
+
+
+def is_code(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the code of a model signs in; what cannot be read signs nobody in."""
+    for name, value in headers:
+        if name == b"authorization" and value[:6].lower() == b"basic ":
+            try:
+                user = base64.b64decode(value[6:]).decode("utf-8", "replace")
+            except ValueError:
+                return True
+            if user.startswith(CODE):
+                return True
+    return False

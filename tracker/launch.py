@@ -92,7 +92,7 @@ def main() -> None:
     from tracker import guards
 
     guards.keep_to(os.environ["MLFLOW_ARTIFACTS_DESTINATION"])
-    app = guards.without_assistant(create_app())
+    app = guards.without_new_names(guards.without_assistant(create_app()))
     with suppress(OSError):  # no such thing here, or not ours
         Path("/proc/self/autogroup").write_text("0")  # as important as others from now on
     uvicorn.run(app, host=host, port=int(port), access_log=False, log_level="warning")

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from common.problems import Problem
-from ml.pages import query
+from ml.pages import query, series
 from ml.pages.form import Field, fields, wrong
 from ml.pages.render import page, wants_page
 from ml.pages.series import before, chart, points, shares
@@ -26,31 +26,46 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
     async def predict_of(request: Request, name: str) -> Response:
         return await answer(request, name)
 
+    @router.get("/predict.csv", include_in_schema=False)
+    async def table_of_one(request: Request) -> Response:
+        return await table(request, None)
+
+    @router.get("/models/{name}/predict.csv", include_in_schema=False)
+    async def table_of(request: Request, name: str) -> Response:
+        return await table(request, name)
+
+    async def table(request: Request, name: str | None) -> Response:
+        """What the page has as a chart: the known series and the forecast."""
+        live, pairs = tried(places.find(name), request)
+        document, release = await ask(request, name, live, pairs)
+        found = drawn(live, document["prediction"])
+        if "points" not in found:
+            raise Problem(406, "No series", "This prediction is no series of (time, number) rows.")
+        text = series.table(found["known"], found["points"])
+        return Response(text, media_type="text/csv", headers={"X-Slipway-Release": release})
+
     async def answer(request: Request, name: str | None) -> Response:
         if name is None and len(places.by_model) > 1 and wants_page(request):
             return page(request, "which.html", 200, models=list(map(named, places.by_model.values())))
-        place = places.find(name)
-        if place.live is None:
-            raise nothing_live()
-        pairs = [(key, text) for key, text in request.query_params.multi_items() if text != ""]
+        live, pairs = tried(places.find(name), request)
         if wants_page(request):
-            return await form(request, name, place.live, pairs)
-        if not pairs:
-            detail = "Give the features in the address (?num_days=7), or POST them as JSON."
-            raise Problem(400, "No features", detail)
-        document, release = await ask(request, name, place.live, pairs)
+            return await form(request, name, live, pairs)
+        document, release = await ask(request, name, live, pairs)
         return JSONResponse(document, headers={"X-Slipway-Release": release, "Vary": "Accept"})
 
     async def ask(
         request: Request, name: str | None, live: Live, pairs: list[tuple[str, str]]
     ) -> tuple[dict[str, Any], str]:
+        if not pairs:
+            detail = "Give the features in the address (?num_days=7), or POST them as JSON."
+            raise Problem(400, "No features", detail)
         body = msgspec.json.encode(query.features(pairs, live.schema))
         payload, release = await gateway.predict(name, body, {}, request.scope["request_id"])
         return msgspec.json.decode(payload), release.decode()
 
     async def form(request: Request, name: str | None, live: Live, pairs: list[tuple[str, str]]) -> Response:
         """The form with what was typed; with something typed, the answer or what was wrong with it."""
-        status, values, headers = 200, shown(live, name, pairs), {}
+        status, values, headers = 200, shown(live, name, pairs) | {"query": request.url.query}, {}
         if pairs:
             try:
                 document, headers["X-Slipway-Release"] = await ask(request, name, live, pairs)
@@ -66,6 +81,13 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
         return response
 
     return router
+
+
+def tried(place: Place, request: Request) -> tuple[Live, list[tuple[str, str]]]:
+    """What is live, and the names and texts in the address."""
+    if place.live is None:
+        raise nothing_live()
+    return place.live, [(key, text) for key, text in request.query_params.multi_items() if text != ""]
 
 
 def named(place: Place) -> tuple[str, str, bool]:

@@ -5,10 +5,12 @@ from datetime import UTC, datetime, time
 from typing import Any
 
 LEAST, BESIDE = 60, 3  # known points that are drawn: so many, or so many for each that is forecast
+DRAWN = 2000  # points of each series in a chart; the CSV has them all
 
 
 @dataclass(frozen=True)
 class Point:
+    when: str  # as the model gave it
     label: str
     at: float  # seconds since 1970
     value: float
@@ -26,7 +28,12 @@ def points(prediction: Any) -> list[Point] | None:
         return None
     days = all(at.time() == time() for at in moments)
     return [
-        Point(f"{at:%a %Y-%m-%d}" if days else text.replace("T", " "), at.timestamp(), *map(float, numbers))
+        Point(
+            text,
+            f"{at:%a %Y-%m-%d}" if days else text.replace("T", " "),
+            at.timestamp(),
+            *map(float, numbers),
+        )
         for at, (text, *numbers) in zip(moments, prediction, strict=True)
     ]
 
@@ -39,16 +46,36 @@ def before(history: Any, forecast: list[Point]) -> list[Point]:
 
 def chart(known: list[Point], forecast: list[Point]) -> dict[str, list[float | None]]:
     """Columns for the chart: the moments of both in their order, and what is there at each."""
-    then, now = {point.at: point for point in known}, {point.at: point for point in forecast}
+    then = {point.at: point for point in thinned(known)}
+    now = {point.at: point for point in thinned(forecast)}
     at = sorted(then.keys() | now.keys())
-    found = [now.get(moment) for moment in at]
     return {
         "at": [*at],
-        "known": [then[moment].value if moment in then else None for moment in at] if known else [],
-        "value": [point.value if point else None for point in found],
-        "low": [point.low if point else None for point in found],
-        "high": [point.high if point else None for point in found],
+        "known": [short(then.get(moment), "value") for moment in at] if known else [],
+        **{name: [short(now.get(moment), name) for moment in at] for name in ("value", "low", "high")},
     }
+
+
+def thinned(series: list[Point]) -> list[Point]:
+    """Every so many-th of a series that has more points than a screen."""
+    return series[:: -(-len(series) // DRAWN) or 1]
+
+
+def short(point: Point | None, name: str) -> float | None:
+    """As many digits as can be seen: a page stays light."""
+    value = getattr(point, name, None)
+    return None if value is None else float(f"{value:.6g}")
+
+
+def table(known: list[Point], forecast: list[Point]) -> str:
+    """Both as CSV, with every digit."""
+    band = any(point.low is not None for point in forecast)
+    rows = [("when", "known", "prediction", *(("low", "high") if band else ()))]
+    rows += [(point.when, repr(point.value), "", *(("", "") if band else ())) for point in known]
+    for point in forecast:
+        ends = (repr(point.low), repr(point.high)) if band else ()
+        rows.append((point.when, "", repr(point.value), *ends))
+    return "".join(",".join(row) + "\n" for row in rows)
 
 
 def is_row(value: Any) -> bool:

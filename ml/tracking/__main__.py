@@ -51,12 +51,12 @@ class Tracker:
         return True
 
     def _work(self) -> None:
+        models = [model.name for model in self.settings.models()]
         if self._calls is None or self._runs is None:
             server = Server.of(self.settings)
             assert server is not None
             self._calls = Calls(server)
-            self._runs = Runs(self._calls, self.sessions)
-        models = [model.name for model in self.settings.models()]
+            self._runs = Runs(self._calls, self.sessions, models)
         with self.sessions.begin() as session:
             begun, busy = tracking.untold(session, ended=False), releases.building(session)
             ended = tracking.untold(session, ended=True)

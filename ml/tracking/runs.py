@@ -1,5 +1,6 @@
 """A release's run: made as soon as its build begins, so that what the model's code logs has a place."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -23,9 +24,12 @@ class Place:
 class Runs:
     """Makes runs, each once, whatever is killed in between."""
 
-    def __init__(self, calls: Calls, sessions: sessionmaker[Session]) -> None:
+    def __init__(self, calls: Calls, sessions: sessionmaker[Session], models: Sequence[str]) -> None:
+        """Makes the places of all these models: none of their code runs before they are there."""
         self._calls, self._sessions = calls, sessions
         self._places: dict[str, Place] = {}
+        for model in models:
+            self.place(model)
 
     def begin(self, release: Release) -> Tracked:
         """The run of a release; raises `Away` or `Said`."""

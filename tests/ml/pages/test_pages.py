@@ -101,7 +101,11 @@ def test_a_forecast_is_drawn_after_the_known_series(shop: Shop) -> None:
     assert drawn["value"] == [None, None, 0, 1]
     assert (drawn["low"], drawn["high"]) == ([None, None, -1, 0], [None, None, 1, 2])
     assert "Thu 2026-01-01 10 Sat 2026-01-03 30" in text(page)
-    assert re.findall(r'data-save="(#\w+)"', page) == ["#forecast", "#known"]
+    assert 'href="/predict.csv?num_days=2"' in page
+    rows = shop.get("/predict.csv?num_days=2").text.splitlines()
+    assert rows[0] == "when,known,prediction,low,high"
+    assert rows[1:3] == ["2026-01-01,10.0,,,", "2026-01-03,30.0,,,"]
+    assert rows[3:] == ["2026-01-04,,0.0,-1.0,1.0", "2026-01-05,,1.0,0.0,2.0"]
 
 
 def test_a_number_is_shown_beside_the_range_that_the_model_was_trained_on(shop: Shop) -> None:
@@ -114,6 +118,7 @@ def test_a_number_is_shown_beside_the_range_that_the_model_was_trained_on(shop: 
     assert "Above all that it was trained on" not in inside
     assert "Above all that it was trained on: <price>" in text(above)
     assert "<price>" not in above
+    assert shop.get("/predict.csv?x=1").status_code == 406
 
 
 def test_classes_are_shown_with_their_probabilities(shop: Shop) -> None:
@@ -294,3 +299,14 @@ def test_no_more_is_drawn_of_what_is_known_than_a_forecast_stands_out_of() -> No
 )
 def test_anything_else_is_no_series(prediction: object) -> None:
     assert points(prediction) is None
+
+
+@pytest.mark.parametrize(("path", "status"), [("/releases/abc", 422), (f"/releases/{10**12}", 404)])
+def test_whatever_is_wrong_is_a_page_for_a_person_and_a_document_for_a_program(
+    shop: Shop, path: str, status: int
+) -> None:
+    page, document = shop.get(path, HTML), shop.get(path)
+
+    assert (page.status_code, document.status_code) == (status, status)
+    assert "To the overview" in text(page.text)
+    assert document.headers["content-type"] == "application/problem+json"

@@ -25,6 +25,8 @@ TRIES = """
         "alias": lambda: client.set_registered_model_alias(model, "prod", "1"),
         "version": lambda: client.delete_model_version(model, "1"),
         "run": lambda: client.delete_run("OTHER"),
+        "experiment": lambda: client.create_experiment("of another model"),
+        "name": lambda: client.create_registered_model("another-model"),
         "webhook": lambda: client.create_webhook("w", "https://example.com", ["registered_model.created"]),
     }
     for name, attempt in attempts.items():
@@ -62,7 +64,7 @@ def test_what_train_logs_lands_in_a_run_below_its_releases(tracked: Tracked) -> 
     assert release.status is Status.DEPLOYED
 
 
-def test_models_code_moves_no_alias_deletes_no_foreign_run_and_adds_no_webhook(
+def test_models_code_moves_no_alias_deletes_no_foreign_run_takes_no_name_and_adds_no_webhook(
     make_tracked: Callable[..., Tracked],
 ) -> None:
     tracked = make_tracked()
@@ -74,7 +76,7 @@ def test_models_code_moves_no_alias_deletes_no_foreign_run_and_adds_no_webhook(
     tracked.appliance.settle()
 
     said = tracked.appliance.log(tracked.appliance.release(commit), "train")
-    for name in ("alias", "version", "run", "webhook"):
+    for name in ("alias", "version", "run", "experiment", "name", "webhook"):
         assert f"{name} was refused: PERMISSION_DENIED" in said
     assert tracked.client.get_run(other).info.lifecycle_stage == "active"
 
