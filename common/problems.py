@@ -1,12 +1,12 @@
 """Errors over HTTP are RFC 9457 problem documents that say whose fault it was and what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from loguru import logger
 from starlette.exceptions import HTTPException
 
@@ -56,28 +56,35 @@ class Problem(Exception):
         )
 
 
-def install(app: FastAPI) -> None:
-    """Every error of `app` becomes a problem document; a bug of ours is logged and tells a client nothing."""
+def plainly(request: Request, problem: Problem) -> Response:
+    return problem.response(request)
+
+
+def install(app: FastAPI, show: Callable[[Request, Problem], Response] = plainly) -> None:
+    """Every error of `app` becomes a problem, and `show` makes an answer of it.
+
+    A bug of ours is logged and tells a client nothing.
+    """
 
     @app.exception_handler(Problem)
-    def problem(request: Request, error: Problem) -> JSONResponse:
-        return error.response(request)
+    def problem(request: Request, error: Problem) -> Response:
+        return show(request, error)
 
     @app.exception_handler(HTTPException)
-    def http(request: Request, error: HTTPException) -> JSONResponse:
+    def http(request: Request, error: HTTPException) -> Response:
         title = HTTPStatus(error.status_code).phrase
         detail = f"{request.method} {request.url.path}: {error.detail}"
-        return Problem(error.status_code, title, detail, headers=error.headers).response(request)
+        return show(request, Problem(error.status_code, title, detail, headers=error.headers))
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
         detail = "; ".join(f"{e['at']}: {e['message']}" for e in errors)
-        return Problem(422, "The request is not valid", detail, errors=errors).response(request)
+        return show(request, Problem(422, "The request is not valid", detail, errors=errors))
 
     @app.exception_handler(Exception)
-    def bug(request: Request, error: Exception) -> JSONResponse:
+    def bug(request: Request, error: Exception) -> Response:
         name = request.scope.get("request_id", b"").decode()
         logger.opt(exception=error).error("{} {} broke {}", request.method, request.url.path, name)
         detail = "This is a bug of Slipway, not of your request. The service's log has the details."
-        return Problem(500, "Slipway made a mistake", detail).response(request)
+        return show(request, Problem(500, "Slipway made a mistake", detail))

@@ -57,7 +57,6 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
 
     app = FastAPI(title="Slipway vcs", description=__doc__, lifespan=lifespan, responses=problems.RESPONSES)
     app.state.syncer = syncer
-    problems.install(app)
     pages.install(app, settings.ml_port)
     app.add_middleware(Door, settings=settings)
 

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
+from common import problems
 from common.problems import Problem
 from common.reach import on_port
 
@@ -38,9 +39,10 @@ def install(app: FastAPI, serve: int) -> None:
     app.mount("/static", StaticFiles(directory=RESOURCES / "static"))
     app.add_middleware(GZipMiddleware, minimum_size=1000)
 
-    @app.exception_handler(Problem)
-    def problem(request: Request, error: Problem) -> Response:
+    def shown(request: Request, error: Problem) -> Response:
         return trouble(error, on_port(request, serve)) if wanted(request) else error.response(request)
+
+    problems.install(app, shown)
 
 
 def wanted(request: Request) -> bool:

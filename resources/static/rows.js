@@ -1,4 +1,4 @@
-// Predictions for the rows of a CSV file, and tables that are saved as one.
+// Predictions for the rows of a CSV file.
 "use strict";
 
 function make(name, text, within) {
@@ -13,11 +13,6 @@ const cell = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` 
 function saved(table) {
   const lines = [...table.rows].map((row) => [...row.cells].map((one) => cell(one.textContent)).join(","));
   return URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" }));
-}
-
-for (const link of document.querySelectorAll("a[data-save]")) {
-  link.href = saved(document.querySelector(link.dataset.save));
-  link.hidden = false;
 }
 
 const rows = document.getElementById("rows");

@@ -19,7 +19,10 @@ from tests.ml.serving.support import Shop, main_py
 from tests.vcs.conftest import listening
 from vcs.settings import VcsSettings
 
-BAND = "return [['2026-01-%02d' % (n + 4), n, n - 1, n + 1] for n in range(features)]"
+BAND = """
+day = lambda n: (datetime.date(2026, 1, 4) + datetime.timedelta(n)).isoformat()
+return [[day(n), math.sqrt(n), math.sqrt(n) - 1 / 3, math.sqrt(n) + 1 / 7] for n in range(features)]
+"""
 HISTORY = {"history": [[f"2026-01-0{day}", day] for day in (1, 2, 3)]}
 TARGET = {"target": {"column": "price", "min": 10, "median": 20, "max": 30}}
 
@@ -30,15 +33,17 @@ def is_fine(browser: Browser) -> None:
 
 
 def test_an_answer_is_shown_by_the_kind_of_model(shop: Shop, browser: Browser) -> None:
-    shop.publish(main_py(BAND), kind="time-series", known=HISTORY)
+    shop.publish(main_py(BAND, head="import datetime, math"), kind="time-series", known=HISTORY)
     browser.open("/predict?num_days=5")
     browser.find("#chart canvas")
     legend = [one.text for one in browser.driver.find_elements(By.CSS_SELECTOR, "#chart .u-legend th")]
     assert [word.rstrip(":") for word in legend] == ["When", "Known", "Prediction", "Low", "High"]
-    assert browser.find("#forecast tbody tr:last-child").text == "Thu 2026-01-08 4 3 5"
+    assert browser.find("#forecast tbody tr:last-child").text == "Thu 2026-01-08 2 1.66667 2.14286"
     browser.click("The 3 known values before it")
     assert browser.find("#known tbody tr:last-child").text == "Sat 2026-01-03 3"
-    assert browser.find("a[data-save='#known']").get_attribute("href").startswith("blob:")
+    is_fine(browser)
+    browser.open("/predict?num_days=9999")
+    browser.says("The other 9599 are in the CSV.")
     is_fine(browser)
 
     shop.publish(main_py("return {'cat': 0.25, 'dog': 0.75}"), kind="classification")

@@ -5,6 +5,7 @@ import re
 from html import unescape
 
 import pytest
+from sqlalchemy import text as sql
 from sqlalchemy import update
 
 from db.models import Release, Stage, Status
@@ -310,3 +311,14 @@ def test_whatever_is_wrong_is_a_page_for_a_person_and_a_document_for_a_program(
     assert (page.status_code, document.status_code) == (status, status)
     assert "To the overview" in text(page.text)
     assert document.headers["content-type"] == "application/problem+json"
+
+
+def test_a_mistake_of_ours_is_a_page_that_says_nothing_of_it(shop: Shop) -> None:
+    with shop.sessions.begin() as session:
+        session.execute(sql("ALTER TABLE releases RENAME COLUMN title TO secret"))
+
+    page = shop.get("/releases", HTML)
+
+    assert page.status_code == 500
+    assert "This is a bug of Slipway, not of your request." in text(page.text)
+    assert "secret" not in page.text
