@@ -41,6 +41,14 @@ INFO = {
 @contextmanager
 def several(folder: Path) -> Iterator[str]:
     """Its address. Of three models two are live, one of these is being built, and one has no merge yet."""
+    with serving(folder) as shop:
+        publish(shop)
+        yield shop.url
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Shop]:
+    """A shop of these models outside of tests, with a Postgres of its own."""
     postgres = Postgres(folder / "postgres", settings=FAST).start()
     repository = ModelRepository(folder / "repository")
     models = folder / "models.toml"
@@ -58,8 +66,7 @@ def several(folder: Path) -> Iterator[str]:
         with patch.dict(os.environ, told):
             settings = Settings()  # type: ignore[call-arg]
         with Shop(settings, sessions(postgres.url()), repository).serving() as shop:
-            publish(shop)
-            yield shop.url
+            yield shop
     finally:
         postgres.stop()
 
