@@ -4,8 +4,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from sqlalchemy.orm import Session, sessionmaker
 
 from cli.postgres import Postgres
@@ -13,7 +14,7 @@ from db import migrate
 from db import session as db_session
 from db.models import PullRequest, Release, Stage, Status
 from tests.browser.browser import Browser
-from tests.browser.test_story import LIMIT, a_release
+from tests.browser.test_story import LIMIT, PAGES, a_release
 from tests.conftest import FAST
 from tests.ml.serving.support import Shop, main_py
 from tests.vcs.conftest import listening
@@ -190,3 +191,45 @@ def test_postgres_away_is_said_on_every_page_and_what_is_live_stays(
         factory.kw["bind"].dispose()
     finally:
         own.stop()
+
+
+def test_on_a_narrow_screen_nothing_is_cut_off_and_the_pages_stand_in_one_row(
+    shop: Shop, browser: Browser
+) -> None:
+    shop.publish(main_py(BAND, head="import datetime, math"), kind="time-series", known=HISTORY)
+    shop.publish(main_py("1 / 0"), status=Status.REJECTED, reason="x" * 300, title="y" * 300)
+    shape = {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+    for path in (*PAGES, "/releases/2?beside=1"):
+        browser.open(path)
+        wide = browser.driver.execute_script("return document.documentElement.scrollWidth")
+        links = browser.driver.find_elements(By.CSS_SELECTOR, "nav ul:not(.who) a")
+        assert (path, wide) == (path, 360)
+        assert (path, len({link.location["y"] for link in links})) == (path, 1)
+
+
+def test_a_prediction_is_asked_for_by_keyboard_alone(shop: Shop, browser: Browser) -> None:
+    shop.publish(main_py("return features * 2"), info={"Name": "Twice"})
+    browser.open("/")
+
+    def press(*keys: str) -> None:
+        ActionChains(browser.driver).send_keys(*keys).perform()
+
+    def reach(css: str) -> None:
+        """By Tab, in no more steps than there are on the page."""
+        for _ in range(60):
+            press(Keys.TAB)
+            if browser.driver.switch_to.active_element == browser.find(css):
+                return
+        raise AssertionError(f"Tab does not lead to {css}: {browser.text()}")
+
+    reach(".skip")
+    press(Keys.ENTER)
+    reach(".hero a[role=button]")
+    press(Keys.ENTER)
+    browser.says("Twice")
+    reach("[name=features]")
+    press("21")
+    reach("form.ask button")
+    press(Keys.ENTER)
+    assert browser.find(".result").text == "42"
