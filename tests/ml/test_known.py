@@ -1,12 +1,14 @@
 """What predictions are shown beside: said once by the model, and never what keeps it from going live."""
 
 import math
+import re
 
 import pytest
 
 from db import releases
 from db.models import Status
 from ml.known import checked
+from ml.model.fault import Fault
 from ml.model.known import MOST, series
 from tests.ml.conftest import Appliance
 from tests.models import INFO, files
@@ -34,24 +36,21 @@ def test_the_known_series_is_kept_with_the_release(form: str, appliance: Applian
         assert releases.known(session, appliance.release(commit).id) == {"history": KNOWN}
 
 
-@pytest.mark.parametrize(
-    ("history", "why"),
-    [
-        ("os._exit(3)", "ended its process with code 3"),
-        ("[1, 2]", "history() has to give (time, number) rows"),
-    ],
-)
-def test_a_history_that_fails_keeps_no_release_from_going_live(
-    history: str, why: str, appliance: Appliance
-) -> None:
-    commit = appliance.merge(forecaster(history))
+def test_a_history_that_fails_keeps_no_release_from_going_live(appliance: Appliance) -> None:
+    commit = appliance.merge(forecaster("os._exit(3)"))
     appliance.settle()
 
     release = appliance.release(commit)
     assert (release.status, release.reason) == (Status.DEPLOYED, None)
-    assert why in appliance.log(release, "evaluate")
+    assert "ended its process with code 3" in appliance.log(release, "evaluate")
     with appliance.sessions.begin() as session:
         assert releases.known(session, release.id) == {}
+
+
+@pytest.mark.parametrize("rows", [[1, 2], [(1, 2)], [("2026-01-01", "many")], 7])
+def test_what_is_no_series_is_said_to_be_none(rows: object) -> None:
+    with pytest.raises(Fault, match=re.escape("history() has to give (time, number) rows")):
+        series(lambda: rows, {})
 
 
 def test_the_target_of_a_regression_has_its_range_in_the_training_data(appliance: Appliance) -> None:
