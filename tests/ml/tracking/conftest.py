@@ -1,4 +1,4 @@
-"""An appliance that tells a real MLflow server, one for all tests of a module."""
+"""An appliance that tells a real MLflow server, one for all tests that a process runs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 NUMBERS = count(1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     started = mlflow.start(postgres, tmp_path_factory.mktemp("mlflow"))
     yield started
