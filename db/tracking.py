@@ -54,6 +54,16 @@ def record(session: Session, release_id: int, **facts: object) -> None:
     session.execute(update(Tracked).where(Tracked.release_id == release_id).values(**facts))
 
 
+def forget(session: Session, model: str, version: int) -> None:
+    """This version of a registered model is there no more."""
+    of_model = select(Release.id).where(Release.model == model)
+    session.execute(
+        update(Tracked)
+        .where(Tracked.version == version, Tracked.release_id.in_(of_model))
+        .values(version=None)
+    )
+
+
 def told(session: Session, release: Release) -> None:
     """MLflow knows how it ended."""
     record(session, release.id, told=release.status, told_at=func.clock_timestamp())

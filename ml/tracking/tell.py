@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loguru import logger
@@ -32,6 +32,7 @@ from db.wakeup import Wakeup
 from ml.home import Home
 from ml.settings import Settings
 from ml.tracking import pyfunc
+from ml.tracking.calls import EXISTS, MISSING, NO_ALIAS
 from ml.tracking.promotions import PREVIOUS, PROD
 from ml.tracking.server import Away, Server
 
@@ -41,7 +42,8 @@ ENDS = {
     Status.REJECTED: "FAILED",
     Status.FAILED: "FAILED",
 }
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+REFUSALS = (MISSING, EXISTS, "INVALID_PARAMETER_VALUE", "INVALID_STATE", "BAD_REQUEST")
+ABSENT = (MISSING, NO_ALIAS)
 LATER = 10  # nice: others answer and build
 LOOK = 1.0  # seconds, should nobody notify
 # MLflow's own tries go on for minutes; ours are the look-out's
@@ -75,17 +77,21 @@ class Teller:
 
     def release(self, release: Release, tracked: Tracked, run: str) -> None:
         """How it ended; a version of the registered model, when it passed."""
-        if tracked.told is None:
-            self.facts(release, run)
         version = tracked.version
+        if tracked.told is None:
+            with taken(release, "its metrics"):
+                self.numbers(release, run)
+            with taken(release, "its logs"):
+                self.files(release, run)
         if version is None and release.status in (Status.DEPLOYED, Status.PASSED):
-            version = self.register(release, run)
+            with taken(release, "its model"):
+                version = self.register(release, run)
             with self.sessions.begin() as session:
+                if version is not None:  # a registered model that was deleted begins to count anew
+                    tracking.forget(session, release.model, version)
                 tracking.record(session, release.id, version=version)
-        for name, value in (("status", release.status), ("reason", release.reason or "")):
-            self.client.set_tag(run, f"slipway.{name}", str(value)[:5000])
-        ended = int(release.finished_at.timestamp() * 1000) if release.finished_at else None
-        self.client.set_terminated(run, ENDS.get(release.status, "KILLED"), ended)
+        with taken(release, "its end"):
+            self.end(release, run)
         with self.sessions.begin() as session:
             tracking.told(session, release)
         as_what = f", version {version}" if version else ""
@@ -93,14 +99,23 @@ class Teller:
             "release {} of {} ({}) is in MLflow{}", release.id, release.model, release.status, as_what
         )
 
-    def facts(self, release: Release, run: str) -> None:
-        """Params, metrics, stage times and artifacts."""
+    def end(self, release: Release, run: str) -> None:
+        for name, value in (("status", release.status), ("reason", release.reason or "")):
+            self.client.set_tag(run, f"slipway.{name}", str(value)[:5000])
+        ended = int(release.finished_at.timestamp() * 1000) if release.finished_at else None
+        self.client.set_terminated(run, ENDS.get(release.status, "KILLED"), ended)
+
+    def numbers(self, release: Release, run: str) -> None:
+        """Params, metrics, stage times."""
         at = int((release.finished_at or release.created_at).timestamp() * 1000)
         values = {**(release.metrics or {}), **seconds(release.stages)}
         metrics = [Metric(worded(name), value, at, 0) for name, value in values.items()]
         params = [Param(name, value) for name, value in params_of(release).items()]
         tags = [RunTag(f"slipway.{name}", value) for name, value in params_of(release).items()]
         self.client.log_batch(run, metrics=metrics, params=params, tags=tags)
+
+    def files(self, release: Release, run: str) -> None:
+        """What a person looks at to see why."""
         with scratch() as folder:
             logs = self.home.logs(release.id)
             if logs.is_dir():
@@ -127,6 +142,8 @@ class Teller:
             pyfunc.write(release, source, artifact, into, run=run, model=logged.model_id, mlflow=VERSION)
             self.client.log_model_artifacts(logged.model_id, str(into))
         self.client.finalize_logged_model(logged.model_id, "READY")
+        with suppress(MlflowException):  # it is there, but where somebody has deleted it
+            self.client.create_registered_model(release.model)
         made = self.client.create_model_version(
             release.model,
             f"models:/{logged.model_id}",
@@ -147,20 +164,40 @@ class Teller:
             refused = known.refused if known and known.version == belong.prod else None
             tracking.put(session, model, belong, sent=False, refused=refused)
         for name, version in ((PROD, belong.prod), (PREVIOUS, belong.previous)):
-            if version is not None:
-                self.client.set_registered_model_alias(model, name, str(version))
-            else:
-                self.without(model, name)
+            self.alias(model, name, version)
         with self.sessions.begin() as session:
             tracking.put(session, model, belong, sent=True, refused=refused)
         logger.info("MLflow's alias {} of {} is at version {}", PROD, model, belong.prod or "none")
 
-    def without(self, model: str, name: str) -> None:
+    def alias(self, model: str, name: str, version: int | None) -> None:
+        """Put an alias on a version, or away. What is not there any more, somebody has deleted in MLflow."""
         try:
-            self.client.delete_registered_model_alias(model, name)
+            if version is not None:
+                self.client.set_registered_model_alias(model, name, str(version))
+            else:
+                self.client.delete_registered_model_alias(model, name)
         except MlflowException as error:
-            if error.error_code not in ABSENT:
+            if error.error_code not in ABSENT or (version and error.error_code != MISSING):
                 raise
+            if version is not None:
+                logger.warning("version {} of {} was deleted in MLflow", version, model)
+                with self.sessions.begin() as session:
+                    tracking.forget(session, model, version)
+
+
+@contextmanager
+def taken(release: Release, what: str) -> Iterator[None]:
+    """What MLflow refuses is said and left out, so that one release does not keep others from being told."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in REFUSALS:
+            raise
+        logger.warning("release {}: MLflow does not take {}: {}", release.id, what, first_line(error))
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:300]
 
 
 def has_run(each: Untold) -> bool:
@@ -218,9 +255,7 @@ def main() -> None:
         while teller.tell([model.name for model in settings.models()]):
             wakeup.wait(LOOK)
     except (Away, MlflowException) as trouble:
-        sys.exit(
-            f"MLflow could not be told of all: {str(trouble).splitlines()[0][:300]}; the rest is told later"
-        )
+        sys.exit(f"MLflow could not be told of all: {first_line(trouble)}; the rest is told later")
 
 
 if __name__ == "__main__":

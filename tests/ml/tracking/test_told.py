@@ -92,3 +92,24 @@ def test_the_pages_say_where_a_release_is_in_mlflow_and_that_mlflow_is_away(
         assert f"/#/models/{tracked.model}/versions/3" in said
         assert "/#/experiments/7/runs/abc" in said
         assert "moved back: version 9: never heard of" in shop.get("/", **page).text
+
+
+def test_what_mlflow_refuses_keeps_no_release_from_being_told(tracked: Tracked) -> None:
+    """A metric by a name that MLflow does not take; a version, and a run, that somebody deletes there."""
+    odd = working.quick()
+    odd["main.py"] = odd["main.py"].replace("{'SMAPE'", "{'a//b': 1.0, 'SMAPE'")
+    tracked.live(odd)
+    tracked.told()
+    [run] = tracked.runs()
+    assert run.info.status == "FINISHED"
+    assert tracked.client.list_artifacts(run.info.run_id)
+    assert tracked.at("prod") is not None
+
+    tracked.client.delete_registered_model(tracked.model)
+    tracked.client.delete_run(run.info.run_id)
+    tracked.live({**working.quick(smape=0.20), "slipway.toml": "[gate]\nSMAPE = { max = 0.3 }\n"})
+    tracked.told()
+    prod = tracked.at("prod")
+    assert prod is not None
+    assert (prod.version, prod.tags["slipway.release"]) in ((1, "2"), ("1", "2"))
+    assert tracked.at("previous") is None
