@@ -27,7 +27,7 @@ from common.settings import read
 from db import releases, tracking
 from db.models import Release, Stage, Status, Tracked
 from db.session import sessions
-from db.tracking import Untold
+from db.tracking import Aliases, Untold
 from db.wakeup import Wakeup
 from ml.home import Home
 from ml.settings import Settings
@@ -163,14 +163,13 @@ class Teller:
                 return
             refused = known.refused if known and known.version == belong.prod else None
             tracking.put(session, model, belong, sent=False, refused=refused)
-        for name, version in ((PROD, belong.prod), (PREVIOUS, belong.previous)):
-            self.alias(model, name, version)
+        prod, previous = self.alias(model, PROD, belong.prod), self.alias(model, PREVIOUS, belong.previous)
         with self.sessions.begin() as session:
-            tracking.put(session, model, belong, sent=True, refused=refused)
-        logger.info("MLflow's alias {} of {} is at version {}", PROD, model, belong.prod or "none")
+            tracking.put(session, model, Aliases(prod, previous), sent=True, refused=refused)
+        logger.info("MLflow's alias {} of {} is at version {}", PROD, model, prod or "none")
 
-    def alias(self, model: str, name: str, version: int | None) -> None:
-        """Put an alias on a version, or away. What is not there any more, somebody has deleted in MLflow."""
+    def alias(self, model: str, name: str, version: int | None) -> int | None:
+        """Put an alias on a version, or away; gives where it is. None: that version was deleted in MLflow."""
         try:
             if version is not None:
                 self.client.set_registered_model_alias(model, name, str(version))
@@ -183,6 +182,8 @@ class Teller:
                 logger.warning("version {} of {} was deleted in MLflow", version, model)
                 with self.sessions.begin() as session:
                     tracking.forget(session, model, version)
+            return None
+        return version
 
 
 @contextmanager
