@@ -264,7 +264,10 @@ class Tracked(Base):
     experiment: Mapped[str | None]
     run: Mapped[str | None]
     is_open: Mapped[bool] = mapped_column(default=False)  # the model's own code may log below it
+    logged: Mapped[str | None]  # the logged model that its version is made of
     version: Mapped[int | None]  # of the registered model
+    tries: Mapped[int] = mapped_column(default=0)  # to tell of it that failed, though MLflow was there
+    due_at: Mapped[datetime | None]  # of the next one
     told: Mapped[Status | None] = mapped_column(words(Status))
     told_at: Mapped[datetime | None]
 
@@ -279,6 +282,7 @@ class Alias(Base):
     __tablename__ = "aliases"
 
     model: Mapped[str] = mapped_column(primary_key=True)
+    place: Mapped[str | None]  # the experiment, so that another server is noticed
     version: Mapped[int | None]  # of `prod`
     previous: Mapped[int | None]
     sent: Mapped[bool]

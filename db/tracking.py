@@ -2,14 +2,16 @@
 
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from db import deployments
 from db.models import Alias, Appliance, Deployment, Release, Status, Tracked
 
+TRIES = 5  # to tell of a release, while MLflow is there
 MOST = 50  # releases that are told of in one go
 
 
@@ -34,6 +36,7 @@ def untold(session: Session, *, ended: bool) -> list[Untold]:
         query = query.where(
             Release.status.not_in((Status.QUEUED, Status.BUILDING)),
             Tracked.told.is_distinct_from(Release.status),
+            or_(Tracked.due_at.is_(None), Tracked.due_at <= func.now()),
         )
     else:
         query = query.where(
@@ -69,6 +72,32 @@ def told(session: Session, release: Release) -> None:
     record(session, release.id, told=release.status, told_at=func.clock_timestamp())
 
 
+def put_off(session: Session, release: Release) -> bool:
+    """It could not be told, and not because MLflow is away: again later; False after the last try."""
+    tracked = session.get_one(Tracked, release.id)
+    tracked.tries += 1
+    if tracked.tries >= TRIES:
+        told(session, release)
+        return False
+    tracked.due_at = datetime.now(UTC) + timedelta(seconds=15 * 4 ** (tracked.tries - 1))
+    return True
+
+
+def settle_at(session: Session, model: str, place: str) -> bool:
+    """Remember which experiment a model's runs are in; False when it was another: nothing was told there."""
+    known = session.get(Alias, model)
+    if known is not None and known.place == place:
+        return True
+    is_new = known is None or known.place is None
+    of_model = select(Release.id).where(Release.model == model)
+    if not is_new:
+        session.execute(delete(Tracked).where(Tracked.release_id.in_(of_model)))
+    values = {"place": place, "version": None, "previous": None, "sent": True, "refused": None}
+    made = insert(Alias).values(model=model, **values)
+    session.execute(made.on_conflict_do_update(index_elements=["model"], set_=values))
+    return is_new
+
+
 def of(session: Session, release_id: int) -> Tracked | None:
     return session.get(Tracked, release_id)
 
@@ -79,6 +108,8 @@ def of_version(session: Session, model: str, version: int) -> Release | None:
         select(Release)
         .join(Tracked, Tracked.release_id == Release.id)
         .where(Release.model == model, Tracked.version == version)
+        .order_by(Release.id.desc())
+        .limit(1)
     )
 
 
@@ -135,8 +166,8 @@ def is_waiting(session: Session, model: str) -> bool:
     wanted, known = belongs(session, model), alias(session, model)
     if wanted is None:
         return False
-    if known is None:
-        return wanted.prod is not None
+    if known is None or wanted.prod is None:  # aliases of others may stand by that name: they are left alone
+        return wanted.prod is not None or (known is not None and not known.sent)
     return not known.sent or wanted != Aliases(known.version, known.previous)
 
 

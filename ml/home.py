@@ -39,6 +39,16 @@ class Home:
     def log(self, release: int, stage: str) -> Path:
         return self.logs(release) / f"{stage}.log"
 
+    @property
+    def tracking(self) -> Path:
+        """What is put together to be sent to MLflow."""
+        return self.root / "tracking"
+
+    @property
+    def code_key(self) -> Path:
+        """What the passwords of models' code in MLflow are made from."""
+        return self.root / "mlflow-code.key"
+
     def scratch(self, release: int) -> Path:
         """HOME and TMPDIR of the model's code."""
         return self.release(release) / "scratch"

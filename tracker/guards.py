@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
 CODE = "model-"  # how the users begin that the code of models signs in as, see `ml/tracking/server.py`
-MADE = ("experiments/create", "registered-models/create")
+MADE = ("experiments/create", "experiments/update", "registered-models/create", "registered-models/rename")
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 

@@ -1,7 +1,7 @@
 """A release as MLflow's pyfunc model: a copy of this folder goes along with it, and is loaded by MLflow.
 
     slipway/slipway.json   {"entry_point", "kind"}
-    slipway/repository     the repository at the release's commit
+    slipway/repository.zip the repository at the release's commit
     slipway/artifact       the trained model: the bytes that train() gave
 
 A table's row, a tensor's element or an item of a list is one row of features, put together as Slipway's own
@@ -10,9 +10,14 @@ A table's row, a tensor's element or an item of a list is one row of features, p
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
+import sys
+import tempfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +28,7 @@ from .predict import one, prepare, together
 from .shape import LIST, VALUE, shape
 
 _moving = threading.RLock()
+_unpacked: list[str] = []  # repositories of releases that were loaded before
 
 
 @contextmanager
@@ -37,16 +43,34 @@ def inside(folder: str) -> Iterator[None]:
             os.chdir(before)
 
 
+def unpack(archive: str) -> str:
+    """The repository in a folder that is there until the process ends."""
+    folder = os.path.realpath(tempfile.mkdtemp(prefix="slipway-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(folder)
+    return folder
+
+
+def forget() -> None:
+    """Modules of releases that were loaded before: this one's by the same names are others."""
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(tuple(_unpacked)):
+            del sys.modules[name]
+
+
 class Release:
     """What `mlflow.pyfunc.load_model` wraps."""
 
     def __init__(self, folder: str) -> None:
         about = json.loads(Path(folder, "slipway.json").read_text(encoding="utf-8"))
-        self.repository = os.path.join(os.path.abspath(folder), "repository")
+        self.repository = unpack(os.path.join(folder, "repository.zip"))
         artifact = os.path.join(os.path.abspath(folder), "artifact")
         given = {"source": self.repository, "entry_point": about["entry_point"], "artifact": artifact}
         with inside(self.repository):
+            forget()
             hello, self.model = prepare(given)
+            _unpacked.append(self.repository + os.sep)
         examples = hello["examples"] or (hello["schema"] or {}).get("examples")
         self.shape = shape(hello["schema"], examples, about["kind"])
 

@@ -133,13 +133,13 @@ class Follower:
     async def _bring_up(self, deployment: Deployment) -> Live:
         """Workers of the release beside the live ones', ready to take the place."""
         release = deployment.release
+        known = await aside(self._known, release.id)  # now: Postgres may be away when the worker is ready
         pool = await start(
             self.place.model, self.settings, release, self.limits, self._tell, work=self.place.work
         )
         try:
             chosen = await aside(health.choose, pool, release.kind, self._recorded(release.model))
             await health.check(pool, chosen)
-            known = await aside(self._known, release.id)
         except BaseException:
             await pool.close()
             raise

@@ -8,6 +8,7 @@ import os
 import signal
 from types import FrameType
 
+import httpx
 from loguru import logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
@@ -26,7 +27,7 @@ from ml.tracking.runs import Runs
 from ml.tracking.server import SET_UP, Away, Server
 
 SOON = 2.0  # seconds between two tries while MLflow is away
-OFTEN = 1 / 3  # of the look-out's pause, between two looks at `prod`: one costs 4 ms, and workers take time
+OFTEN = 5.0  # between two looks at `prod`: one costs 4 ms, and a promotion has to be live within 15 s
 
 
 class Tracker:
@@ -44,8 +45,10 @@ class Tracker:
         try:
             self._work()
         except (Away, Said) as trouble:
-            self._calls = self._runs = None  # its password may have changed
-            self._say(str(trouble))
+            self._anew(str(trouble))
+            return False
+        except (KeyError, TypeError, ValueError, httpx.InvalidURL) as error:  # it speaks as no MLflow does
+            self._anew(f"what answers there is no MLflow that we know: {error!r}")
             return False
         self._say(None)
         return True
@@ -68,10 +71,17 @@ class Tracker:
             calls.ping(self._calls)
             if "tell" not in self.telling:
                 self.telling.start("tell", "ml.tracking.tell")
-        if ended or waiting:
-            return
+        untold = {each.release.model for each in ended}
         for model in models:
-            promotions.look(self._calls, self.sessions, model)
+            if model not in untold:
+                promotions.look(self._calls, self.sessions, model)
+
+    def _anew(self, trouble: str) -> None:
+        """Connect again at the next look: its password may have changed."""
+        if self._calls is not None:
+            self._calls.close()
+        self._calls = self._runs = None
+        self._say(trouble)
 
     def _say(self, trouble: str | None) -> None:
         with self.sessions.begin() as session:
@@ -104,7 +114,9 @@ def main() -> None:
         pause = 1.0
         try:
             if only.held():
-                pause = settings.poll_seconds * OFTEN if tracker.look() else min(SOON, settings.poll_seconds)
+                pause = min(OFTEN if tracker.look() else SOON, settings.poll_seconds)
+            else:
+                tracker.telling.stop()
         except DBAPIError as error:
             logger.debug("Postgres is away: {}", str(error.orig).strip())
         if not stopping:

@@ -1,10 +1,13 @@
 """MLflow's REST calls that have to be quick or are frequent: its own client takes a second, and 80 MiB."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 
+from common.loopback import is_loopback
 from ml.tracking.server import Away, Server
 
 SECONDS = 10.0
@@ -32,7 +35,7 @@ class Calls:
             timeout=SECONDS,
             headers=headers,
             auth=auth,
-            trust_env=False,
+            trust_env=not is_loopback(urlsplit(server.url).hostname or ""),
             verify=server.url.startswith("https:"),  # certificates that nobody needs are 10 MiB
         )
 
@@ -40,6 +43,9 @@ class Calls:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._client.close()
 
     def get(self, path: str, **query: str) -> Any:
@@ -58,23 +64,23 @@ class Calls:
             raise Away(
                 f"MLflow at {self.server.url} does not answer: {error or type(error).__name__}"
             ) from error
-        if answer.status_code in (401, 403) and not read(answer):
-            raise Away(f"MLflow at {self.server.url} does not let us in ({answer.status_code})")
-        if answer.status_code >= 500 or answer.status_code == 429:
-            raise Away(f"MLflow at {self.server.url} said {answer.status_code}")
         said = read(answer)
-        if answer.status_code >= 400:
-            code, message = str(said.get("error_code", "")), str(said.get("message", ""))
-            raise Said(answer.status_code, code, message)
-        return said
+        if said is not None and answer.is_success:
+            return said
+        if said is not None and answer.is_client_error and answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+            raise Said(answer.status_code, str(said.get("error_code", "")), str(said.get("message", "")))
+        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise Away(f"MLflow at {self.server.url} does not let us in ({answer.status_code})")
+        raise Away(f"MLflow at {self.server.url} said {answer.status_code}, and not what MLflow says")
 
 
-def read(answer: httpx.Response) -> Mapping[str, Any]:
+def read(answer: httpx.Response) -> Mapping[str, Any] | None:
+    """The JSON object that it is; None for anything else, as a proxy's page."""
     try:
         found = answer.json()
     except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def ping(calls: Calls) -> None:
@@ -82,17 +88,22 @@ def ping(calls: Calls) -> None:
     calls.post("2.0/mlflow/experiments/search", max_results=1)
 
 
-def experiment(calls: Calls, name: str) -> str:
-    """The id of the experiment of this name, made when it is missing; brought back when it was deleted."""
+def experiment(calls: Calls, name: str) -> tuple[str, str]:
+    """The experiment of this name, made when it is missing, brought back when it was deleted.
+
+    Its id, and what tells it from one of the same name on another server.
+    """
     try:
         found = calls.get("2.0/mlflow/experiments/get-by-name", experiment_name=name)["experiment"]
     except Said as refused:
         if refused.code != MISSING:
             raise
-        return str(calls.post("2.0/mlflow/experiments/create", name=name)["experiment_id"])
+        made(calls, "2.0/mlflow/experiments/create", name=name)
+        found = calls.get("2.0/mlflow/experiments/get-by-name", experiment_name=name)["experiment"]
     if found.get("lifecycle_stage") == "deleted":
         calls.post("2.0/mlflow/experiments/restore", experiment_id=found["experiment_id"])
-    return str(found["experiment_id"])
+    number = str(found["experiment_id"])
+    return number, f"{number} of {found.get('creation_time')}"
 
 
 def registered_model(calls: Calls, name: str) -> None:
@@ -132,7 +143,7 @@ def let_in(calls: Calls, model: str, experiment: str) -> bool:
 
     False where the server has no such users, or does not let us make them.
     """
-    if not calls.server.password:
+    if not calls.server.password or not calls.server.key:
         return False
     code = calls.server.of_code(model)
     try:

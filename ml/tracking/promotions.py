@@ -37,7 +37,10 @@ def look(calls_: Calls, sessions: sessionmaker[Session], model: str) -> None:
         if known.version == seen:
             return
         refused = promote(session, model, seen)
-        if refused is None:
+        belong = tracking.belongs(session, model)
+        if refused is not None and belong is not None and belong.prod is None:
+            tracking.put(session, model, Aliases(seen, known.previous), sent=True, refused=refused)
+        elif refused is None:
             tracking.put(session, model, Aliases(seen, known.previous), sent=True)
             logger.info("MLflow's alias {} of {} was moved to version {}", PROD, model, seen)
         else:

@@ -1,8 +1,9 @@
 """Writes a release as a pyfunc model, without the libraries that the model needs."""
 
 import json
+import os
 import shutil
-from collections.abc import Callable
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ def write(
     assert release.python is not None
     shutil.copytree(MODEL, into / "code" / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
     folder = into / "slipway"
-    shutil.copytree(source, folder / "repository", ignore=leading_out(source))
-    shutil.copyfile(artifact, folder / "artifact")
+    folder.mkdir()
+    packed(source, folder / "repository.zip")
+    linked(artifact, folder / "artifact")
     about = {"entry_point": release.entry_point, "kind": release.kind, "release": release.id}
     (folder / "slipway.json").write_text(json.dumps(about))
     (into / "requirements.txt").write_text(requirements(release.lock or "", mlflow))
@@ -54,19 +56,28 @@ def write(
         (into / name).write_text(yaml.safe_dump(document))
 
 
-def leading_out(source: Path) -> Callable[[str, list[str]], set[str]]:
-    """Links that lead out of the repository, or nowhere: what is behind them is not ours to publish."""
+def packed(source: Path, archive: Path) -> None:
+    """The repository in one file: MLflow would lose files by the name of theirs, and send each for itself.
+
+    Links that lead out of the repository, or nowhere, are left out: what is behind them is not ours.
+    """
     root = source.resolve()
+    with zipfile.ZipFile(
+        archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False
+    ) as made:
+        for folder, folders, files in os.walk(source):
+            folders[:] = [name for name in folders if name != "__pycache__"]
+            for path in (Path(folder, name) for name in files):
+                if path.is_file() and path.resolve().is_relative_to(root):
+                    made.write(path, path.relative_to(source))
 
-    def ignored(folder: str, names: list[str]) -> set[str]:
-        found = {"__pycache__"} & set(names)
-        for path in (Path(folder, name) for name in names):
-            out = not path.exists() or not path.resolve().is_relative_to(root)
-            if path.is_symlink() and (out or path.is_dir()):  # a folder's may lead round in a circle
-                found.add(path.name)
-        return found
 
-    return ignored
+def linked(file: Path, place: Path) -> None:
+    """The file once more, as a link where that can be."""
+    try:
+        place.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, place)
 
 
 def requirements(lock: str, mlflow: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import tracking
@@ -55,7 +56,10 @@ class Runs:
 
     def place(self, model: str) -> Place:
         if model not in self._places:
-            experiment = calls.experiment(self._calls, model)
+            experiment, where = calls.experiment(self._calls, model)
+            with self._sessions.begin() as session:
+                if not tracking.settle_at(session, model, where):
+                    logger.warning("{} is not in this MLflow yet: it is told the whole history", model)
             calls.registered_model(self._calls, model)
             self._places[model] = Place(experiment, calls.let_in(self._calls, model, experiment))
         return self._places[model]

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
+from common import kept as secret
+from ml.home import Home
 from ml.settings import Settings
 
 SET_UP = "MLflow's server is being set up"
@@ -19,12 +21,16 @@ class Away(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """An MLflow server. `password` and `token` are empty where it asks for none."""
+    """An MLflow server. `password` and `token` are empty where it asks for none.
+
+    What the model's code signs in with follows from `key`, so that nobody has to keep it.
+    """
 
     url: str
     username: str = ""
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
@@ -37,7 +43,7 @@ class Server:
         if not password and settings.tracking_password_path is not None:
             password = kept(settings.tracking_password_path)
         url = parts._replace(netloc=parts.netloc.rpartition("@")[-1]).geturl()  # it stands in what we say
-        return cls(url, username, password, settings.tracking_token)
+        return cls(url, username, password, settings.tracking_token, key(settings))
 
     @property
     def port(self) -> int:
@@ -53,15 +59,27 @@ class Server:
         }
 
     def of_code(self, model: str) -> "Server":
-        """As the code of a model signs in: its password follows from ours, so that nobody has to keep it."""
-        password = hmac.new(self.password.encode(), f"code of {model}".encode(), hashlib.sha256).hexdigest()
+        """As the code of a model signs in."""
+        password = hmac.new(self.key.encode(), f"code of {model}".encode(), hashlib.sha256).hexdigest()
         return Server(self.url, CODE + model, password)
 
 
-def kept(path: Path) -> str:
+def key(settings: Settings) -> str:
+    """Made at the first use."""
+    path = Home(settings.home.absolute()).code_key
     try:
-        return path.read_text().strip()
-    except FileNotFoundError as error:
-        raise Away(SET_UP) from error
+        secret.make(path)
+        return secret.read(path) or ""
+    except OSError as error:
+        raise Away(f"{path} cannot be used: {error.strerror}") from error
+
+
+def kept(path: Path) -> str:
+    """The password of the appliance's own server, which makes it at its first start."""
+    try:
+        found = secret.read(path)
     except OSError as error:
         raise Away(f"the password of MLflow in {path} cannot be read: {error.strerror}") from error
+    if found is None:
+        raise Away(SET_UP)
+    return found

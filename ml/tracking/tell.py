@@ -7,6 +7,7 @@ written down, leaves what doing it once leaves.
 """
 
 import os
+import posixpath
 import shutil
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from loguru import logger
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.version import VERSION
 from sqlalchemy.orm import Session, sessionmaker
@@ -24,8 +25,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from common import log
 from common.leash import step_back
 from common.settings import read
-from db import releases, tracking
-from db.models import Release, Stage, Status, Tracked
+from db import deployments, releases, tracking
+from db.models import Cause, Release, Stage, State, Status, Tracked
 from db.session import sessions
 from db.tracking import Aliases, Untold
 from db.wakeup import Wakeup
@@ -65,8 +66,7 @@ class Teller:
             with self.sessions.begin() as session:
                 found = [each for each in tracking.untold(session, ended=True) if has_run(each)]
             for each in found:
-                assert each.tracked is not None and each.tracked.run is not None
-                self.release(each.release, each.tracked, each.tracked.run)
+                self.one(each)
             if not found:
                 break
         with self.sessions.begin() as session:
@@ -74,6 +74,19 @@ class Teller:
         for model in waiting:
             self.aliases(model)
         return busy
+
+    def one(self, each: Untold) -> None:
+        """What fails although MLflow is there is put off, so that it keeps nothing else from being told."""
+        assert each.tracked is not None and each.tracked.run is not None
+        try:
+            self.release(each.release, each.tracked, each.tracked.run)
+        except Exception as error:  # noqa: BLE001 (a disk, an artifact store, a file that a model left)
+            self.client.search_experiments(max_results=1)  # raises when MLflow is away, nobody's fault
+            with self.sessions.begin() as session:
+                again = tracking.put_off(session, each.release)
+            what = "is told of later" if again else "is told of in part"
+            why = f"{type(error).__name__}: {first_line(error)}"
+            logger.warning("release {} {}: {}", each.release.id, what, why)
 
     def release(self, release: Release, tracked: Tracked, run: str) -> None:
         """How it ended; a version of the registered model, when it passed."""
@@ -110,13 +123,15 @@ class Teller:
         at = int((release.finished_at or release.created_at).timestamp() * 1000)
         values = {**(release.metrics or {}), **seconds(release.stages)}
         metrics = [Metric(worded(name), value, at, 0) for name, value in values.items()]
-        params = [Param(name, value) for name, value in params_of(release).items()]
         tags = [RunTag(f"slipway.{name}", value) for name, value in params_of(release).items()]
-        self.client.log_batch(run, metrics=metrics, params=params, tags=tags)
+        self.client.log_batch(run, metrics=metrics, tags=tags)
+        for name, value in params_of(release).items():
+            with taken(release, f"its {name}"):  # once said, a param stays: the model's code may have said it
+                self.client.log_param(run, name, value)
 
     def files(self, release: Release, run: str) -> None:
         """What a person looks at to see why."""
-        with scratch() as folder:
+        with scratch(self.home) as folder:
             logs = self.home.logs(release.id)
             if logs.is_dir():
                 shutil.copytree(logs, folder / "logs")
@@ -129,41 +144,62 @@ class Teller:
 
     def register(self, release: Release, run: str) -> int | None:
         """The version that it is, or becomes; None when what it was made of is gone."""
-        if known := self.client.search_model_versions(f"run_id = '{run}'"):
-            return int(known[0].version)
+        number = str(release.id)
+        for known in self.client.search_model_versions(f"run_id = '{run}'"):
+            if known.name == release.model and known.tags.get("slipway.release") == number:
+                return int(known.version)
         source, artifact = self.home.source(release.id), self.home.artifact(release.model, release.id)
         if release.pruned_at is not None or not source.is_dir() or not artifact.is_file():
             return None
-        tags = {"slipway.release": str(release.id), "slipway.commit": release.commit}
-        experiment = self.client.get_run(run).info.experiment_id
-        logged = self.client.create_logged_model(experiment, name=release.model, source_run_id=run, tags=tags)
-        with scratch() as folder:
-            into = folder / "model"
-            pyfunc.write(release, source, artifact, into, run=run, model=logged.model_id, mlflow=VERSION)
-            self.client.log_model_artifacts(logged.model_id, str(into))
-        self.client.finalize_logged_model(logged.model_id, "READY")
+        tags = {"slipway.release": number, "slipway.commit": release.commit}
+        logged = self.logged(release, run, tags)
+        with scratch(self.home) as folder:
+            pyfunc.write(release, source, artifact, folder, run=run, model=logged, mlflow=VERSION)
+            self.client.log_model_artifacts(logged, str(folder))
+        self.client.finalize_logged_model(logged, "READY")
         with suppress(MlflowException):  # it is there, but where somebody has deleted it
             self.client.create_registered_model(release.model)
         made = self.client.create_model_version(
             release.model,
-            f"models:/{logged.model_id}",
+            f"models:/{logged}",
             run,
             tags=tags,
             description=f"Release {release.id}, commit {release.commit[:8]}. {release.title or ''}".strip(),
-            model_id=logged.model_id,
+            model_id=logged,
             await_creation_for=0,
         )
         return int(made.version)
 
+    def logged(self, release: Release, run: str, tags: dict[str, str]) -> str:
+        """The id of the logged model that its version is made of; one, however often this is tried."""
+        with self.sessions.begin() as session:
+            known = tracking.of(session, release.id)
+        if known is not None and known.logged is not None:
+            with suppress(MlflowException):  # somebody has deleted it
+                return str(self.client.get_logged_model(known.logged).model_id)
+        experiment = self.client.get_run(run).info.experiment_id
+        made = self.client.create_logged_model(experiment, name=release.model, source_run_id=run, tags=tags)
+        with self.sessions.begin() as session:
+            tracking.record(session, release.id, logged=made.model_id)
+        return str(made.model_id)
+
     def aliases(self, model: str) -> None:
-        """Put `prod` on what is live and `previous` on what was before; remembered before it is sent."""
+        """Put `prod` on what is live and `previous` on what was before; remembered before it is sent.
+
+        `prod` is left where it is when it is there as far as we know: it may have been moved again meanwhile.
+        """
         with self.sessions.begin() as session:
             belong, known = tracking.belongs(session, model), tracking.alias(session, model)
             if belong is None:
                 return
-            refused = known.refused if known and known.version == belong.prod else None
-            tracking.put(session, model, belong, sent=False, refused=refused)
-        prod, previous = self.alias(model, PROD, belong.prod), self.alias(model, PREVIOUS, belong.previous)
+            refused = (
+                known.refused if known and known.version == belong.prod else cannot_start(session, model)
+            )
+            stays = known is not None and known.sent and known.version == belong.prod
+            if not stays:
+                tracking.put(session, model, belong, sent=False, refused=refused)
+        prod = belong.prod if stays else self.alias(model, PROD, belong.prod)
+        previous = self.alias(model, PREVIOUS, belong.previous)
         with self.sessions.begin() as session:
             tracking.put(session, model, Aliases(prod, previous), sent=True, refused=refused)
         logger.info("MLflow's alias {} of {} is at version {}", PROD, model, prod or "none")
@@ -201,6 +237,14 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0][:300]
 
 
+def cannot_start(session: Session, model: str) -> str | None:
+    """Why the newest decision was a promotion that came to nothing; None when it was not."""
+    newest = deployments.history(session, model, limit=1)
+    if not newest or newest[0].cause is not Cause.PROMOTION or newest[0].state is not State.FAILED:
+        return None
+    return f"release {newest[0].release_id} could not take the place: {newest[0].reason}"
+
+
 def has_run(each: Untold) -> bool:
     return each.tracked is not None and each.tracked.run is not None
 
@@ -232,12 +276,14 @@ def params_of(release: Release) -> dict[str, str]:
 def worded(name: str) -> str:
     """A name that MLflow takes: a model may call its metrics as it likes."""
     kept = "".join(letter if letter.isalnum() or letter in "_-. :/" else "_" for letter in name)
-    return kept[:250] or "_"
+    return posixpath.normpath(kept[:250]).lstrip("/.") or "_"  # MLflow takes them for paths
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="slipway-tracking-") as folder:
+def scratch(home: Home) -> Iterator[Path]:
+    """A folder beside what is put into it, so that links suffice where it would be copied."""
+    home.tracking.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.tracking) as folder:
         yield Path(folder)
 
 
@@ -251,6 +297,7 @@ def main() -> None:
         os.environ.update(PATIENCE | QUIET | server.variables())
         client = MlflowClient(server.url, server.url)
         home = Home(settings.home.absolute())
+        shutil.rmtree(home.tracking, ignore_errors=True)  # of one that was killed
         teller = Teller(client, home, sessions(settings.database_url))
         wakeup = Wakeup(settings.database_url, "releases", "live", "tracking")
         while teller.tell([model.name for model in settings.models()]):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -201,4 +201,5 @@ def test_a_killed_postgres_loses_no_release(on_own_postgres: Appliance, own_post
 def kill_postgres(server: Postgres) -> None:
     pid = int((server.data / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait(10)

@@ -15,7 +15,10 @@ def upgrade() -> None:
             experiment text,
             run text,
             is_open boolean NOT NULL DEFAULT false,
+            logged text,
             version integer,
+            tries integer NOT NULL DEFAULT 0,
+            due_at timestamptz,
             told text,
             told_at timestamptz
         )
@@ -23,6 +26,7 @@ def upgrade() -> None:
     op.execute("""
         CREATE TABLE aliases (
             model text CONSTRAINT pk_aliases PRIMARY KEY,
+            place text,
             version integer,
             previous integer,
             sent boolean NOT NULL,

@@ -8,6 +8,7 @@ import pytest
 from db import tracking
 from db.models import Cause, State, Status
 from db.tracking import Aliases
+from db.wakeup import Wakeup
 from tests.ml.api.conftest import operators
 from tests.ml.serving.support import Shop
 from tests.ml.tracking.conftest import Tracked
@@ -108,15 +109,38 @@ def test_what_was_written_down_and_not_sent_is_sent_and_not_taken_for_a_promotio
     assert not promoted(two)
 
 
-def test_reload_model_looks_at_once(make_tracked: Callable[..., Tracked]) -> None:
-    tracked = make_tracked(SLIPWAY_POLL_SECONDS="600")
-    for smape in (0.25, 0.20):
-        tracked.live(working.quick(smape=smape))
-    tracked.told()
-    tracked.move(1)
-    shop = Shop(tracked.appliance.settings, tracked.appliance.sessions, tracked.appliance.repository)
+def test_reload_model_wakes_who_looks_where_prod_is(tracked: Tracked) -> None:
+    appliance = tracked.appliance
+    wakeup = Wakeup(appliance.settings.database_url, "tracking")
+    shop = Shop(appliance.settings, appliance.sessions, appliance.repository)
     with shop.serving(), operators(shop) as post:
+        assert wakeup.wait(10)  # connected
         assert httpx.post(f"{shop.url}/reload-model", trust_env=False).status_code == 401
+        assert not wakeup.wait(0.2)
         answer = post("/reload-model")
         assert answer.status_code == 202, answer.text
-        wait_until(lambda: promoted(tracked), 30, "it is promoted")
+        assert wakeup.wait(10)
+    wakeup.close()
+
+
+def test_a_second_move_of_prod_is_not_lost_while_the_first_one_starts(two: Tracked) -> None:
+    third = two.live(working.quick(smape=0.15))
+    two.told()
+    two.move(1)
+    wait_until(lambda: promoted(two), 30, "it is promoted")
+    two.move(2)
+    two.go_live()
+    wait_until(lambda: two.decisions()[0].release_id == 2, 30, "the second one is promoted, too")
+    assert [decision.release_id for decision in two.decisions()[:3]] == [2, 1, third.id]
+
+
+def test_aliases_of_somebody_elses_are_left_alone_while_nothing_is_live(tracked: Tracked) -> None:
+    run = tracked.client.create_run(tracked.client.create_experiment(f"{tracked.model} of others")).info
+    tracked.client.create_registered_model(tracked.model)
+    source = f"{run.artifact_uri}/model"
+    tracked.client.create_model_version(tracked.model, source, run.run_id, await_creation_for=0)
+    tracked.move(1)
+    tracked.appliance.lookout.look()
+    wait_until(lambda: refused(tracked), 30, "the version is seen")
+    assert prod(tracked) == 1
+    assert tracked.decisions() == []

@@ -68,11 +68,11 @@ def variables(tracked: Tracked, python: Path) -> dict[str, str]:
     return {**os.environ, **person, "PATH": f"{python}/bin:{os.environ['PATH']}", "PYTHONPATH": ""}
 
 
-def ask(tracked: Tracked, release: Release, folder: Path, given: list[Any]) -> list[Any]:
+def ask(tracked: Tracked, release: Release, folder: Path, given: list[Any], code: str = ASK) -> list[Any]:
     """The predictions of `models:/NAME@prod`, in another process, elsewhere."""
     python = environment(tracked, release)
     answered = subprocess.run(
-        [python / "bin/python", "-c", ASK, f"models:/{tracked.model}@prod", json.dumps(given)],
+        [python / "bin/python", "-c", code, f"models:/{tracked.model}@prod", json.dumps(given)],
         env=variables(tracked, python),
         cwd=folder,
         capture_output=True,
@@ -101,6 +101,17 @@ def test_an_untyped_model_loads_and_predicts_the_same(
     by_table, by_list = ask(tracked, release, tmp_path, [[{"num_days": 3}], {"value": [1, 2]}])
     assert by_table == [[20.0] * 3]
     assert by_list == [[20.0], [20.0] * 2]
+
+
+def test_two_releases_in_one_process_keep_their_own_code(tracked: Tracked, tmp_path: Path) -> None:
+    plain = untyped()
+    tracked.live(plain)
+    changed = plain["main.py"].replace("return [pickle.loads(model)]", "return [1 + pickle.loads(model)]")
+    release = tracked.live({**plain, "main.py": changed, "odd #name?.txt": "kept\n"})
+    tracked.told()
+    both = ASK.replace("sys.argv[1]", "sys.argv[1].replace('prod', 'previous')") + "first = model\n" + ASK
+    both += "print(json.dumps([first.predict([1]), model.predict([1])]))\n"
+    assert ask(tracked, release, tmp_path, [{"value": [1]}], both) == [[[20.0]], [[21.0]]]
 
 
 def test_a_typed_model_loads_and_predicts_the_same(
