@@ -268,6 +268,7 @@ class Tracked(Base):
     version: Mapped[int | None]  # of the registered model
     tries: Mapped[int] = mapped_column(default=0)  # to tell of it that failed, though MLflow was there
     due_at: Mapped[datetime | None]  # of the next one
+    trouble: Mapped[str | None]  # what MLflow was not told of it, and why
     told: Mapped[Status | None] = mapped_column(words(Status))
     told_at: Mapped[datetime | None]
 

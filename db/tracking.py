@@ -67,17 +67,18 @@ def forget(session: Session, model: str, version: int) -> None:
     )
 
 
-def told(session: Session, release: Release) -> None:
-    """MLflow knows how it ended."""
-    record(session, release.id, told=release.status, told_at=func.clock_timestamp())
+def told(session: Session, release: Release, trouble: str | None = None) -> None:
+    """MLflow knows how it ended, and all else but for the `trouble`."""
+    record(session, release.id, told=release.status, told_at=func.clock_timestamp(), trouble=trouble)
 
 
-def put_off(session: Session, release: Release) -> bool:
+def put_off(session: Session, release: Release, trouble: str) -> bool:
     """It could not be told, and not because MLflow is away: again later; False after the last try."""
     tracked = session.get_one(Tracked, release.id)
     tracked.tries += 1
+    tracked.trouble = trouble
     if tracked.tries >= TRIES:
-        told(session, release)
+        told(session, release, trouble)
         return False
     tracked.due_at = datetime.now(UTC) + timedelta(seconds=15 * 4 ** (tracked.tries - 1))
     return True

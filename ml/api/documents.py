@@ -84,6 +84,7 @@ def mlflow(session: Session, release: Release) -> Document | None:
         "run": known.run,
         "version": known.version,
         "told_at": iso(known.told_at),
+        "trouble": known.trouble,
     }
 
 

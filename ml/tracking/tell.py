@@ -57,6 +57,7 @@ class Teller:
 
     def __init__(self, client: MlflowClient, home: Home, sessions: sessionmaker[Session]) -> None:
         self.client, self.home, self.sessions = client, home, sessions
+        self._refused: list[str] = []  # of the release that is being told of
 
     def tell(self, models: list[str]) -> bool:
         """All that there is to tell; whether there will be more, as something is being built."""
@@ -82,35 +83,47 @@ class Teller:
             self.release(each.release, each.tracked, each.tracked.run)
         except Exception as error:  # noqa: BLE001 (a disk, an artifact store, a file that a model left)
             self.client.search_experiments(max_results=1)  # raises when MLflow is away, nobody's fault
-            with self.sessions.begin() as session:
-                again = tracking.put_off(session, each.release)
-            what = "is told of later" if again else "is told of in part"
             why = f"{type(error).__name__}: {first_line(error)}"
+            with self.sessions.begin() as session:
+                again = tracking.put_off(session, each.release, why)
+            what = "is told of later" if again else "is told of in part"
             logger.warning("release {} {}: {}", each.release.id, what, why)
 
     def release(self, release: Release, tracked: Tracked, run: str) -> None:
         """How it ended; a version of the registered model, when it passed."""
         version = tracked.version
+        self._refused = [tracked.trouble] if tracked.told and tracked.trouble else []
         if tracked.told is None:
-            with taken(release, "its metrics"):
+            with self.taken(release, "its metrics"):
                 self.numbers(release, run)
-            with taken(release, "its logs"):
+            with self.taken(release, "its logs"):
                 self.files(release, run)
         if version is None and release.status in (Status.DEPLOYED, Status.PASSED):
-            with taken(release, "its model"):
+            with self.taken(release, "its model"):
                 version = self.register(release, run)
             with self.sessions.begin() as session:
                 if version is not None:  # a registered model that was deleted begins to count anew
                     tracking.forget(session, release.model, version)
                 tracking.record(session, release.id, version=version)
-        with taken(release, "its end"):
+        with self.taken(release, "its end"):
             self.end(release, run)
         with self.sessions.begin() as session:
-            tracking.told(session, release)
+            tracking.told(session, release, "; ".join(self._refused) or None)
         as_what = f", version {version}" if version else ""
         logger.info(
             "release {} of {} ({}) is in MLflow{}", release.id, release.model, release.status, as_what
         )
+
+    @contextmanager
+    def taken(self, release: Release, what: str) -> Iterator[None]:
+        """What MLflow refuses is said and left out, so that one release keeps no others from being told."""
+        try:
+            yield
+        except MlflowException as error:
+            if error.error_code not in REFUSALS:
+                raise
+            self._refused.append(f"{what}, which it refused ({first_line(error)})")
+            logger.warning("release {}: MLflow does not take {}: {}", release.id, what, first_line(error))
 
     def end(self, release: Release, run: str) -> None:
         for name, value in (("status", release.status), ("reason", release.reason or "")):
@@ -126,7 +139,7 @@ class Teller:
         tags = [RunTag(f"slipway.{name}", value) for name, value in params_of(release).items()]
         self.client.log_batch(run, metrics=metrics, tags=tags)
         for name, value in params_of(release).items():
-            with taken(release, f"its {name}"):  # once said, a param stays: the model's code may have said it
+            with self.taken(release, f"its {name}"):  # once said, it stays: the model's code may have said it
                 self.client.log_param(run, name, value)
 
     def files(self, release: Release, run: str) -> None:
@@ -220,17 +233,6 @@ class Teller:
                     tracking.forget(session, model, version)
             return None
         return version
-
-
-@contextmanager
-def taken(release: Release, what: str) -> Iterator[None]:
-    """What MLflow refuses is said and left out, so that one release does not keep others from being told."""
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code not in REFUSALS:
-            raise
-        logger.warning("release {}: MLflow does not take {}: {}", release.id, what, first_line(error))
 
 
 def first_line(error: Exception) -> str:

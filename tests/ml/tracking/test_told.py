@@ -5,6 +5,7 @@ from collections.abc import Callable
 from db import tracking
 from db.models import Status
 from db.tracking import Aliases
+from ml.home import Home
 from tests.ml.serving.support import Shop
 from tests.ml.tracking.conftest import Tracked, number
 from tests.models import working
@@ -86,7 +87,7 @@ def test_the_pages_say_where_a_release_is_in_mlflow_and_that_mlflow_is_away(
                 session, tracked.model, Aliases(3, None), sent=True, refused="version 9: never heard of"
             )
         document = shop.get(f"/releases/{release.id}").json()
-        known = {"experiment": "7", "run": "abc", "version": 3, "told_at": None}
+        known = {"experiment": "7", "run": "abc", "version": 3, "told_at": None, "trouble": None}
         assert document["mlflow"] == known
         said = shop.get(f"/releases/{release.id}", **page).text
         assert f"/#/models/{tracked.model}/versions/3" in said
@@ -113,3 +114,25 @@ def test_what_mlflow_refuses_keeps_no_release_from_being_told(tracked: Tracked) 
     assert prod is not None
     assert (prod.version, prod.tags["slipway.release"]) in ((1, "2"), ("1", "2"))
     assert tracked.at("previous") is None
+
+
+def test_what_could_not_be_told_is_said_and_told_later(tracked: Tracked) -> None:
+    """A disk that takes no files: the release is live, its page says why, and MLflow hears of it at last."""
+    home = Home(tracked.appliance.settings.home)
+    home.root.mkdir(parents=True, exist_ok=True)
+    home.tracking.write_text("in the way")
+    release = tracked.live(working.quick())
+    appliance = tracked.appliance
+
+    def page() -> str:
+        appliance.lookout.look()
+        return shop.get(f"/releases/{release.id}", accept="text/html").text
+
+    with Shop(appliance.settings, appliance.sessions, appliance.repository).serving() as shop:
+        wait_until(lambda: "MLflow will be told of it later: FileExistsError" in page(), 60, "it is said")
+        home.tracking.unlink()
+        with appliance.sessions.begin() as session:
+            tracking.record(session, release.id, due_at=None)
+        tracked.told()
+        assert "MLflow will be told" not in page()
+    assert tracked.at("prod") is not None
