@@ -53,7 +53,7 @@ def fetch(
         with flock.hold(clone.with_suffix(".lock")):
             repository = bare(clone)
             with repository.git.custom_environment(**credentials(token, host)):
-                if not has(repository, commit):
+                if not has(repository, reference(commit)):
                     bring(repository, model, commit, say)
             files, size = examine(repository, commit)
             lay_out(repository, commit, into)
@@ -66,12 +66,19 @@ def fetch(
 
 
 def bare(clone: Path) -> git.Repo:
-    """Our clone, made when it is missing or broken."""
+    """Our clone, made when it is missing or broken. We hold it: locks in it are of a git that was killed."""
+    for lock in [*clone.glob("*.lock"), *(clone / "refs").rglob("*.lock")]:
+        lock.unlink(missing_ok=True)
     try:
         return git.Repo(clone)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError):
         shutil.rmtree(clone, ignore_errors=True)
         return git.Repo.init(clone, bare=True)
+
+
+def reference(commit: str) -> str:
+    """What git makes when all of a commit has come; a fetch that was killed leaves a part without it."""
+    return f"refs/commits/{commit}"
 
 
 def has(repository: git.Repo, commit: str) -> bool:
@@ -86,21 +93,23 @@ def bring(repository: git.Repo, model: Model, commit: str, say: Say) -> None:
     """Fetch the one commit; where the server cannot do that, the whole branch."""
     address = SECRET.sub("***@", model.clone_url)
     say(f"fetching commit {commit[:8]} from {address}")
+    alone = f"+{commit}:{reference(commit)}"
     branch = f"+refs/heads/{model.branch}:refs/heads/{model.branch}"
+    kept = repository.git(c="fetch.unpackLimit=1")  # in one file, which git sees to the disk, and whole
     try:
-        repository.git.fetch(
-            "--no-tags", "--depth=1", "--", model.clone_url, commit, kill_after_timeout=LIMIT
-        )
+        kept.fetch("--no-tags", "--depth=1", "--", model.clone_url, alone, kill_after_timeout=LIMIT)
     except git.GitCommandError:
         say(f"it is not to be had by itself: fetching the branch {model.branch}")
         try:
-            repository.git.fetch("--no-tags", "--", model.clone_url, branch, kill_after_timeout=LIMIT)
+            kept.fetch("--no-tags", "--", model.clone_url, branch, kill_after_timeout=LIMIT)
+            if has(repository, commit):
+                repository.git.update_ref(reference(commit), commit)
         except git.GitCommandError as failure:
             if disk.says_full(str(failure.stderr)):
                 raise
             if not any(word in str(failure.stderr) for word in MISSING):
                 raise unreachable(model, failure) from failure
-    if not has(repository, commit):
+    if not has(repository, reference(commit)):
         raise Rejected(f"commit {commit} is not in {address}: was {model.branch} rewritten after the merge?")
 
 
@@ -203,6 +212,7 @@ def lay_out(repository: git.Repo, commit: str, into: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     index = into.with_name("index")
+    index.with_name("index.lock").unlink(missing_ok=True)
     with repository.git.custom_environment(GIT_INDEX_FILE=str(index), GIT_WORK_TREE=str(new)):
         repository.git.read_tree(commit)
         repository.git.checkout_index("--all", "--force")  # unlike `checkout`, it runs no hook

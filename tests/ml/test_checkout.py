@@ -1,0 +1,119 @@
+"""The tree of a commit, also after a git that was killed in the midst of its work."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from ml.errors import Rejected
+from ml.settings import Model
+from ml.stagelog import Say, silent
+from ml.stages import checkout
+from tests.models import working
+from tests.support.repositories import ModelRepository
+from tests.support.waiting import wait_until
+
+FETCHING = """
+import sys
+from pathlib import Path
+from ml.settings import Model
+from ml.stages import checkout
+folder, url, commit = Path(sys.argv[1]), *sys.argv[2:]
+model = Model("web-traffic", "acme/web-traffic", url, "main")
+checkout.fetch(model, commit, clone=folder / "clone.git", into=folder / "1" / "source")
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ModelRepository:
+    return ModelRepository(tmp_path / "model")
+
+
+def fetched(
+    repository: ModelRepository, commit: str, folder: Path, into: str = "1", say: Say = silent
+) -> Path:
+    model = Model("web-traffic", "acme/web-traffic", repository.url, repository.branch)
+    place = {"clone": folder / "clone.git", "into": folder / into / "source"}
+    return checkout.fetch(model, commit, **place, say=say)
+
+
+def git(clone: Path, *arguments: str, given: bytes = b"") -> str:
+    command = ["git", "--git-dir", clone, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, input=given).stdout.decode().strip()
+
+
+def torn(repository: ModelRepository, commit: str, clone: Path) -> None:
+    """What a fetch leaves that is killed while it writes objects: the commit and its folder, and no file."""
+    subprocess.run(["git", "init", "--quiet", "--bare", clone], check=True)
+    for kind, name in (("commit", commit), ("tree", f"{commit}^{{tree}}")):
+        content = subprocess.run(
+            ["git", "-C", repository.path, "cat-file", kind, name], check=True, capture_output=True
+        ).stdout
+        git(clone, "hash-object", "-w", "-t", kind, "--literally", "--stdin", given=content)
+    assert git(clone, "cat-file", "-t", commit) == "commit"
+
+
+def test_half_a_commit_is_fetched_again(repository: ModelRepository, tmp_path: Path) -> None:
+    commit = repository.write(working.quick()).commit("First model")
+    torn(repository, commit, tmp_path / "clone.git")
+    assert (fetched(repository, commit, tmp_path) / "main.py").is_file()
+
+
+def test_locks_of_a_git_that_was_killed_are_in_nobodys_way(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    first = repository.write(working.quick()).commit("First model")
+    fetched(repository, first, tmp_path)
+    second = repository.write(working.quick(smape=0.2)).commit("Second model")
+    clone = tmp_path / "clone.git"
+    for lock in (clone / "shallow.lock", clone / "refs" / "commits" / f"{second}.lock"):
+        lock.touch()
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "index.lock").touch()
+    assert (fetched(repository, second, tmp_path, "2") / "main.py").is_file()
+    assert git(clone, "rev-list", "--all", "--count") == "2"  # each by itself, not the whole branch
+
+
+@pytest.mark.parametrize("pause", [0, 0.01, 0.02, 0.04])
+def test_a_fetch_may_be_killed_at_any_moment(
+    pause: float, repository: ModelRepository, tmp_path: Path
+) -> None:
+    """These seconds after it has made the clone; the next one brings all."""
+    files = {f"more/{number}.bin": os.urandom(20_000) for number in range(40)}
+    commit = repository.write({**working.quick(), **files}).commit("First model")
+    fetching = [sys.executable, "-c", FETCHING, str(tmp_path), repository.url, commit]
+    process = subprocess.Popen(fetching, process_group=0)
+    wait_until((tmp_path / "clone.git" / "HEAD").exists, 60, "it has begun")
+    time.sleep(pause)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(list((fetched(repository, commit, tmp_path) / "more").iterdir())) == 40
+
+
+def test_a_commit_that_is_had_needs_no_network(repository: ModelRepository, tmp_path: Path) -> None:
+    commit = repository.write(working.quick()).commit("First model")
+    fetched(repository, commit, tmp_path)
+    repository.path.rename(tmp_path / "gone")
+    assert (fetched(repository, commit, tmp_path, "2") / "main.py").is_file()
+
+
+def test_a_server_that_gives_branches_alone(
+    repository: ModelRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the first protocol of git; a commit that is not on the branch is the commit's fault."""
+    settings = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "protocol.version", "GIT_CONFIG_VALUE_0": "0"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    commit = repository.write(working.quick()).commit("First model")
+    repository.commit("Second model")
+    said: list[str] = []
+    assert (fetched(repository, commit, tmp_path, say=said.append) / "main.py").is_file()
+    assert "it is not to be had by itself: fetching the branch main" in said
+    with pytest.raises(Rejected, match="was main rewritten after the merge"):
+        fetched(repository, "0" * 40, tmp_path, "2")
