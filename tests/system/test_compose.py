@@ -15,7 +15,30 @@ from tests.system.stack import ROOT, SERVICES, Stack, engine
 
 KEEPERS = {"watch", "serve"}  # what runs models
 NEEDED = set(users.NEEDED)
+MODEL = "encyclopedia-visits"
 LONG = 300  # seconds: a machine that has never built the model's environment
+LOGGING = """
+from datetime import UTC, datetime
+from pathlib import Path
+from resources.demo.proposals import proposal
+from resources.demo.repository import Repository
+
+now = datetime.now(UTC)
+train = "    def train(self, train_data):\\n"
+logs = train + "        import mlflow\\n        mlflow.log_metric('rows', len(train_data))\\n"
+repository, branch = Repository(Path("/var/lib/slipway/demo/encyclopedia-visits.git")), proposal(3).branch
+with repository.alone(), repository.checkout(repository.path) as tree:
+    repository.git(tree, "checkout", "--quiet", "-B", branch, "origin/main")
+    with (tree / "requirements.txt").open("a") as file:
+        file.write("mlflow-skinny==3.17.2\\n")
+    (tree / "main.py").write_text(proposal(2).main().replace(train, logs))
+    repository.commit(tree, "Log the rows", "ada", now)
+    repository.git(tree, "push", "--quiet", "--force", "origin", branch)
+    repository.git(tree, "checkout", "--quiet", "main")
+    words = f"Merge pull request #3 from demo/{branch}"
+    repository.git(tree, "merge", "--quiet", "--no-ff", "-m", words, branch, at=now)
+    repository.git(tree, "push", "--quiet", "origin", "main")
+"""
 CRASH = "kill -9 $(grep --files-with-matches '^PPid:.1$' /proc/[0-9]*/status | grep -o '[0-9]*')"
 
 
@@ -42,6 +65,16 @@ def checkout(stack: Stack) -> dict[str, Any]:
     answer = stack.ask(stack.vcs, "/checkout", "POST")
     assert answer, "vcs does not answer a checkout"
     return answer
+
+
+def mlflow(stack: Stack, method: str, call: str, **asked: Any) -> dict[str, Any]:
+    """What MLflow's server answers the operator; nothing while it has no answer."""
+    password = stack.inside("mlflow", "cat", "/var/lib/slipway/mlflow/operator.password")
+    url = f"http://127.0.0.1:{stack.mlflow}/api/2.0/mlflow/{call}"
+    given: dict[str, Any] = {"params": asked} if method == "GET" else {"json": asked}
+    answer = httpx.request(method, url, auth=("operator", password), trust_env=False, **given)
+    found: dict[str, Any] = answer.json() if answer.is_success else {}
+    return found
 
 
 def predicted_days(stack: Stack) -> int:
@@ -153,6 +186,28 @@ def test_a_merge_goes_live_and_outlives_its_containers(stack: Stack) -> None:
     stack.inside("demo", "slipway", "demo", "merge", "--number", "4")  # it cannot even train
     assert live(stack, pull_request=2)["commit"] == before["commit"]
     assert predicted_days(stack) == 7
+
+
+@pytest.mark.timeout(1800)
+def test_mlflow_hears_of_a_release_and_what_its_training_logs(stack: Stack) -> None:
+    """Another merge, of a model that logs by itself, from the network of its own that a training has."""
+    stack.up()
+    stack.inside("demo", "python", "-c", LOGGING)
+    stack.compose("restart", "demo")  # it reads what is merged from git when it starts
+    wait_until(lambda: checkout(stack)["newest_merge"]["number"] == 3, LONG, "the merge is seen")
+    release = live(stack, pull_request=3)["release"]
+
+    def told() -> bool:
+        prod = mlflow(stack, "GET", "registered-models/alias", name=MODEL, alias="prod")
+        tags = prod.get("model_version", {}).get("tags", [])
+        return {"key": "slipway.release", "value": str(release)} in tags
+
+    wait_until(told, LONG, "MLflow's prod is what is live")
+    experiment = mlflow(stack, "GET", "experiments/get-by-name", experiment_name=MODEL)["experiment"]
+    runs = mlflow(stack, "POST", "runs/search", experiment_ids=[experiment["experiment_id"]])["runs"]
+    rows = [metric for run in runs for metric in run["data"].get("metrics", ()) if metric["key"] == "rows"]
+    assert len(rows) == 1
+    assert rows[0]["value"] > 0
 
 
 def test_the_images_use_the_uv_of_the_lock() -> None:
