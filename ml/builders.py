@@ -28,6 +28,8 @@ class Builders:
         due, pause = self._rests.get(name, (0.0, 0.0))
         if time.monotonic() < due:
             return
+        if time.monotonic() > due + LONGEST_REST:  # it has worked since
+            pause = 0.0
         self._rests[name] = (time.monotonic() + pause, min(LONGEST_REST, 2 * pause or 1.0))
         self._running[name] = subprocess.Popen(
             [*LEASH, str(GRACE), "SIGTERM", sys.executable, "-m", module, *arguments],

@@ -11,6 +11,7 @@ from common.reach import on_port
 from db import tracking
 from ml.settings import Settings
 
+TRAINING = "?workflowType=machine_learning"  # else MLflow's pages are about language models
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 
 
@@ -29,9 +30,9 @@ def links(request: Request, settings: Settings, document: dict[str, Any]) -> dic
     known, where = document["mlflow"], place(request, settings)
     if known is None or where is None:
         return {}
-    found = {"its run": f"{where}/#/experiments/{known['experiment']}/runs/{known['run']}"}
+    found = {"its run": f"{where}/#/experiments/{known['experiment']}/runs/{known['run']}{TRAINING}"}
     if known["version"]:
-        version = f"{where}/#/models/{document['model']}/versions/{known['version']}"
+        version = f"{where}/#/models/{document['model']}/versions/{known['version']}{TRAINING}"
         found[f"version {known['version']}"] = version
     return found
 

@@ -6,6 +6,7 @@ of its own that is there while something is built or told, so that MLflow's clie
 
 import os
 import signal
+import time
 from types import FrameType
 
 import httpx
@@ -27,6 +28,7 @@ from ml.tracking.runs import Runs
 from ml.tracking.server import SET_UP, Away, Server
 
 SOON = 2.0  # seconds between two tries while MLflow is away
+FIRST = 60.0  # until it answers once, the appliance's own server is being set up; it starts when we do
 OFTEN = 5.0  # between two looks at `prod`: one costs 4 ms, and a promotion has to be live within 15 s
 
 
@@ -38,18 +40,23 @@ class Tracker:
         self.telling = Builders()
         self._calls: Calls | None = None
         self._runs: Runs | None = None
+        self._began, self._has_answered = time.monotonic(), False
 
     def look(self) -> bool:
         """One look; whether MLflow answered."""
         self.telling.reap()
         try:
             self._work()
-        except (Away, Said) as trouble:
+        except Away as away:
+            self._anew(SET_UP if self._is_starting() else str(away))
+            return False
+        except Said as trouble:
             self._anew(str(trouble))
             return False
         except (KeyError, TypeError, ValueError, httpx.InvalidURL) as error:  # it speaks as no MLflow does
             self._anew(f"what answers there is no MLflow that we know: {error!r}")
             return False
+        self._has_answered = True
         self._say(None)
         return True
 
@@ -75,6 +82,10 @@ class Tracker:
         for model in models:
             if model not in untold:
                 promotions.look(self._calls, self.sessions, model)
+
+    def _is_starting(self) -> bool:
+        is_own = self.settings.tracking_password_path is not None
+        return is_own and not self._has_answered and time.monotonic() - self._began < FIRST
 
     def _anew(self, trouble: str) -> None:
         """Connect again at the next look: its password may have changed."""

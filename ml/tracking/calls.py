@@ -108,7 +108,12 @@ def experiment(calls: Calls, name: str) -> tuple[str, str]:
 
 def registered_model(calls: Calls, name: str) -> None:
     """Make the registered model when it is missing."""
-    made(calls, "2.0/mlflow/registered-models/create", name=name)
+    try:  # to make it and be refused would leave an error in Postgres' log
+        calls.get("2.0/mlflow/registered-models/get", name=name)
+    except Said as refused:
+        if refused.code != MISSING:
+            raise
+        made(calls, "2.0/mlflow/registered-models/create", name=name)
 
 
 def run(calls: Calls, experiment: str, name: str, tags: Mapping[str, str], started: int) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from loguru import logger
 from mlflow import MlflowClient
-from mlflow.entities import Metric, RunTag
+from mlflow.entities import LoggedModelOutput, Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.version import VERSION
 from sqlalchemy.orm import Session, sessionmaker
@@ -126,8 +126,11 @@ class Teller:
             logger.warning("release {}: MLflow does not take {}: {}", release.id, what, first_line(error))
 
     def end(self, release: Release, run: str) -> None:
-        for name, value in (("status", release.status), ("reason", release.reason or "")):
-            self.client.set_tag(run, f"slipway.{name}", str(value)[:5000])
+        self.client.set_tag(run, "slipway.status", release.status)
+        if release.reason:
+            self.client.set_tag(run, "slipway.reason", release.reason[:5000])
+        elif "slipway.reason" in self.client.get_run(run).data.tags:  # of an earlier end
+            self.client.delete_tag(run, "slipway.reason")
         ended = int(release.finished_at.timestamp() * 1000) if release.finished_at else None
         self.client.set_terminated(run, ENDS.get(release.status, "KILLED"), ended)
 
@@ -170,7 +173,13 @@ class Teller:
             pyfunc.write(release, source, artifact, folder, run=run, model=logged, mlflow=VERSION)
             self.client.log_model_artifacts(logged, str(folder))
         self.client.finalize_logged_model(logged, "READY")
-        with suppress(MlflowException):  # it is there, but where somebody has deleted it
+        if logged not in [output.model_id for output in outputs_of(self.client.get_run(run))]:
+            self.client.log_outputs(run, [LoggedModelOutput(logged, step=0)])  # so that the run shows it
+        try:
+            self.client.get_registered_model(release.model)
+        except MlflowException as error:  # somebody has deleted it
+            if error.error_code != MISSING:
+                raise
             self.client.create_registered_model(release.model)
         made = self.client.create_model_version(
             release.model,
@@ -233,6 +242,10 @@ class Teller:
                     tracking.forget(session, model, version)
             return None
         return version
+
+
+def outputs_of(run: Run) -> list[LoggedModelOutput]:
+    return list(run.outputs.model_outputs) if run.outputs else []
 
 
 def first_line(error: Exception) -> str:

@@ -65,10 +65,11 @@ class Tracked:
         def all_told() -> bool:
             self.appliance.lookout.look()
             with self.appliance.sessions.begin() as session:
-                untold = tracking.untold(session, ended=True)
-                return not untold and not tracking.is_waiting(session, self.model)
+                known = {release: tracking.of(session, release.id) for release in self.appliance.releases()}
+                told = all(tracked and tracked.told == release.status for release, tracked in known.items())
+                return told and not tracking.is_waiting(session, self.model)
 
-        wait_until(all_told, 60, "MLflow is told")
+        wait_until(all_told, 90, "MLflow is told")
 
     def runs(self) -> list[Run]:
         """Those of releases, oldest first."""

@@ -48,7 +48,7 @@ def kill_tellers(tracked: Tracked, times: int, seed: int) -> None:
     random_ = random.Random(seed)
     built = [tracked.live(working.quick(smape=smape)).id for smape in (0.25, 0.20)]
     for _ in range(times):
-        wait_until(lambda: told_by_somebody(tracked), 30, "somebody tells, or has told")
+        wait_until(lambda: told_by_somebody(tracked), 90, "somebody tells, or has told")
         time.sleep(random_.uniform(0, 2))
         for process in tellers():
             process.kill()

@@ -42,6 +42,9 @@ def test_three_merges_are_three_runs_and_prod_is_on_the_live_one(tracked: Tracke
     assert previous is not None
     assert (prod.tags["slipway.release"], previous.tags["slipway.release"]) == (str(third.id), str(first.id))
     assert prod.run_id == runs[2].info.run_id
+    shown = [output.model_id for run in runs if run.outputs for output in run.outputs.model_outputs]
+    assert str(prod.source).removeprefix("models:/") in shown
+    assert len(shown) == len(versions) == 2
 
 
 def test_what_happened_while_mlflow_was_away_is_told_later_in_order_and_once(tracked: Tracked) -> None:
