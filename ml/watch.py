@@ -1,8 +1,6 @@
 """The look-out: sees merges, queues releases, starts builders; it never builds. `python -m ml.watch`."""
 
-import signal
 from datetime import UTC, datetime
-from types import FrameType
 
 from loguru import logger
 from sqlalchemy.exc import DBAPIError
@@ -10,6 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
 from common.settings import read
+from common.stopping import Stopping
 from db import appliance, claims, pull_requests, releases, scores
 from db.lock import OnlyOne
 from db.session import sessions
@@ -151,18 +150,8 @@ def main() -> None:
     settings = read(Settings)
     log.configure("watch", settings.log)
     measures.say(settings)
-    stopping = False
     wakeup = Wakeup(settings.database_url, "pull_requests", "releases")
-
-    def stop(_: int, __: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-        wakeup.wake()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    signal.signal(signal.SIGCHLD, lambda *_: wakeup.wake())
-
+    stopping = Stopping(wakeup.wake)
     only = OnlyOne(settings.database_url, "look-out")
     lookout = Lookout(settings, sessions(settings.database_url))
     names = ", ".join(model.name for model in settings.models()) or "nothing: SLIPWAY_REPOSITORY is not set"

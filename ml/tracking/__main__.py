@@ -5,9 +5,7 @@ of its own that is there while something is built or told, so that MLflow's clie
 """
 
 import os
-import signal
 import time
-from types import FrameType
 
 import httpx
 from loguru import logger
@@ -16,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
 from common.settings import read
+from common.stopping import Stopping
 from db import releases, tracking
 from db.lock import OnlyOne
 from db.session import sessions
@@ -108,17 +107,8 @@ def main() -> None:
     settings = read(Settings)
     log.configure("track", settings.log)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # of the client in `tell`
-    stopping = False
     wakeup = Wakeup(settings.database_url, "tracking", "releases", "live")
-
-    def stop(_: int, __: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-        wakeup.wake()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    signal.signal(signal.SIGCHLD, lambda *_: wakeup.wake())
+    stopping = Stopping(wakeup.wake)
     only = OnlyOne(settings.database_url, "tracking")
     tracker = Tracker(settings, sessions(settings.database_url))
     while not stopping:
