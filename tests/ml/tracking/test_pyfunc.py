@@ -123,16 +123,23 @@ def test_a_typed_model_loads_and_predicts_the_same(
     assert predicted == [300 + 141 + 0.5, 200 + 20 + 0.5]
 
 
-def test_mlflow_models_serve_works_on_it(
+def test_mlflow_models_serve_and_generate_dockerfile_work_on_it(
     tracked: Tracked, published: Callable[[dict[str, str]], Release], tmp_path: Path
 ) -> None:
     release = published(typed())
     python, port = environment(tracked, release), free_port()
-    command = [python / "bin/mlflow", "models", "serve", "-m", f"models:/{tracked.model}@prod"]
+    mlflow, named = [python / "bin/mlflow", "models"], ["-m", f"models:/{tracked.model}@prod"]
+    person = variables(tracked, python)
+    image = tmp_path / "image"
+    subprocess.run([*mlflow, "generate-dockerfile", *named, "-d", image], env=person, check=True)
+    assert "COPY model_dir /opt/ml/model" in (image / "Dockerfile").read_text()
+    for part in ("MLmodel", "requirements.txt", "slipway/repository.zip"):
+        assert (image / "model_dir" / part).is_file()
+    command = [*mlflow, "serve", *named]
     with (tmp_path / "log").open("wb") as log:
         serving = subprocess.Popen(
             [*command, "-p", str(port), "-h", "127.0.0.1", "--env-manager", "local"],
-            env=variables(tracked, python),
+            env=person,
             cwd=tmp_path,
             stdout=log,
             stderr=log,
