@@ -69,7 +69,10 @@ class Appliance:
             answer = self.http.get(f"{url}/health")
         except httpx.TransportError as error:
             return f"{url} does not answer ({error})"
-        return f"{url} works" if answer.is_success else f"{url} is not well: {detail(answer)}"
+        if not answer.is_success:
+            return f"{url} is not well: {detail(answer)}"
+        last = answer.json().get("last_sync", "ok")
+        return f"{url} works" if last in ("ok", "none yet") else f"{url} does not hear GitHub: {last}"
 
 
 def detail(answer: httpx.Response) -> str:

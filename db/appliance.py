@@ -30,6 +30,17 @@ def follow(session: Session, mode: Mode) -> None:
         raise Mismatch(CURES[known])
 
 
+def hears(session: Session, trouble: str | None) -> None:
+    """Remember why GitHub is not heard; None: it is."""
+    since = func.coalesce(Appliance.github_since, func.now()) if trouble else None
+    session.execute(update(Appliance).values(github=trouble, github_since=since))
+
+
+def deaf(session: Session) -> Appliance | None:
+    """The appliance's row, when GitHub is not heard."""
+    return session.scalar(select(Appliance).where(Appliance.github.is_not(None)))
+
+
 def looked(session: Session) -> None:
     """The look-out has looked."""
     session.execute(update(Appliance).values(looked_at=func.now()))

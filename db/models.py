@@ -57,7 +57,8 @@ class Delivery(Base):
 class Appliance(Base):
     """One row: what this database has followed, so that a demo never mixes with a real repository.
 
-    `looked_at` is when the look-out looked last; `tracking` is why MLflow cannot be told of releases now.
+    `looked_at` is when the look-out looked last; `tracking` is why MLflow cannot be told of releases now,
+    `github` why GitHub is not heard.
     """
 
     __tablename__ = "appliance"
@@ -68,6 +69,8 @@ class Appliance(Base):
     looked_at: Mapped[datetime | None]
     tracking: Mapped[str | None]
     tracking_since: Mapped[datetime | None]
+    github: Mapped[str | None]
+    github_since: Mapped[datetime | None]
 
 
 class Trigger(StrEnum):

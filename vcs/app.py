@@ -109,6 +109,7 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
             "branch": branch,
             "state": state,
             "pull_requests": [row(pull, became) for pull in found[:limit]],
+            "trouble": syncer.last.said if isinstance(syncer.last, SyncFailed) else None,
             "next": f"/pull-requests?{urlencode(asked | which)}" if len(found) > limit else None,
         }
         if pages.wanted(request):

@@ -113,6 +113,11 @@ class SyncFailed(Exception):
         self.status, self.title, self.cure = known.status, known.title, known.cure
         super().__init__(f"{known.title} ({cause}). {known.cure}")
 
+    @property
+    def said(self) -> str:
+        """What is wrong and what to do, without what only its log needs."""
+        return f"{self.title}. {self.cure}"
+
     def of(self, repository: str) -> "SyncFailed":
         """The same, saying which of several repositories it was."""
         return SyncFailed(self.kind, f"in {repository}: {self.cause}", self.wait)

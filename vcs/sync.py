@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from loguru import logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import pull_requests
+from db import appliance, pull_requests
 from db.pull_requests import Accepted
 from db.session import notify
 from vcs import failures
@@ -63,6 +64,11 @@ class Sync:
         if failed:
             raise failed[0]
         return together(found)
+
+    def remember(self, outcome: Outcome) -> None:
+        """For the pages and `slipway status`; what Postgres itself says needs no remembering."""
+        with suppress(DBAPIError), self.sessions.begin() as session:
+            appliance.hears(session, outcome.said if isinstance(outcome, SyncFailed) else None)
 
     def one(self, repository: str) -> Synced:
         """When it returns, rows, state and NOTIFY are committed; after `SyncFailed` the state is the old."""
@@ -212,6 +218,8 @@ class Syncer:
         outcome = self._run()
         self.observe(outcome, time.monotonic() - self._began)
         self._log(outcome)
+        if not self._stopping:
+            self.sync.remember(outcome)
         with self._turn:
             self.last = outcome
             self._pause = None

@@ -14,7 +14,7 @@ from common.reach import on_port
 from db import releases
 from db.models import Release, Status
 from ml.api.documents import iso, summaries
-from ml.pages import mlflow
+from ml.pages import github, mlflow
 from ml.pages.errors import first_line
 from ml.pages.releases import not_served
 from ml.pages.render import answer, lasting, page, wants_page
@@ -24,6 +24,7 @@ from ml.serving.tally import Calls
 from ml.settings import Model, Settings
 
 SHOWN = 6  # releases on the page
+UNMERGED = "No pull request has been merged yet; POST /checkout of the vcs service looks for one."
 
 
 def routes(
@@ -63,7 +64,7 @@ def routes(
         live = {place.model.name: place.live.release.id if place.live else None for place in of}
         try:
             with sessions.begin() as session:
-                return standings(session, live), " ".join(mlflow.said(session)) or None
+                return standings(session, live), " ".join(github.said(session) + mlflow.said(session)) or None
         except DBAPIError as error:
             return {}, f"Postgres is away: {first_line(error)}. What is live is served all the same."
 
@@ -84,6 +85,7 @@ def routes(
             or place.doing is not None,
         }
         if place.live is None:
+            more |= {"said": [sentence for sentence in said if sentence != UNMERGED]}  # it has its own words
             return page(request, "nothing.html", 503, model=place.model.name, call=checkout(request), **more)
         name = place.model.name
         more |= {"web": web(place.model), "traffic": heard(name), "one": standing([place])[0].get(name)}
@@ -99,11 +101,11 @@ def routes(
                 busy = [r.id for r in newest if r.status is Status.BUILDING]
                 building = releases.find(session, busy[0]) if busy else None
                 history, failed = summaries(session, newest), not_served(session, newest)
-                of_mlflow = mlflow.said(session, place.model.name)
+                beside = github.said(session) + mlflow.said(session, place.model.name)
         except DBAPIError as error:
             return [], {}, said or [f"Postgres is away: {first_line(error)}."], None
         told = newest[0].id if newest and news(newest[0], failed.get(newest[0].id)) else None
-        return history, failed, said + going_on(place, newest, building, failed) + of_mlflow, told
+        return history, failed, said + going_on(place, newest, building, failed) + beside, told
 
     def checkout(request: Request) -> str:
         """The exact call that brings what was merged."""
@@ -145,7 +147,7 @@ def going_on(
     if place.trouble:
         said.append(place.trouble)
     if not newest and place.live is None:
-        said.append("No pull request has been merged yet; POST /checkout of the vcs service looks for one")
+        said.append(UNMERGED)
     return [sentence if sentence.endswith((".", "?", "!")) else f"{sentence}." for sentence in said]
 
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,11 @@ def test_a_fault_of_github(
     assert ("Retry-After" in answer.headers) == (problem["kind"] in ("rate-limit", "secondary-rate-limit"))
     assert TOKEN not in answer.text
     assert state(sync) == before
-    assert client.get("/health").status_code == 200
+    health = client.get("/health")
+    assert health.status_code == 200
+    assert problem["title"] in health.json()["last_sync"]
+    page = client.get("/pull-requests", headers={"Accept": "text/html"})
+    assert problem["title"] in unescape(page.text)
 
     github.faults.arm(None)
     mended = sync.run()

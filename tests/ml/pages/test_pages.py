@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text as sql
 from sqlalchemy import update
 
+from db import appliance
 from db.models import Release, Stage, Status
 from ml.home import Home
 from ml.pages.series import before, points
@@ -199,6 +200,22 @@ def test_an_empty_appliance_says_what_to_do(shop: Shop) -> None:
     assert "curl -X POST http://127.0.0.1:8080/checkout" in text(page.text)
     assert "There is no release yet" in text(shop.get("/releases", HTML).text)
     assert shop.get("/predict", HTML).status_code == 503
+
+
+def test_an_overview_says_that_github_is_not_heard(shop: Shop) -> None:
+    trouble = "GitHub knows no such repository. SLIPWAY_REPOSITORY is misspelled"
+    with shop.sessions.begin() as session:
+        appliance.follow(session, "repository")
+        appliance.hears(session, trouble)
+
+    assert f"Merges are not seen: {trouble}" in text(shop.get("/", HTML).text)
+    assert trouble in shop.get("/").json()["detail"]
+    shop.publish(main_py())
+    assert f"Merges are not seen: {trouble}" in text(shop.get("/", HTML).text)
+
+    with shop.sessions.begin() as session:
+        appliance.hears(session, None)
+    assert "Merges are not seen" not in text(shop.get("/", HTML).text)
 
 
 def test_what_is_being_built_and_what_was_rejected_is_on_the_overview(shop: Shop) -> None:
