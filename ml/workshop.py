@@ -78,14 +78,16 @@ class Workshop:
 
     def train(self, room: Room, said: Manifest, dataset: DataSet, logging: Logging) -> Artifact:
         """Once more beside MLflow, where that went away while the model's code logged to it."""
+        say = stagelog.to(self.log("train"))
+        if logging.aside:
+            say(f"{logging.aside}: what train() logs to it goes into files, and goes with them")
         try:
             return self._fit(room, said, dataset, logging)
         except Rejected:
             if not logging.is_away():
                 raise
-        say = stagelog.to(self.log("train"))
         say("MLflow went away while train() was logging to it: once more, with a place for its logs here")
-        return self._fit(room, said, dataset, code.aside(room.scratch))
+        return self._fit(room, said, dataset, code.aside(room.scratch, "MLflow went away"))
 
     def _fit(self, room: Room, said: Manifest, dataset: DataSet, logging: Logging) -> Artifact:
         return train.fit(

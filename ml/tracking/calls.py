@@ -152,13 +152,25 @@ def let_in(calls: Calls, model: str, experiment: str) -> bool:
         return False
     code = calls.server.of_code(model)
     try:
-        if not made(calls, "2.0/mlflow/users/create", username=code.username, password=code.password):
-            # ours may have been made anew, and theirs follows from it
+        if has_user(calls, code.username):  # our key may have been made anew, and theirs follows from it
             calls.patch("2.0/mlflow/users/update-password", username=code.username, password=code.password)
+        else:
+            calls.post("2.0/mlflow/users/create", username=code.username, password=code.password)
         for kind, which, may in (("experiment", experiment, "EDIT"), ("registered_model", model, "READ")):
             grant = {"resource_type": kind, "resource_id": which, "permission": may}
             made(calls, "3.0/mlflow/users/permissions/grant", username=code.username, **grant)
     except Said:
+        return False
+    return True
+
+
+def has_user(calls: Calls, name: str) -> bool:
+    """Asked first: to make one again would leave a hash of the password in Postgres' log."""
+    try:
+        calls.get("2.0/mlflow/users/get", username=name)
+    except Said as refused:
+        if refused.code != MISSING:
+            raise
         return False
     return True
 

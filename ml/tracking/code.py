@@ -21,10 +21,14 @@ LOOK = 0.05
 
 @dataclass(frozen=True)
 class Logging:
-    """What MLflow finds in the environment of a training, and the port that it may connect to."""
+    """What MLflow finds in the environment of a training, and the port that it may connect to.
+
+    `aside` says why what is logged goes into files; it is empty where it does not.
+    """
 
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     server: Server | None = None
+    aside: str = ""
 
     @property
     def ports(self) -> list[int]:
@@ -58,8 +62,12 @@ def logging(
         server = Server.of(settings)
     except Away:
         server = None
-    if server is None or tracked is None or not tracked.is_open:
-        return aside(scratch)
+    if not settings.tracking_uri:
+        return aside(scratch, "MLflow is off")
+    if server is None or tracked is None:
+        return aside(scratch, "MLflow is away")
+    if not tracked.is_open:
+        return aside(scratch, "this MLflow has no user for the model's code")
     code = server.of_code(release.model)
     context = {"mlflow.parentRunId": tracked.run, "slipway.release": str(release.id)}
     return Logging(
@@ -75,11 +83,12 @@ def logging(
     )
 
 
-def aside(scratch: Path) -> Logging:
+def aside(scratch: Path, why: str) -> Logging:
     """Into files that go with the training: what logs does not fail for having nowhere to log to."""
     store = (scratch.resolve() / "mlruns").as_uri()
     allowed = {"MLFLOW_ALLOW_FILE_STORE": "true"}  # all else would need more packages than mlflow-skinny has
-    return Logging({"MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"} | allowed)
+    variables = {"MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"} | allowed
+    return Logging(variables, aside=why)
 
 
 def run_of(settings: Settings, sessions: sessionmaker[Session], release: int) -> Tracked | None:

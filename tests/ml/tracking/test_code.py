@@ -83,7 +83,9 @@ def test_models_code_moves_no_alias_deletes_no_foreign_run_takes_no_name_and_add
 
 def test_code_that_logs_trains_as_well_without_mlflow(make_tracked: Callable[..., Tracked]) -> None:
     off = make_tracked(MLFLOW_TRACKING_URI="")
-    assert off.live(logging(LOGS)).status is Status.DEPLOYED
+    release = off.live(logging(LOGS))
+    assert release.status is Status.DEPLOYED
+    assert "MLflow is off: what train() logs to it goes into files" in off.appliance.log(release, "train")
 
 
 def test_mlflow_going_away_while_train_logs_fails_no_release(tracked: Tracked) -> None:

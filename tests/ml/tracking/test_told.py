@@ -68,6 +68,9 @@ def test_what_happened_while_mlflow_was_away_is_told_later_in_order_and_once(tra
     versions = tracked.client.search_model_versions(f"name = '{tracked.model}'")
     assert sorted(int(v.tags["slipway.release"]) for v in versions) == [first.id, second.id, third.id]
     assert [decision.cause for decision in tracked.decisions()] == ["gate", "gate", "gate"]
+    assert (
+        "password_hash" not in (tracked.server.postgres.home / "log").read_text()
+    )  # of users that were there already
 
 
 def test_the_pages_say_where_a_release_is_in_mlflow_and_that_mlflow_is_away(
