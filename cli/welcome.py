@@ -32,8 +32,7 @@ SIGN_IN = """\
 
 DEMO = """
 This is the demo: a stand-in for GitHub and a model of made-up visits, both on this machine.
-Its first release is live in a minute.
-
+{soon}
   merge a pull request {slipway} demo merge
   your own repository  SLIPWAY_REPOSITORY=owner/name GITHUB_TOKEN=… SLIPWAY_HOME=.slipway-own make up
 """
@@ -50,6 +49,7 @@ def welcome(settings: Settings, folder: Path, made: str | None = None) -> str:
     mlflow = (MLFLOW if settings.mlflow_url else "") + (OWN_MLFLOW if settings.own_mlflow else "")
     sign_in = SIGN_IN if made else ""
     return (PLACES + mlflow + sign_in + (REPOSITORY if settings.followed else DEMO)).format(
+        soon="Its first release is live in a minute.\n" if made else "",
         mlflow=settings.mlflow_url,
         password=short(tracking.password_file(folder)),
         token=made,
