@@ -4,7 +4,7 @@ from typing import Any
 
 from common.problems import CONTENT
 from ml.serving import rows, tensors
-from ml.serving.live import Place
+from ml.serving.live import Live, Place
 
 TEXT, WHOLE = {"type": "string"}, {"type": "integer"}
 WHO = {"model": TEXT, "release": WHOLE, "commit": TEXT}
@@ -66,53 +66,71 @@ def paths(place: Place, *, alone: bool) -> dict[str, Any]:
     predictions = answer({"predictions": {"type": "array"}, **WHO})
     v1, v2 = f"/v1/models/{name}", f"/v2/models/{name}"
     table = "/invocations" if alone else f"/models/{name}/invocations"
-    example = live.example if live else None
+    example = shown(live)
     record = {"dataframe_records" if example and isinstance(example[0], dict) else "instances": example or ()}
     infer = of({"inputs": {"type": "array", "items": {"$ref": "#/components/schemas/Tensor"}, "minItems": 1}})
     return {
         "/predict" if alone else f"/models/{name}/predict": one(place),
         f"{v1}:predict": call(
-            name,
-            "Many predictions, as TensorFlow Serving has it",
+            f"Many predictions of {name}, as TensorFlow Serving has them",
             of({"instances": many}),
             example and {"instances": [example[0]]},
             predictions,
         ),
         table: call(
-            name,
-            "Many predictions, as MLflow has it",
+            f"Many predictions of {name}, as MLflow has them",
             tables(many),
             example and {key: list(given) for key, given in record.items()},
             predictions,
         ),
         f"{v2}/infer": call(
-            name,
-            "Many predictions, by the Open Inference Protocol V2",
+            f"Many predictions of {name}, by the Open Inference Protocol V2",
             infer,
             example and {"inputs": asked(example[0])},
             answer({"model_name": TEXT, "model_version": TEXT, "id": TEXT, "outputs": {"type": "array"}}),
         ),
-        v1: look(name, "Its state, as TensorFlow Serving has it"),
-        v2: look(name, "Its tensors, by the Open Inference Protocol V2"),
-        f"{v2}/ready": look(name, "Would it answer?"),
+        v1: look(f"State of {name}, as TensorFlow Serving has it"),
+        v2: look(f"Tensors of {name}, by the Open Inference Protocol V2"),
+        f"{v2}/ready": look(f"Whether {name} would answer"),
     }
 
 
+def shown(live: Live | None) -> tuple[Any] | None:
+    """Features to show a call with: they work, unless the model says nothing of what it takes."""
+    if live is None:
+        return None
+    if live.example:
+        return live.example
+    if live.schema is not None:
+        return None  # a text, or any JSON: what the model makes of one is not known
+    return (7,) if live.release.kind == "time-series" else (1,)
+
+
 def one(place: Place) -> dict[str, Any]:
-    live, schema = place.live, features(place)
+    schema, example = features(place), shown(place.live)
     inline = {"$ref": reference(place)} if "$ref" in str(schema) else schema
     said = call(
-        place.model.name,
-        "A prediction",
+        f"A prediction of {place.model.name}",
         inline,
-        live.example and live.example[0] if live else None,
+        example and example[0],
         answer({"prediction": {}, **WHO}),
     )
     content = said["post"]["requestBody"]["content"]["application/json"]
-    if live and live.example:
-        content["example"] = live.example[0]  # null is one, too
-    said["post"]["description"] = "The body is the features, as JSON, and nothing around them."
+    if example:
+        content["example"] = example[0]  # null is one, too
+    said["post"]["description"] = f"The body is the features, as JSON, and nothing around them.{hint(place)}"
     return said
+
+
+def hint(place: Place) -> str:
+    """What the features are, where neither a schema nor an example says it."""
+    live = place.live
+    if live is None or live.example:
+        return ""
+    if live.schema is None and live.release.kind == "time-series":
+        return " They are the number of days."
+    stands = " here 1 stands for them:" if live.schema is None else ""
+    return f" The model gives none that work:{stands} `examples()` in its `main.py` would."
 
 
 def asked(example: Any) -> list[dict[str, Any]]:
@@ -146,12 +164,12 @@ HEADERS = {
 }
 
 
-def call(model: str, summary: str, schema: Any, example: Any, good: dict[str, Any]) -> dict[str, Any]:
+def call(summary: str, schema: Any, example: Any, good: dict[str, Any]) -> dict[str, Any]:
     content = {"schema": schema} | ({"example": example} if example else {})
     return {
         "post": {
             "tags": ["predictions"],
-            "summary": f"{summary}: {model}",
+            "summary": summary,
             "requestBody": {"required": True, "content": {"application/json": content}},
             "responses": {
                 "200": good,
@@ -161,24 +179,24 @@ def call(model: str, summary: str, schema: Any, example: Any, good: dict[str, An
     }
 
 
-def look(model: str, summary: str) -> dict[str, Any]:
+def look(summary: str) -> dict[str, Any]:
     good = {"description": "The answer", "content": {"application/json": {"schema": {"type": "object"}}}}
     missing = {"description": "Nothing is live yet"}
     return {
         "get": {
             "tags": ["protocols"],
-            "summary": f"{summary}: {model}",
+            "summary": summary,
             "responses": {"200": good, "503": missing},
         }
     }
 
 
 SERVER: dict[str, Any] = {
-    path: look("the server", summary)
+    path: look(summary)
     for path, summary in {
-        "/v1/models": "The models",
-        "/v2": "What it is",
-        "/v2/health/live": "Is it there?",
-        "/v2/health/ready": "Would all models answer?",
+        "/v1/models": "The models that are served",
+        "/v2": "What the server is",
+        "/v2/health/live": "Whether the server is there",
+        "/v2/health/ready": "Whether all models would answer",
     }.items()
 }

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from html import unescape
 
 import pytest
@@ -51,6 +52,42 @@ def test_every_page_is_whole_and_asks_no_other_host_for_anything(shop: Shop, pat
     assert not re.findall(r"<script(?![^>]*(?:src=|application/json))", page.text)
     for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
         assert shop.client.get(shop.url + address).status_code == 200
+
+
+DAYS = SERIES.replace("features)]", "int(features))] if type(features) is int else 1 / 0")
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        (main_py(DAYS), "time-series"),
+        (main_py("return features.area", head=HOUSE, features="features: House"), "regression"),
+        (main_py("return features"), "generic"),
+    ],
+    ids=["days", "typed", "unknown"],
+)
+def test_every_prediction_on_the_page_of_calls_works_as_it_is_printed(
+    shop: Shop, source: str, kind: str
+) -> None:
+    shop.publish(source, kind=kind)
+
+    page = shop.get("/docs", HTML).text
+
+    printed = re.findall(r"<code>(curl -X POST [^<]* -d [^<]*)</code>", page)
+    assert len(printed) == 4
+    for line in printed:
+        *_, address, _, header, _, body = shlex.split(unescape(line))
+        assert header == "Content-Type: application/json"
+        answer = shop.client.post(address, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 200, (line, answer.text)
+    assert "`" not in text(page)
+    assert "Whether web-traffic would answer" in text(page)
+
+
+def test_no_features_are_made_up_for_a_model_that_takes_any_text(shop: Shop) -> None:
+    shop.publish(main_py("return int(features)", features="features: str"))
+
+    assert "-d @features.json" in text(shop.get("/docs", HTML).text)
 
 
 def test_what_a_model_says_of_itself_is_text_and_never_markup(shop: Shop) -> None:
