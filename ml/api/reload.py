@@ -24,6 +24,7 @@ def requests(settings: Settings, sessions: sessionmaker[Session]) -> APIRouter:
             raise Problem(
                 503, "MLflow is away", f"{trouble.tracking}. It is looked at as soon as it answers."
             )
-        return {"detail": "MLflow is looked at now; what it promotes is in /releases."}
+        where = " and ".join(f"/models/{model.name}/deployments" for model in settings.models())
+        return {"detail": f"MLflow is looked at now; what it promotes is in {where}."}
 
     return router

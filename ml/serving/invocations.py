@@ -51,10 +51,11 @@ def routes(gateway: Gateway) -> APIRouter:
         asked = await rows.call(gateway, request)
         live = gateway.live(name)
         if asked.headers.get(b"content-type", b"").lower().startswith(b"text/csv"):
-            place, bodies = "csv", of_csv(asked.body, live)
-        else:
-            place, bodies = read(rows.parsed(asked, form, WANTED), live)
-        return rows.predictions(await rows.predict(gateway, name, bodies, asked, place + "[{}]"))
+            return rows.predictions(
+                await rows.predict(gateway, name, of_csv(asked.body, live), asked, row_of_csv)
+            )
+        place, bodies = read(rows.parsed(asked, form, WANTED), live)
+        return rows.predictions(await rows.predict(gateway, name, bodies, asked, f"{place}[{{}}]".format))
 
     return router
 
@@ -125,9 +126,14 @@ def of_csv(body: bytes, live: Live) -> list[bytes]:
     ]
     for at, line in enumerate(lines[1:]):
         if len(line) != len(names):
-            detail = f"csv[{at}] has {len(line)} values, and there are {len(names)} columns."
+            detail = f"{row_of_csv(at)} has {len(line)} values, and there are {len(names)} columns."
             raise Problem(422, "A row of another length", detail)
     return table(names, data, fitting.kind(live), "csv")
+
+
+def row_of_csv(at: int) -> str:
+    """As people count the rows below the one that names the columns."""
+    return f"row {at + 1}"
 
 
 def cell(text: str, is_text: bool) -> Raw:

@@ -60,9 +60,9 @@ def parsed(asked: Call, form: msgspec.json.Decoder[Form], wanted: str) -> Form:
 
 
 async def predict(
-    gateway: Gateway, model: str | None, rows: list[bytes], asked: Call, place: str
+    gateway: Gateway, model: str | None, rows: list[bytes], asked: Call, place: Callable[[int], str]
 ) -> Answered:
-    """Raises `Problem` for the first row that has no prediction; `place` has {} where its number goes."""
+    """Raises `Problem` for the first row that has no prediction; `place` says which that is, from 0."""
     if not rows:
         raise Problem(422, "There is no row", "The list of rows is empty: nothing is asked for.")
     if len(rows) > MOST:
@@ -85,7 +85,9 @@ async def predict(
     return answered
 
 
-async def together(pool: Pool, rows: list[bytes], name: bytes, place: str) -> Answered | None:
+async def together(
+    pool: Pool, rows: list[bytes], name: bytes, place: Callable[[int], str]
+) -> Answered | None:
     """None when the rows were answered by several releases: a switch came between."""
     asked: list[asyncio.Future[tuple[bytes, Label]]] = []
     predictions, labels, at = [], set(), 0
@@ -98,7 +100,7 @@ async def together(pool: Pool, rows: list[bytes], name: bytes, place: str) -> An
             labelled(said, label)
             predictions.append(said[PREDICTION:-1])
     except Problem as problem:
-        raise noted(located(signed(problem, pool.label), at, place), name) from problem
+        raise noted(located(signed(problem, pool.label), at, place(at)), name) from problem
     finally:
         for future in asked:
             if not future.cancel() and not future.cancelled():
@@ -107,7 +109,7 @@ async def together(pool: Pool, rows: list[bytes], name: bytes, place: str) -> An
 
 
 def located(problem: Problem, row: int, place: str) -> Problem:
-    problem.detail = f"{place.format(row)}: {problem.detail}"
+    problem.detail = f"{place}: {problem.detail}"
     problem.extra["row"] = row
     return problem
 

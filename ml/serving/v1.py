@@ -26,7 +26,7 @@ def routes(gateway: Gateway) -> APIRouter:
         rows.of_version(gateway.live(name), version)
         given = rows.parsed(asked, form, 'an object with "instances", a list of features')
         bodies = [bytes(one) for one in given.instances]
-        return rows.predictions(await rows.predict(gateway, name, bodies, asked, "instances[{}]"))
+        return rows.predictions(await rows.predict(gateway, name, bodies, asked, "instances[{}]".format))
 
     @router.get("/models")
     async def models() -> dict[str, list[str]]:

@@ -70,7 +70,7 @@ def routes(gateway: Gateway) -> APIRouter:
         if b"inference-header-content-length" in asked.headers:
             raise Problem(415, "Tensors in binary", BINARY)
         given = rows.parsed(asked, form, 'an object with "inputs", a list of tensors')
-        answered = await rows.predict(gateway, name, tensors.rows(given.inputs, live), asked, "row {}")
+        answered = await rows.predict(gateway, name, tensors.rows(given.inputs, live), asked, "row {}".format)
         label = answered.label
         document = {
             "model_name": label.model,

@@ -129,6 +129,16 @@ def test_what_is_no_csv(houses: Shop, body: bytes) -> None:
     assert answer.status_code in (400, 422), answer.text
 
 
+def test_a_row_of_a_csv_is_counted_from_one(houses: Shop) -> None:
+    headers = {"Content-Type": "text/csv"}
+    for body, said in (
+        ("city,area\nUlm,30\nUlm,big\n", "row 2: area has to be"),
+        ("city,area\nUlm,30\nUlm\n", "row 2 has 1 values"),
+    ):
+        answer = houses.client.post(houses.url + "/invocations", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["detail"][: len(said)]) == (422, said)
+
+
 def test_the_state_of_a_model(shop: Shop) -> None:
     url = shop.url + "/v1/models/web-traffic"
     assert httpx.get(url).json()["model_version_status"][0]["state"] == "LOADING"

@@ -119,6 +119,8 @@ def test_reload_model_wakes_who_looks_where_prod_is(tracked: Tracked) -> None:
         assert not wakeup.wait(0.2)
         answer = post("/reload-model")
         assert answer.status_code == 202, answer.text
+        where = answer.json()["detail"].removesuffix(".").split()[-1]
+        assert shop.get(where).json()["deployments"] == []
         assert wakeup.wait(10)
     wakeup.close()
 
