@@ -143,6 +143,27 @@ def before(session: Session, left: Deployment) -> Release | None:
     )
 
 
+def earlier(session: Session, live: Sequence[int]) -> dict[str, Release]:
+    """What users got just before each of these live releases, by model: before in time, not in number."""
+    present = (
+        select(Deployment.model, func.max(Deployment.id).label("id"))
+        .where(Deployment.release_id.in_(live), Deployment.state == State.LIVE)
+        .group_by(Deployment.model)
+        .subquery()
+    )
+    newest = (
+        select(func.max(Deployment.id))
+        .join(present, present.c.model == Deployment.model)
+        .where(Deployment.id < present.c.id, Deployment.live_at.is_not(None))
+        .where(Deployment.release_id.not_in(live))
+        .group_by(Deployment.model)
+    )
+    rows = session.scalars(
+        select(Release).join(Deployment, Deployment.release_id == Release.id).where(Deployment.id.in_(newest))
+    )
+    return {release.model: release for release in rows}
+
+
 def live(session: Session, model: str) -> Deployment | None:
     """What users get: the newest deployment that reached `live`, with its release."""
     return session.scalar(

@@ -1,11 +1,11 @@
-"""How models stand: what is built, what was rejected last, the way of their metrics; four queries for all."""
+"""How models stand: what is built, what was rejected last, the way of their metrics; five queries for all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from db import releases
+from db import deployments, releases
 from db.models import Release, Stage, Status
 
 BACK = 30  # releases that a metric's way is drawn over
@@ -51,7 +51,7 @@ class Standing:
     stage: Stage | None
     rejected: Release | None
     ways: list[Way]
-    earlier: Release | None  # the one before what is live, that changes are told against
+    earlier: Release | None  # what was live just before, that changes are told against
 
 
 def standings(session: Session, live: dict[str, int | None]) -> dict[str, Standing]:
@@ -61,6 +61,7 @@ def standings(session: Session, live: dict[str, int | None]) -> dict[str, Standi
     rejected = releases.last_rejected(session, models)
     building = [r for found in newest.values() for r in found if r.status is Status.BUILDING]
     stages = releases.stages_of(session, [release.id for release in building])
+    earlier = deployments.earlier(session, [release for release in live.values() if release is not None])
     at_work = {release.model: release for release in reversed(building)}
     return {
         model: Standing(
@@ -69,18 +70,10 @@ def standings(session: Session, live: dict[str, int | None]) -> dict[str, Standi
             stages.get(work.id) if work else None,
             rejected.get(model),
             ways(found),
-            before(found, live[model]),
+            earlier.get(model),
         )
         for model, found in newest.items()
     }
-
-
-def before(found: Sequence[Release], live: int | None) -> Release | None:
-    """The newest release below the live one that was let through, too."""
-    served = (
-        r for r in found if live is not None and r.id < live and r.status is Status.DEPLOYED and r.metrics
-    )
-    return next(served, None)
 
 
 def ways(found: Sequence[Release]) -> list[Way]:

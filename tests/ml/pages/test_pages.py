@@ -14,6 +14,7 @@ from db.models import Release, Stage, Status
 from ml.home import Home
 from ml.pages.series import before, points
 from tests.ml.serving.support import Shop, main_py
+from tests.support.waiting import wait_until
 
 HTML = "text/html,application/xhtml+xml"
 SERIES = "return [['2026-01-%02dT00:00:00' % (n + 1), 10.5 + n] for n in range(features)]"
@@ -127,6 +128,31 @@ def test_a_series_is_a_table_and_a_line(shop: Shop) -> None:
     assert len(shop.get("/predict?num_days=7").json()["prediction"]) == 7
 
 
+@pytest.mark.parametrize(("days", "said"), [(31, None), (32, "32 rows: scroll, or take the CSV")])
+def test_a_month_is_shown_at_once_and_of_more_is_said_how_many_there_are(
+    shop: Shop, days: int, said: str | None
+) -> None:
+    days_of = "import datetime\nfirst = datetime.date(2026, 1, 1)\n"
+    days_of += "return [[str(first + datetime.timedelta(n)), n] for n in range(features)]"
+    shop.publish(main_py(days_of), kind="time-series")
+
+    page = shop.get(f"/predict?num_days={days}", HTML).text
+
+    assert ('class="scroll tall"' in page) == bool(said)
+    assert (" rows: scroll" in text(page)) == bool(said)
+    assert said is None or said in text(page)
+
+
+def test_an_error_beside_a_field_says_its_label(shop: Shop) -> None:
+    schema = {"type": "object", "properties": {"area": {"type": "number", "title": "Area in m²"}}}
+    shop.publish(main_py(more=f"def info(self): return {{'features': {schema!r}}}"))
+
+    page = text(shop.get("/predict?area=big", HTML).text)
+
+    assert "Area in m² has to be a value of type number, not 'big'" in page
+    assert " area has" not in page
+
+
 def test_a_forecast_is_drawn_after_the_known_series(shop: Shop) -> None:
     band = "return [['2026-01-%02d' % (n + 4), n, n - 1, n + 1] for n in range(features)]"
     known = {"history": [["2026-01-03", 30], ["2026-01-01", 10]]}
@@ -183,7 +209,7 @@ def test_the_form_comes_from_the_schema_and_keeps_what_was_typed(shop: Shop) -> 
     assert 'value="21"' in answered
     assert "<option selected>house" in answered
     assert wrong.status_code == 422
-    assert "area has to be a value of type number, not 'big'" in text(wrong.text)
+    assert "Area has to be a value of type number, not 'big'" in text(wrong.text)
     assert 'value="big"' in wrong.text
 
 
@@ -281,6 +307,22 @@ def test_what_is_being_built_and_what_was_rejected_is_on_the_overview(shop: Shop
     assert "Building #3 (release 3): train for" in text(page)
     assert text(page).count("train() raised KeyError") == 1
     assert 'http-equiv="refresh"' in page
+
+
+def test_a_change_is_told_against_what_was_live_just_before(shop: Shop) -> None:
+    first = shop.publish(main_py(), metrics={"SMAPE": 0.1})
+    assert "since" not in text(shop.get("/", HTML).text)
+    second = shop.publish(main_py(), metrics={"SMAPE": 0.4})
+    assert f"+300.0 % since {first}" in text(shop.get("/", HTML).text)
+    third = shop.publish(main_py(), metrics={"SMAPE": 0.05})
+    for release in (first, third):
+        shop.want(release)
+        wait_until(lambda wanted=release: shop.served() == wanted, 60, "it is live again")
+
+    said = text(shop.get("/", HTML).text)
+
+    assert f"-50.0 % since {first}" in said
+    assert f"since {second}" not in said
 
 
 def test_static_files_are_kept_by_browsers_until_they_change(shop: Shop) -> None:
