@@ -122,6 +122,12 @@ def wrong(asked: list[Field], detail: str) -> str | None:
     return max(named, key=len, default=None)
 
 
+def labelled(asked: list[Field], name: str, detail: str) -> str:
+    """What is wrong with a field, by the label that people see."""
+    title = next(f.title for f in asked if f.name == name)
+    return re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w.])", lambda _: title, detail, count=1)
+
+
 def kind(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return "choice"

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, Response
 
 from common.problems import Problem
 from ml.pages import query, series
-from ml.pages.form import Field, fields, wrong
+from ml.pages.form import Field, fields, labelled, wrong
 from ml.pages.render import page, wants_page
 from ml.pages.series import before, chart, points, shares
 from ml.serving.gateway import Gateway, nothing_live
@@ -74,7 +74,8 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
                 values["call"] = query.features(pairs, live.schema)
             except Problem as problem:
                 status, values["problem"] = problem.status, problem.document()
-                values["wrong"] = wrong(values["fields"], problem.detail) if status == 422 else None
+                found = wrong(values["fields"], problem.detail) if status == 422 else None
+                values["wrong"] = found and (found, labelled(values["fields"], found, problem.detail))
                 headers = problem.headers
         response = page(request, "predict.html", status, **values)
         response.headers.update(headers)

@@ -31,7 +31,14 @@ function draw() {
   const first = known ? 2 : 1; // the prediction's place among the series
   const few = points.value.filter((value) => value !== null).length < 60;
   const number = (value) => value.toLocaleString(document.documentElement.lang, { maximumSignificantDigits: 6 });
-  const said = { value: (_, value) => (value === null || value === undefined ? "–" : number(value)), spanGaps: true };
+  // Where nothing is pointed at, the legend says the last point.
+  const said = {
+    value: (chart, value, series, at) => {
+      const shown = at === null || at === undefined ? chart.data[series].at(-1) : value;
+      return shown === null || shown === undefined ? "–" : number(shown);
+    },
+    spanGaps: true,
+  };
   const edge = { ...said, stroke: colour("--pico-muted-color"), width: 1, dash: [4, 4], points: { show: false } };
   figure.replaceChildren();
   const chart = new uPlot(
@@ -43,7 +50,7 @@ function draw() {
       axes: [when, { ...axis, size: 64 }],
       bands: band ? [{ series: [first + 2, first + 1], fill: colour("--chart-fill") }] : [],
       series: [
-        { label: "When", value: (_, at) => (at === null ? "–" : say(at)) },
+        { label: "When", value: (_, at) => say(at ?? points.at.at(-1)) },
         ...(known ? [{ ...said, label: "Known", stroke: colour("--pico-muted-color"), width: 1.5, points: { show: false } }] : []),
         {
           ...said,

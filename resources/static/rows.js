@@ -8,33 +8,72 @@ function make(name, text, within) {
   return element;
 }
 
-const cell = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+const LONG = 60; // characters of an answer that is no number; the CSV has it whole
 
-function saved(table) {
-  const lines = [...table.rows].map((row) => [...row.cells].map((one) => cell(one.textContent)).join(","));
-  return URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" }));
+// The rows of a CSV; null where a quote is left open.
+function parsed(text) {
+  const lines = [];
+  let line = [];
+  const part = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/y;
+  while (part.lastIndex < text.length) {
+    const found = part.exec(text);
+    if (!found) return null;
+    line.push(found[1] === undefined ? found[2] : found[1].replaceAll('""', '"'));
+    if (found[3] === "," && part.lastIndex === text.length) line.push("");
+    if (found[3] !== "," || part.lastIndex === text.length) {
+      if (line.length > 1 || found[0].trim() !== "") lines.push(line);
+      line = [];
+    }
+  }
+  return lines;
+}
+
+const whole = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+
+function brief(value) {
+  if (typeof value === "number") return value.toLocaleString("en", digits(value));
+  const text = whole(value);
+  if (text.length <= LONG) return text;
+  return `${text.slice(0, LONG)}…${Array.isArray(value) ? ` (${value.length.toLocaleString("en")} in all)` : ""}`;
+}
+
+const digits = (value) => (Number.isInteger(value) ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 6 });
+
+const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
+function saved(lines) {
+  const text = lines.map((line) => line.map(cell).join(",")).join("\n");
+  return URL.createObjectURL(new Blob([text + "\n"], { type: "text/csv" }));
 }
 
 const rows = document.getElementById("rows");
 const answers = document.getElementById("answers");
 rows.hidden = false;
 
-function show(predictions) {
+// What was asked stands before each answer, where the file is read here as it was there.
+function show(predictions, asked) {
+  const known = asked && asked.length === predictions.length + 1 ? asked : [[], ...predictions.map(() => [])];
   answers.replaceChildren();
-  make("p", `${predictions.length.toLocaleString("en")} predictions`, answers);
+  make("p", predictions.length === 1 ? "1 prediction" : `${predictions.length.toLocaleString("en")} predictions`, answers);
   const link = make("a", "Download as CSV", make("p", undefined, answers));
   const scroll = make("div", undefined, answers);
-  Object.assign(scroll, { className: "scroll tall", tabIndex: 0, role: "region", ariaLabel: "Answers" });
+  const tall = predictions.length > 31 ? "scroll tall" : "scroll";
+  Object.assign(scroll, { className: tall, tabIndex: 0, role: "region", ariaLabel: "Answers" });
   const table = make("table", undefined, scroll);
   const head = make("tr", undefined, make("thead", undefined, table));
-  for (const title of ["row", "prediction"]) make("th", title, head).scope = "col";
+  const titles = ["row", ...known[0], "prediction"];
+  for (const title of titles) make("th", title, head).scope = "col";
+  const right = predictions.every((prediction) => typeof prediction === "number");
+  if (right) table.className = "series"; // its last column is to the right
   const body = make("tbody", undefined, table);
   predictions.forEach((prediction, place) => {
     const row = make("tr", undefined, body);
-    make("td", String(place + 1), row);
-    make("td", typeof prediction === "string" ? prediction : JSON.stringify(prediction), row);
+    for (const text of [String(place + 1), ...known[place + 1]]) make("td", text, row);
+    const answer = make("td", brief(prediction), row);
+    if (typeof prediction === "number") answer.title = String(prediction);
   });
-  link.href = saved(table);
+  const lines = predictions.map((prediction, place) => [String(place + 1), ...known[place + 1], whole(prediction)]);
+  link.href = saved([titles, ...lines]);
   link.download = `${rows.dataset.name}.csv`;
 }
 
@@ -51,7 +90,7 @@ document.getElementById("file").addEventListener("change", async (event) => {
     const headers = { "Content-Type": "text/csv", Accept: "application/json" };
     const answer = await fetch(rows.dataset.address, { method: "POST", body: file, headers });
     const said = await answer.json();
-    if (answer.ok) show(said.predictions);
+    if (answer.ok) show(said.predictions, parsed((await file.text()).replace(/^\uFEFF/, "")));
     else wrong(said.detail || said.title);
   } catch (error) {
     wrong(`Slipway did not answer: ${error.message}. Choose the file again.`);

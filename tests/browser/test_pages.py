@@ -39,12 +39,14 @@ def test_an_answer_is_shown_by_the_kind_of_model(shop: Shop, browser: Browser) -
     browser.find("#chart canvas")
     legend = [one.text for one in browser.driver.find_elements(By.CSS_SELECTOR, "#chart .u-legend th")]
     assert [word.rstrip(":") for word in legend] == ["When", "Known", "Prediction", "Low", "High"]
+    values = [one.text for one in browser.driver.find_elements(By.CSS_SELECTOR, "#chart .u-legend td")]
+    assert values == ["Jan 8", "–", "2", "1.66667", "2.14286"]
     assert browser.find("#forecast tbody tr:last-child").text == "Thu 2026-01-08 2 1.66667 2.14286"
     browser.click("The 3 known values before it")
     assert browser.find("#known tbody tr:last-child").text == "Sat 2026-01-03 3"
     is_fine(browser)
     browser.open("/predict?num_days=9999")
-    browser.says("The other 9599 are in the CSV.")
+    browser.says("The other 9,599 are in the CSV.")
     is_fine(browser)
 
     shop.publish(main_py("return {'cat': 0.25, 'dog': 0.75}"), kind="classification")
@@ -57,6 +59,41 @@ def test_an_answer_is_shown_by_the_kind_of_model(shop: Shop, browser: Browser) -
     shop.publish(main_py("return features * 2"), kind="regression", known=TARGET)
     browser.open("/predict?x=16")
     browser.says("Above all that it was trained on: price went from 10 to 30")
+    is_fine(browser)
+
+
+def test_a_csv_of_rows_is_answered_beside_what_was_asked(
+    shop: Shop, browser: Browser, tmp_path: Path
+) -> None:
+    head = "from dataclasses import dataclass\n\n@dataclass\nclass House:\n    city: str\n    area: float\n"
+    shop.publish(main_py("return features.area * 1234.56789", head=head, features="features: House"))
+    file = tmp_path / "houses.csv"
+    file.write_text('\ufeffcity,area\n"Ulm, ""old""\ntown",2\n\nBonn,1000\n')
+    browser.open("/predict")
+    browser.driver.execute_script(
+        "const make = URL.createObjectURL; URL.createObjectURL = (blob) => make(window.kept = blob)"
+    )
+    browser.find("#file").send_keys(str(file))
+    browser.says("2 predictions")
+    rows = browser.driver.find_elements(By.CSS_SELECTOR, "#answers tbody tr")
+    assert [row.text for row in rows] == ['1 Ulm, "old" town 2 2,469.14', "2 Bonn 1000 1,234,570"]
+    assert browser.find("#answers tbody td[title]").get_attribute("title") == "2469.13578"
+    assert browser.driver.execute_script("return kept.text()") == (
+        'row,city,area,prediction\n1,"Ulm, ""old""\ntown",2,2469.13578\n2,Bonn,1000,1234567.8900000001\n'
+    )
+    is_fine(browser)
+
+    file.write_text("city,area\nUlm,2\nBonn,big\n")
+    browser.open("/predict")
+    browser.find("#file").send_keys(str(file))
+    browser.says("row 2: area has to be")
+
+    more = "def examples(self): return [3]"
+    shop.publish(main_py(BAND, head="import datetime, math", more=more), kind="time-series")
+    file.write_text("days\n40\n")
+    browser.open("/predict")
+    browser.find("#file").send_keys(str(file))
+    browser.says("… (40 in all)")
     is_fine(browser)
 
 
