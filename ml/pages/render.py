@@ -143,6 +143,15 @@ def ways_first(ways: list[Any], info: dict[str, Any] | None) -> list[Any]:
     return sorted(ways, key=lambda way: way.metric.lower() != main)
 
 
+def inline(value: Any) -> str:
+    """What a model says of itself in one line: plain values in words, anything deeper as JSON."""
+    if isinstance(value, list) and all(not isinstance(one, (list, dict)) for one in value):
+        return ", ".join(map(inline, value))
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, ensure_ascii=False)
+    return "–" if value is None else str(value)
+
+
 def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
@@ -165,6 +174,7 @@ templates.filters.update(
     short=short,
     main_first=main_first,
     ways_first=ways_first,
+    inline=inline,
     pretty=pretty,
     plain=plain,
     shell=shell,
