@@ -1,4 +1,4 @@
-"""vcs over HTTP: /checkout, /webhook, /pull-requests, /health, /metrics."""
+"""vcs over HTTP: /, /checkout, /webhook, /pull-requests, /health, /metrics."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
@@ -30,6 +30,15 @@ templates = Environment(
     lstrip_blocks=True,
 )
 
+CALLS = {
+    "POST /checkout": "syncs with GitHub now, and says what was found",
+    "POST /webhook": "takes GitHub's events, signed",
+    "GET /pull-requests": "what is known, newest first, and what became of each",
+    "GET /health": "whether a sync can run",
+    "GET /metrics": "for Prometheus",
+    "GET /docs": "these calls in detail",
+}
+
 
 def install(app: FastAPI, serve: int) -> None:
     """What the page needs beside itself; answers travel packed, and problems are pages for who wants one.
@@ -43,6 +52,14 @@ def install(app: FastAPI, serve: int) -> None:
         return trouble(error, on_port(request, serve)) if wanted(request) else error.response(request)
 
     problems.install(app, shown)
+
+    @app.get("/", response_model=None)
+    def start(request: Request) -> Response:
+        """What is here; a browser goes on to the pull requests."""
+        headers = {"Vary": "Accept"}
+        if wanted(request):
+            return RedirectResponse("/pull-requests", 303, headers)
+        return JSONResponse({"name": "slipway vcs", "calls": CALLS}, headers=headers)
 
 
 def wanted(request: Request) -> bool:

@@ -14,6 +14,7 @@ from loguru import logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
+from common.words import counted
 from db import appliance, pull_requests
 from db.pull_requests import Accepted
 from db.session import notify
@@ -249,9 +250,9 @@ class Syncer:
             logger.log("DEBUG" if repeated or self._stopping else "WARNING", "{}", outcome)
         elif outcome.rows or isinstance(self.last, SyncFailed):
             logger.info(
-                "{}: {} pull requests new or changed, {} newly accepted, in {:.1f} s",
+                "{}: {} new or changed, {} newly accepted, in {:.1f} s",
                 outcome.repository,
-                outcome.rows,
+                counted(outcome.rows, "pull request"),
                 outcome.newly_accepted,
                 outcome.seconds,
             )

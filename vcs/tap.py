@@ -234,7 +234,8 @@ def root(error: BaseException) -> str:
     """What the system said, under the wrapping of requests and urllib3."""
     while inner := error.__cause__ or error.__context__:
         error = inner
-    return f"{type(error).__name__}: {error}"
+    said = error.strerror if isinstance(error, OSError) else None
+    return said or str(error) or type(error).__name__
 
 
 def words(answer: requests.Response) -> str:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from common import log
 from common.settings import Settings as Base
+from common.words import counted
 from resources.demo.desk import Desk
 from resources.demo.server import serve
 
@@ -32,7 +33,8 @@ def main() -> None:
         sys.exit(f"The demo cannot listen on {address}: {error.strerror}. Name another port with DEMO_PORT.")
     note(settings.home / "demo" / "address", f"http://{reachable(settings.demo_bind)}:{demo.server_port}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    logger.info("{} open pull requests; clone from {}", len(demo.collection().list("open")), demo.clone_url)
+    waiting = counted(len(demo.collection().list("open")), "open pull request")
+    logger.info("{}; clone from {}", waiting, demo.clone_url)
     try:
         demo.serve_forever(poll_interval=0.1)
     except KeyboardInterrupt:

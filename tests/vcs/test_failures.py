@@ -159,7 +159,19 @@ def test_nobody_listens_at_the_address(settings_of: SettingsOf, sessions: sessio
 
     failed = failure(Sync(settings, sessions, Singer(settings)))
     assert failed.kind == "unreachable"
-    assert "Connection refused" in failed.cause
+    assert failed.cause == "Connection refused"
+
+
+def test_the_name_of_the_api_is_not_known(
+    settings_of: SettingsOf, sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    settings = settings_of(github_api_url="http://nowhere.invalid")
+
+    failed = failure(Sync(settings, sessions, Singer(settings)))
+    assert failed.kind == "unreachable"
+    assert "Errno" not in str(failed)
+    assert "gaierror" not in str(failed).lower()
 
 
 def test_singer_is_not_installed(

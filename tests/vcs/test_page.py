@@ -38,6 +38,16 @@ def test_what_became_of_each_is_on_the_page(settings: VcsSettings, sessions: ses
     assert client.get("/static/slipway.css").status_code == 200
 
 
+def test_the_start_leads_a_person_on_and_tells_a_program_what_there_is(
+    settings: VcsSettings, sessions: sessionmaker[Session]
+) -> None:
+    client = TestClient(create(settings, sessions))
+
+    assert client.get("/", headers=HTML).url.path == "/pull-requests"
+    calls = client.get("/").json()["calls"]
+    assert [client.get(call.split()[1]).status_code for call in calls if call.startswith("GET")] == [200] * 4
+
+
 def test_a_private_appliance_shows_them_to_operators_alone(
     settings_of: SettingsOf, sessions: sessionmaker[Session], tmp_path: Path
 ) -> None:
