@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import func, select, text, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import Select, func, select, text, update
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from db.models import Cause, Deployment, Quarantine, Release, State, Status
 from db.session import notify
@@ -98,7 +99,7 @@ def roll_back(session: Session, model: str, *, cause: Cause, who: str, why: str 
         raise Refused(f"nothing of {model} is live: there is nothing to roll back")
     session.add(Quarantine(model=model, commit=left.release.commit, release_id=left.release_id, why=why))
     session.flush()
-    target = before(session, left)
+    target = back(session, left)
     if target is None:
         raise Refused(f"no other release of {model} was live before and can be again: merge a mend instead")
     session.execute(
@@ -129,10 +130,19 @@ def is_first(session: Session, deployment: Deployment) -> bool:
 
 def before(session: Session, left: Deployment) -> Release | None:
     """The newest once-live release before the deployment `left`: not pruned, its commit not in quarantine."""
+    return session.scalar(_before(left))
+
+
+def back(session: Session, left: Deployment) -> Release | None:
+    """What a rollback of `left` goes to, which comes with its release; None where it would be refused."""
+    return session.scalar(_before(left).where(Release.commit != left.release.commit))
+
+
+def _before(left: Deployment) -> Select[Release]:
     quarantined = select(Quarantine.commit).where(
         Quarantine.model == left.model, Quarantine.ended_at.is_(None)
     )
-    return session.scalar(
+    return (
         select(Release)
         .join(Deployment, Deployment.release_id == Release.id)
         .where(Deployment.model == left.model, Deployment.live_at.is_not(None), Deployment.id < left.id)
@@ -141,6 +151,20 @@ def before(session: Session, left: Deployment) -> Release | None:
         .order_by(Deployment.id.desc())
         .limit(1)
     )
+
+
+def ends(session: Session, release: int) -> dict[int, datetime | None]:
+    """When each deployment of a release that was live gave its place to the next; None while it has it."""
+    later = aliased(Deployment)
+    end = (
+        select(func.min(later.live_at))
+        .where(later.model == Deployment.model, later.id > Deployment.id, later.live_at.is_not(None))
+        .scalar_subquery()
+    )
+    was_live = (Deployment.release_id == release) & Deployment.live_at.is_not(None)
+    return {
+        row.id: row.end for row in session.execute(select(Deployment.id, end.label("end")).where(was_live))
+    }
 
 
 def earlier(session: Session, live: Sequence[int]) -> dict[str, Release]:

@@ -221,6 +221,15 @@ def find(session: Session, release_id: int) -> Release | None:
     return session.get(Release, release_id, options=[selectinload(Release.stages)], populate_existing=True)
 
 
+def merge_of(session: Session, release: Release) -> Release | None:
+    """The release that the merge of this one's commit made; None where that is this one, or there is none."""
+    return session.scalar(
+        select(Release)
+        .where(Release.model == release.model, Release.commit == release.commit, Release.id != release.id)
+        .where(Release.trigger == Trigger.MERGE)
+    )
+
+
 def history(session: Session, model: str | None = None, limit: int = 50) -> Sequence[Release]:
     """Releases, newest first."""
     query = select(Release).order_by(Release.id.desc()).limit(limit)

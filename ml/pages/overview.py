@@ -16,7 +16,7 @@ from db.models import Release, Status
 from ml.api.documents import iso, summaries
 from ml.pages import github, mlflow
 from ml.pages.errors import first_line
-from ml.pages.releases import not_served
+from ml.pages.releases import not_served, rollback_target
 from ml.pages.render import answer, lasting, page, wants_page
 from ml.pages.standing import Standing, standings
 from ml.serving.live import Live, Place, Places
@@ -89,6 +89,7 @@ def routes(
             return page(request, "nothing.html", 503, model=place.model.name, call=checkout(request), **more)
         name = place.model.name
         more |= {"web": web(place.model), "traffic": heard(name), "one": standing([place])[0].get(name)}
+        more |= {"back": back(sessions, name) if request.scope.get("operator", False) else None}
         return page(request, "model.html", 200, **facts(place), **more)
 
     def look(place: Place) -> tuple[list[dict[str, Any]], dict[int, str], list[str], int | None]:
@@ -112,6 +113,15 @@ def routes(
         return f"curl -X POST {on_port(request, settings.vcs_port)}/checkout"
 
     return router
+
+
+def back(sessions: sessionmaker[Session], model: str) -> Release | None:
+    """What a rollback would bring; None while nobody knows."""
+    try:
+        with sessions.begin() as session:
+            return rollback_target(session, model)
+    except DBAPIError:
+        return None
 
 
 def facts(place: Place) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -11,6 +12,7 @@ from common.reach import on_port
 from db import deployments, releases
 from db.models import Release, State
 from ml.api import documents
+from ml.api.documents import iso
 from ml.api.tail import logs as log_files
 from ml.home import Home
 from ml.pages import beside as sides
@@ -41,21 +43,34 @@ def routes(sessions: sessionmaker[Session], settings: Settings) -> APIRouter:
             document = documents.whole(session, known)
             other = chosen(session, known, beside) if wants_page(request) else None
             others = releases.history(session, known.model, OTHERS)
+            merged = releases.merge_of(session, known)
+            ends = {number: iso(end) for number, end in deployments.ends(session, known.id).items()}
+            back = rollback_target(session, known.model) if document["live"] else None
         held = sides.beside(home, known, other) if other else None
         links = mlflow.links(request, settings, document)
-        more = {"beside": held, "others": [r for r in others if r.id != number and r.metrics]}
+        more: dict[str, Any] = {"beside": held, "others": [r for r in others if r.id != number and r.metrics]}
+        more |= {"merged": merged, "ends": ends, "back": back}
         return answer(request, "release.html", document, logs=logs(home, number), in_mlflow=links, **more)
 
     return router
 
 
 def chosen(session: Session, known: Release, asked: str) -> Release | None:
-    """What this release is held against: the one that was asked for, else what is live, else nothing."""
+    """What this release is held against: the one that was asked for, else what is live or, of the
+    live one, what was live before it."""
     if asked.isdecimal():
         other = documents.find(session, int(asked))
         return other if other.id != known.id else None
     live = deployments.live(session, known.model)
-    return live.release if live is not None and live.release_id != known.id else None
+    if live is None or live.release_id != known.id:
+        return live.release if live else None
+    return deployments.earlier(session, [known.id]).get(known.model)
+
+
+def rollback_target(session: Session, model: str) -> Release | None:
+    """What the button "Roll back" brings."""
+    live = deployments.live(session, model)
+    return deployments.back(session, live) if live else None
 
 
 def not_served(session: Session, known: Sequence[Release]) -> dict[int, str]:

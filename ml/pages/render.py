@@ -106,6 +106,11 @@ def ago(moment: datetime | str | None) -> str:
     return "just now" if seconds < 10 else f"{int(seconds)} seconds ago"
 
 
+def moment(text: str) -> str:
+    """A time over HTTP as people read it."""
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def lasting(start: str | None, end: str | None) -> str:
     """How long something took, or has taken so far."""
     if start is None:
@@ -170,6 +175,7 @@ templates.globals.update(static=static, lasting=lasting)
 templates.filters.update(
     python=repr,
     ago=ago,
+    moment=moment,
     number=number,
     short=short,
     main_first=main_first,

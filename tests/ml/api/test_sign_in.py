@@ -65,13 +65,16 @@ def test_a_button_decides_and_shows_what_became_of_it(shop: Shop, browser: httpx
     first, second = shop.publish(main_py("return 1")), shop.publish(main_py("return 2"))
     assert "Roll back" not in browser.get(f"/releases/{second}").text
     browser.post("/sign-in", data={"token": kept(shop)})
-    assert "Roll back" in browser.get(f"/releases/{second}").text
+    commit, named = shop.release(first).commit[:8], "Its SMAPE is 0.25, the live one has 0.25."
+    for path in ("/", f"/releases/{second}"):
+        assert f"Release {first} (commit {commit}) is live again. {named}" in browser.get(path).text
 
     form = {"why": "it forecasts negative visits", "release": str(second)}
     answer = browser.post("/models/web-traffic/rollback", data=form)
 
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/releases/{first}")
     shop.until_live(first)
+    assert "Roll back" not in browser.get(f"/releases/{first}").text  # there is nothing to go back to
     newest, *_ = shop.get("/models/web-traffic/deployments").json()["deployments"]
     assert newest["why"] == "it forecasts negative visits"
     late = browser.post("/models/web-traffic/rollback", data=form)
