@@ -24,7 +24,18 @@ def first_line(error: DBAPIError) -> str:
     return (str(error.orig).strip().splitlines() or ["no answer"])[0]
 
 
+def in_words(request: Request, problem: Problem) -> Problem:
+    """The same, plainly where a release is asked for by what is no number."""
+    errors = problem.extra.get("errors", ())
+    if not any(error["at"] == "path.number" for error in errors):
+        return problem
+    given = request.path_params.get("number", request.url.path)
+    detail = f"There is no release {given!r}: a release is a whole number, and /releases has them all."
+    return Problem(problem.status, "A release is a number", detail, headers=problem.headers, errors=errors)
+
+
 def shown(request: Request, problem: Problem) -> Response:
+    problem = in_words(request, problem)
     if not wants_page(request):
         return problem.response(request)
     response = page(request, "problem.html", problem.status, title=problem.title, problem=problem.document())

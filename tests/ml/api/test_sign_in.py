@@ -61,6 +61,18 @@ def test_signing_in_never_leads_to_another_host(shop: Shop, browser: httpx.Clien
     assert answer.headers["Location"] == "/"
 
 
+def test_who_is_signed_in_is_told_so_and_how_to_leave(shop: Shop, browser: httpx.Client) -> None:
+    browser.post("/sign-in", data={"token": kept(shop)})
+
+    page = browser.get("/sign-in?next=/releases").text
+
+    assert "You are signed in" in page
+    assert 'href="/releases">Back to /releases' in page
+    assert 'name="token"' not in page
+    assert 'action="/sign-out" class="narrow"' in page
+    assert "This is not the operators' token" in browser.post("/sign-in", data={"token": "x"}).text
+
+
 def test_a_button_decides_and_shows_what_became_of_it(shop: Shop, browser: httpx.Client) -> None:
     first, second = shop.publish(main_py("return 1")), shop.publish(main_py("return 2"))
     assert "Roll back" not in browser.get(f"/releases/{second}").text

@@ -409,6 +409,14 @@ def test_whatever_is_wrong_is_a_page_for_a_person_and_a_document_for_a_program(
     assert document.headers["content-type"] == "application/problem+json"
 
 
+def test_a_release_that_is_no_number_is_said_to_be_none(shop: Shop) -> None:
+    answer = shop.get("/releases/abc").json()
+
+    assert answer["title"] == "A release is a number"
+    assert "no release 'abc'" in answer["detail"]
+    assert "path.number" not in shop.get("/releases/abc/logs", HTML).text
+
+
 def test_a_mistake_of_ours_is_a_page_that_says_nothing_of_it(shop: Shop) -> None:
     with shop.sessions.begin() as session:
         session.execute(sql("ALTER TABLE releases RENAME COLUMN title TO secret"))
