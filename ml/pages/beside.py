@@ -12,6 +12,7 @@ from typing import Any
 from db.models import Release
 from ml.api.documents import change
 from ml.home import Home
+from ml.pages.metrics import in_order
 
 LINES, BYTES = 3000, 256 << 10  # of each side, at most
 HASH = re.compile(r"\s*--hash=\S+|\s*\\$|;.*$")
@@ -33,7 +34,7 @@ class Beside:
 
 def beside(home: Home, this: Release, other: Release) -> Beside:
     """`other` is what this release is held against. Reads two small files."""
-    ours, theirs = this.metrics or {}, other.metrics or {}
+    ours, theirs = in_order(this.metrics, this.info, this.verdict) or {}, other.metrics or {}
     metrics = [
         (name, mine, its, change(mine, its) if mine is not None and its is not None else None)
         for name in dict.fromkeys([*ours, *theirs])
@@ -53,7 +54,10 @@ def beside(home: Home, this: Release, other: Release) -> Beside:
 def manifests(home: Home, this: Release, other: Release) -> Difference:
     for release in (this, other):
         if not home.source(release.id).is_dir():
-            return Difference("slipway.toml", [], f"the files of release {release.id} are not here any more")
+            gone = (
+                f"of release {release.id} only the logs are kept: its files went when it ended or was pruned"
+            )
+            return Difference("slipway.toml", [], gone)
     old, new = (text(home.source(release.id) / "slipway.toml") for release in (other, this))
     return between("slipway.toml", old, new)
 

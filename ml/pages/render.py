@@ -136,18 +136,6 @@ def short(value: Any) -> str:
     return number(value)
 
 
-def main_first(metrics: dict[str, Any], info: dict[str, Any] | None) -> list[tuple[str, Any]]:
-    """Metrics with the one that the model is evaluated by in front."""
-    main = str((info or {}).get("Evaluation metric", "")).lower()
-    return sorted(metrics.items(), key=lambda metric: metric[0].lower() != main)
-
-
-def ways_first(ways: list[Any], info: dict[str, Any] | None) -> list[Any]:
-    """The same of what is drawn."""
-    main = str((info or {}).get("Evaluation metric", "")).lower()
-    return sorted(ways, key=lambda way: way.metric.lower() != main)
-
-
 def inline(value: Any) -> str:
     """What a model says of itself in one line: plain values in words, anything deeper as JSON."""
     if isinstance(value, list) and all(not isinstance(one, (list, dict)) for one in value):
@@ -178,8 +166,6 @@ templates.filters.update(
     moment=moment,
     number=number,
     short=short,
-    main_first=main_first,
-    ways_first=ways_first,
     inline=inline,
     pretty=pretty,
     plain=plain,

@@ -40,13 +40,13 @@ class Hour:
         counts[bisect_left(SECONDS, seconds)] += 1
 
     def summary(self, now: float) -> dict[str, float | None]:
-        """Requests a second, and two quantiles in seconds: None without a request."""
+        """Requests, those a second, and two quantiles in seconds: None without a request."""
         oldest = int(now // 60) - self.MINUTES
         counts = [sum(of) for of in zip(*(c for stamp, c in self._slots if stamp > oldest), strict=True)]
         total = sum(counts)
         lasted = min(3600.0, max(1.0, now - self._since))
         p50, p99 = (quantile(counts, share) if total else None for share in (0.5, 0.99))
-        return {"per_second": total / lasted, "p50": p50, "p99": p99}
+        return {"count": total, "per_second": total / lasted, "p50": p50, "p99": p99}
 
 
 def quantile(counts: Sequence[int], share: float) -> float:

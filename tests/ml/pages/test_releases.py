@@ -4,6 +4,7 @@ import re
 
 from db import deployments
 from db.models import Cause, Release, Status
+from ml.pages.standing import way
 from tests.ml.pages.test_pages import EVIL, HTML, text
 from tests.ml.serving.support import Shop, main_py
 
@@ -62,3 +63,30 @@ def test_the_live_release_is_held_against_what_was_live_before(shop: Shop) -> No
     live = shop.publish(main_py(), metrics={"SMAPE": 0.2})
 
     assert "SMAPE 0.2 0.25 -20.0 %" in text(shop.get(f"/releases/{live}", HTML).text)
+
+
+def test_the_live_release_is_the_point_of_a_curve_that_stands_out_and_small_changes_are_small() -> None:
+    statuses = (Status.DEPLOYED, Status.DEPLOYED, Status.REJECTED, Status.PASSED)
+    scored = [
+        Release(id=number, status=status, metrics={"SMAPE": 0.5 + number / 1e5})
+        for number, status in enumerate(statuses, 1)
+    ]
+
+    drawn = way("SMAPE", scored, live=1)
+
+    assert [dot.state for dot in drawn.dots] == ["live", "served", "not", "waits"]
+    assert max(dot.y for dot in drawn.dots) - min(dot.y for dot in drawn.dots) < 1
+    assert drawn.line.count(",") == 2
+
+
+def test_what_the_gate_judges_stands_first_wherever_metrics_are_shown(shop: Shop) -> None:
+    metrics = {"A": 1.0, "B": 2.0, "SMAPE": 3.0}
+    rule = {"metric": "SMAPE", "value": 3, "live": None, "change": None, "rule": "at most 9", "passed": True}
+    gate = {"rules": [rule], "note": None, "compared_with": None, "passed": True}
+    for _ in range(2):
+        release = shop.publish(main_py(), metrics=metrics, verdict=gate, info={"Evaluation metric": "B"})
+
+    for path in ("/", "/releases", f"/releases/{release}"):
+        page = text(shop.get(path, HTML).text).split("What it is")[0]
+        assert re.search(r"SMAPE 3 .*B 2 ", page), path
+    assert list(shop.get("/").json()["metrics"]) == ["SMAPE", "B", "A"]

@@ -93,4 +93,4 @@ def test_what_was_asked_an_hour_ago_no_longer_counts() -> None:
 
     assert hour.summary(100.0)["per_second"] == 4 / 100
     assert hour.summary(3600.0 + 120)["per_second"] == 1 / 3600
-    assert hour.summary(7200.0) == {"per_second": 0.0, "p50": None, "p99": None}
+    assert hour.summary(7200.0) == {"count": 0, "per_second": 0.0, "p50": None, "p99": None}
