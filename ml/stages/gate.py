@@ -82,7 +82,7 @@ def judge(
             if direction(name) is not None
         }
         known = (
-            f"{', '.join(bars)} may not worsen by more than 10 %"
+            f"{', '.join(bars)} may not worsen by more than {DEFAULT}"
             if bars
             else "no metric's direction is known"
         )

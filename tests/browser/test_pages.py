@@ -146,12 +146,12 @@ def test_a_release_says_what_the_gate_said_and_what_it_changes(shop: Shop, brows
     browser.open(f"/releases/{rejected}?beside=1")
 
     browser.says(
-        "Of 4 recorded requests that release 1 answered, 2 get another prediction (50 %), 1 of them none."
+        "Of 4 recorded requests that release 1 answered, 2 get another prediction (50%), 1 of them none."
     )
     browser.says("Numbers change by 0.75 in the mean, and by 3 at most.")
     rows = browser.driver.find_elements(By.CSS_SELECTOR, "[aria-label='The largest changes'] tbody tr")
     assert [row.text for row in rows] == ["<b> 1 4 3", '2 1 "KeyError" –']
-    browser.says("SMAPE 0.3 0.2 +50.0 % at most 9 not passed")
+    browser.says("SMAPE 0.3 0.2 +50.0% at most 9 not passed")
     is_fine(browser)
 
 

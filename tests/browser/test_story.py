@@ -63,7 +63,7 @@ def test_from_an_empty_appliance_to_a_rollback(shop: Shop, browser: Browser) -> 
     browser.says("SMAPE 0.900, live has 0.200 (may worsen by 5%)")
 
     browser.open("/")
-    browser.says("-20.0 % since 1")
+    browser.says("-20.0% since 1")
     heavy, wrong = {}, {}
     for path in PAGES:
         browser.open(path)

@@ -47,7 +47,7 @@ def test_without_a_gate_known_metrics_may_worsen_by_ten_percent() -> None:
     verdict = gate.judge(metrics, Gate(), live=live, compared_with=7)
 
     assert verdict.reason == "SMAPE 0.250, live has 0.200 (may worsen by 10%)"
-    assert verdict.note == "slipway.toml has no [gate]: SMAPE, accuracy may not worsen by more than 10 %"
+    assert verdict.note == "slipway.toml has no [gate]: SMAPE, accuracy may not worsen by more than 10%"
     assert verdict.document()["rules"][1]["change"] == pytest.approx(-0.011, abs=1e-3)
 
 

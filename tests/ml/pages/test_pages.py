@@ -313,7 +313,7 @@ def test_a_change_is_told_against_what_was_live_just_before(shop: Shop) -> None:
     first = shop.publish(main_py(), metrics={"SMAPE": 0.1})
     assert "since" not in text(shop.get("/", HTML).text)
     second = shop.publish(main_py(), metrics={"SMAPE": 0.4})
-    assert f"+300.0 % since {first}" in text(shop.get("/", HTML).text)
+    assert f"+300.0% since {first}" in text(shop.get("/", HTML).text)
     third = shop.publish(main_py(), metrics={"SMAPE": 0.05})
     for release in (first, third):
         shop.want(release)
@@ -321,7 +321,7 @@ def test_a_change_is_told_against_what_was_live_just_before(shop: Shop) -> None:
 
     said = text(shop.get("/", HTML).text)
 
-    assert f"-50.0 % since {first}" in said
+    assert f"-50.0% since {first}" in said
     assert f"since {second}" not in said
 
 
@@ -349,7 +349,7 @@ def test_what_the_gate_said_is_on_the_page_of_the_release(shop: Shop) -> None:
 
     page = text(shop.get(f"/releases/{release}", HTML).text)
 
-    assert "SMAPE 0.3 0.2 +50.0 % may worsen by 5% not passed" in page
+    assert "SMAPE 0.3 0.2 +50.0% may worsen by 5% not passed" in page
     assert "MAE 7 – – at most 9 passed" in page
     assert "an older test set" in page
 
@@ -365,11 +365,11 @@ def test_a_release_is_held_against_any_other(shop: Shop) -> None:
 
     page = text(shop.get(f"/releases/{new}?beside={old}", HTML).text)
 
-    assert "SMAPE 0.2 0.25 -20.0 %" in page
+    assert "SMAPE 0.2 0.25 -20.0%" in page
     assert "-numpy==1.26.0 +numpy==2.0.0" in page
     assert "@@ -0,0 +1 @@ +[model]" in page
     assert "Nothing differs in the data." in page
-    assert "SMAPE 0.25 0.2 +25.0 %" in text(shop.get(f"/releases/{old}", HTML).text)  # against live
+    assert "SMAPE 0.25 0.2 +25.0%" in text(shop.get(f"/releases/{old}", HTML).text)  # against live
 
 
 def test_points_of_a_day_are_named_by_their_time() -> None:

@@ -62,7 +62,7 @@ def test_the_live_release_is_held_against_what_was_live_before(shop: Shop) -> No
     shop.publish(main_py(), status=Status.REJECTED)
     live = shop.publish(main_py(), metrics={"SMAPE": 0.2})
 
-    assert "SMAPE 0.2 0.25 -20.0 %" in text(shop.get(f"/releases/{live}", HTML).text)
+    assert "SMAPE 0.2 0.25 -20.0%" in text(shop.get(f"/releases/{live}", HTML).text)
 
 
 def test_the_live_release_is_the_point_of_a_curve_that_stands_out_and_small_changes_are_small() -> None:
