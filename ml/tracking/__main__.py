@@ -27,7 +27,7 @@ from ml.tracking.runs import Runs
 from ml.tracking.server import SET_UP, Away, Server
 
 SOON = 2.0  # seconds between two tries while MLflow is away
-FIRST = 60.0  # until it answers once, the appliance's own server is being set up; it starts when we do
+FIRST = 180.0  # until it answers once, the appliance's own server is being set up; it starts when we do
 OFTEN = 5.0  # between two looks at `prod`: one costs 4 ms, and a promotion has to be live within 15 s
 
 
