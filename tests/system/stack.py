@@ -14,6 +14,7 @@ from tests.support.waiting import free_port
 ROOT = Path(__file__).parents[2]
 SERVICES = ("db", "demo", "mlflow", "serve", "vcs", "watch")  # what keeps running
 OURS = ("DATABASE_URL", "GITHUB_", "MLFLOW_", "ML_PORT", "POSTGRES_", "SLIPWAY_", "VCS_PORT")
+CRASH = "kill -9 $(grep --files-with-matches '^PPid:.1$' /proc/[0-9]*/status | grep -o '[0-9]*')"
 
 
 def engine() -> bool:
@@ -82,6 +83,11 @@ class Stack:
 
     def inside(self, service: str, *command: str) -> str:
         return self.compose("exec", "--no-TTY", service, *command).strip()
+
+    def crash(self, service: str) -> None:
+        """Kill what the container's init runs, and so the container; mostly our shell goes with it."""
+        command = ["docker", "compose", "exec", "--no-TTY", service, "sh", "-c", CRASH]
+        subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, check=False)
 
     def ask(self, port: int, path: str, method: str = "GET") -> dict[str, Any] | None:
         """The JSON at this address, None while there is no good answer."""

@@ -39,7 +39,6 @@ with repository.alone(), repository.checkout(repository.path) as tree:
     repository.git(tree, "merge", "--quiet", "--no-ff", "-m", words, branch, at=now)
     repository.git(tree, "push", "--quiet", "origin", "main")
 """
-CRASH = "kill -9 $(grep --files-with-matches '^PPid:.1$' /proc/[0-9]*/status | grep -o '[0-9]*')"
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +138,7 @@ def test_no_container_shows_the_database_or_has_more_rights_than_it_needs_and_a_
     assert len(stack.inside("db", "cat", "/run/slipway/password")) == 48, "made at the first start"
 
     for service in SERVICES:
-        stack.inside(service, "sh", "-c", CRASH)
+        stack.crash(service)
     wait_until(lambda: all(well(stack, service) for service in SERVICES), LONG, "each one is back")
 
 
