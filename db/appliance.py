@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.models import Appliance
 
 Mode = Literal["demo", "repository"]
+Beside = Literal["github", "tracking"]  # what an appliance goes on without: GitHub, MLflow
 
 CURES: dict[str, str] = {
     "demo": "this database belongs to the demo: give the repository another SLIPWAY_HOME or DATABASE_URL",
@@ -30,15 +31,17 @@ def follow(session: Session, mode: Mode) -> None:
         raise Mismatch(CURES[known])
 
 
-def hears(session: Session, trouble: str | None) -> None:
-    """Remember why GitHub is not heard; None: it is."""
-    since = func.coalesce(Appliance.github_since, func.now()) if trouble else None
-    session.execute(update(Appliance).values(github=trouble, github_since=since))
+def says(session: Session, of: Beside, trouble: str | None) -> bool:
+    """Remember why `of` cannot be asked or told now, None: it can; whether that is news."""
+    news = and_(Appliance.id == 1, getattr(Appliance, of).is_distinct_from(trouble))
+    changed = update(Appliance).where(news).values({of: trouble})
+    return session.scalar(changed.returning(Appliance.id)) is not None
 
 
-def deaf(session: Session) -> Appliance | None:
-    """The appliance's row, when GitHub is not heard."""
-    return session.scalar(select(Appliance).where(Appliance.github.is_not(None)))
+def trouble(session: Session, of: Beside) -> str | None:
+    """Why it cannot be asked or told now; None: it can."""
+    found: str | None = session.scalar(select(getattr(Appliance, of)))
+    return found
 
 
 def looked(session: Session) -> None:

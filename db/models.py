@@ -68,9 +68,7 @@ class Appliance(Base):
     since: Mapped[datetime] = mapped_column(server_default=func.now())
     looked_at: Mapped[datetime | None]
     tracking: Mapped[str | None]
-    tracking_since: Mapped[datetime | None]
     github: Mapped[str | None]
-    github_since: Mapped[datetime | None]
 
 
 class Trigger(StrEnum):

@@ -4,12 +4,12 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session, selectinload
 
 from db import deployments
-from db.models import Alias, Appliance, Deployment, Release, Status, Tracked
+from db.models import Alias, Release, Status, Tracked
 
 TRIES = 5  # to tell of a release, while MLflow is there
 MOST = 50  # releases that are told of in one go
@@ -129,15 +129,8 @@ def belongs(session: Session, model: str) -> Aliases | None:
     live = deployments.live(session, model)
     if live is None:
         return Aliases(None, None)
-    before = session.scalar(
-        select(Deployment)
-        .where(Deployment.model == model, Deployment.live_at.is_not(None), Deployment.id < live.id)
-        .where(Deployment.release_id != live.release_id)
-        .options(joinedload(Deployment.release))
-        .order_by(Deployment.id.desc())
-        .limit(1)
-    )
-    return Aliases(version(session, live.release_id), version(session, before.release_id) if before else None)
+    before = deployments.earlier(session, [live.release_id]).get(model)
+    return Aliases(version(session, live.release_id), version(session, before.id) if before else None)
 
 
 def version(session: Session, release_id: int) -> int | None:
@@ -170,16 +163,3 @@ def is_waiting(session: Session, model: str) -> bool:
     if known is None or wanted.prod is None:  # aliases of others may stand by that name: they are left alone
         return wanted.prod is not None or (known is not None and not known.sent)
     return not known.sent or wanted != Aliases(known.version, known.previous)
-
-
-def says(session: Session, trouble: str | None) -> bool:
-    """Remember why MLflow cannot be told now, None: it can; whether that is news."""
-    news = and_(Appliance.id == 1, Appliance.tracking.is_distinct_from(trouble))
-    since = func.coalesce(Appliance.tracking_since, func.now()) if trouble else None
-    changed = update(Appliance).where(news).values(tracking=trouble, tracking_since=since)
-    return session.scalar(changed.returning(Appliance.id)) is not None
-
-
-def trouble(session: Session) -> Appliance | None:
-    """The appliance's row, when MLflow cannot be told."""
-    return session.scalar(select(Appliance).where(Appliance.tracking.is_not(None)))

@@ -69,7 +69,7 @@ class Sync:
     def remember(self, outcome: Outcome) -> None:
         """For the pages and `slipway status`; what Postgres itself says needs no remembering."""
         with suppress(DBAPIError), self.sessions.begin() as session:
-            appliance.hears(session, outcome.said if isinstance(outcome, SyncFailed) else None)
+            appliance.says(session, "github", outcome.said if isinstance(outcome, SyncFailed) else None)
 
     def one(self, repository: str) -> Synced:
         """When it returns, rows, state and NOTIFY are committed; after `SyncFailed` the state is the old."""

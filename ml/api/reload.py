@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.problems import Problem
-from db import tracking
+from db import appliance
 from db.session import notify
 from ml.settings import Settings
 
@@ -19,11 +19,9 @@ def requests(settings: Settings, sessions: sessionmaker[Session]) -> APIRouter:
             raise Problem(409, "MLflow is off", "MLFLOW_TRACKING_URI is empty: no alias is looked at.")
         with sessions.begin() as session:
             notify(session, "tracking")
-            trouble = tracking.trouble(session)
+            trouble = appliance.trouble(session, "tracking")
         if trouble is not None:
-            raise Problem(
-                503, "MLflow is away", f"{trouble.tracking}. It is looked at as soon as it answers."
-            )
+            raise Problem(503, "MLflow is away", f"{trouble}. It is looked at as soon as it answers.")
         where = " and ".join(f"/models/{model.name}/deployments" for model in settings.models())
         return {"detail": f"MLflow is looked at now; what it promotes is in {where}."}
 

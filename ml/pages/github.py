@@ -6,5 +6,5 @@ from db import appliance
 
 
 def said(session: Session) -> list[str]:
-    deaf = appliance.deaf(session)
-    return [f"Merges are not seen: {deaf.github}"] if deaf is not None else []
+    trouble = appliance.trouble(session, "github")
+    return [f"Merges are not seen: {trouble}"] if trouble is not None else []

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from common.loopback import is_loopback
 from common.reach import on_port
-from db import tracking
+from db import appliance, tracking
 from ml.settings import Settings
 
 TRAINING = "?workflowType=machine_learning"  # else MLflow's pages are about language models
@@ -40,8 +40,8 @@ def links(request: Request, settings: Settings, document: dict[str, Any]) -> dic
 def said(session: Session, model: str | None = None) -> list[str]:
     """Sentences for the overview; of one model, also why its newest promotion was not followed."""
     sentences = []
-    if (trouble := tracking.trouble(session)) is not None:
-        sentences.append(f"{trouble.tracking}. Releases go on without it, and it is told of them later.")
+    if (trouble := appliance.trouble(session, "tracking")) is not None:
+        sentences.append(f"{trouble}. Releases go on without it, and it is told of them later.")
     if model and (known := tracking.alias(session, model)) is not None and known.refused:
         sentences.append(f"MLflow's alias prod was moved back: {known.refused}.")
     return sentences

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from common import log
 from common.settings import read
 from common.stopping import Stopping
-from db import releases, tracking
+from db import appliance, releases, tracking
 from db.lock import OnlyOne
 from db.session import sessions
 from db.wakeup import Wakeup
@@ -95,7 +95,7 @@ class Tracker:
 
     def _say(self, trouble: str | None) -> None:
         with self.sessions.begin() as session:
-            news = tracking.says(session, trouble)
+            news = appliance.says(session, "tracking", trouble)
         if news and trouble:
             level = "INFO" if trouble == SET_UP else "WARNING"
             logger.log(level, "{}; all else goes on, and it is told later", trouble)

@@ -1,6 +1,6 @@
 """MLflow's REST calls that have to be quick or are frequent: its own client takes a second, and 80 MiB."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -93,13 +93,12 @@ def experiment(calls: Calls, name: str) -> tuple[str, str]:
 
     Its id, and what tells it from one of the same name on another server.
     """
-    try:
-        found = calls.get("2.0/mlflow/experiments/get-by-name", experiment_name=name)["experiment"]
-    except Said as refused:
-        if refused.code != MISSING:
-            raise
+    by_name = "2.0/mlflow/experiments/get-by-name"
+    known = there(calls, by_name, experiment_name=name)
+    if known is None:
         made(calls, "2.0/mlflow/experiments/create", name=name)
-        found = calls.get("2.0/mlflow/experiments/get-by-name", experiment_name=name)["experiment"]
+        known = calls.get(by_name, experiment_name=name)
+    found = known["experiment"]
     if found.get("lifecycle_stage") == "deleted":
         calls.post("2.0/mlflow/experiments/restore", experiment_id=found["experiment_id"])
     number = str(found["experiment_id"])
@@ -108,11 +107,8 @@ def experiment(calls: Calls, name: str) -> tuple[str, str]:
 
 def registered_model(calls: Calls, name: str) -> None:
     """Make the registered model when it is missing."""
-    try:  # to make it and be refused would leave an error in Postgres' log
-        calls.get("2.0/mlflow/registered-models/get", name=name)
-    except Said as refused:
-        if refused.code != MISSING:
-            raise
+    # to make it and be refused would leave an error in Postgres' log
+    if there(calls, "2.0/mlflow/registered-models/get", name=name) is None:
         made(calls, "2.0/mlflow/registered-models/create", name=name)
 
 
@@ -134,13 +130,9 @@ def run_with(calls: Calls, experiment: str, tag: str, value: str) -> str | None:
 
 def version_at(calls: Calls, model: str, alias: str) -> int | None:
     """The version of a registered model that an alias is at."""
-    try:
-        found = calls.get("2.0/mlflow/registered-models/alias", name=model, alias=alias)
-    except Said as refused:
-        if refused.code in (MISSING, NO_ALIAS):
-            return None
-        raise
-    return int(found["model_version"]["version"])
+    absent = (MISSING, NO_ALIAS)
+    found = there(calls, "2.0/mlflow/registered-models/alias", absent, name=model, alias=alias)
+    return int(found["model_version"]["version"]) if found is not None else None
 
 
 def let_in(calls: Calls, model: str, experiment: str) -> bool:
@@ -152,7 +144,9 @@ def let_in(calls: Calls, model: str, experiment: str) -> bool:
         return False
     code = calls.server.of_code(model)
     try:
-        if has_user(calls, code.username):  # our key may have been made anew, and theirs follows from it
+        # asked first: to make one again would leave a hash of the password in Postgres' log
+        if there(calls, "2.0/mlflow/users/get", username=code.username) is not None:
+            # our key may have been made anew, and theirs follows from it
             calls.patch("2.0/mlflow/users/update-password", username=code.username, password=code.password)
         else:
             calls.post("2.0/mlflow/users/create", username=code.username, password=code.password)
@@ -164,15 +158,14 @@ def let_in(calls: Calls, model: str, experiment: str) -> bool:
     return True
 
 
-def has_user(calls: Calls, name: str) -> bool:
-    """Asked first: to make one again would leave a hash of the password in Postgres' log."""
+def there(calls: Calls, path: str, absent: Collection[str] = (MISSING,), **query: str) -> Any | None:
+    """What MLflow answers; None where it says by one of these codes that there is no such thing."""
     try:
-        calls.get("2.0/mlflow/users/get", username=name)
+        return calls.get(path, **query)
     except Said as refused:
-        if refused.code != MISSING:
+        if refused.code not in absent:
             raise
-        return False
-    return True
+        return None
 
 
 def made(calls: Calls, path: str, **body: str) -> bool:

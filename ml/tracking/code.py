@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import tracking
+from db import appliance, tracking
 from db.models import Release, Tracked
 from ml.settings import Settings
 from ml.tracking import calls
@@ -97,7 +97,7 @@ def run_of(settings: Settings, sessions: sessionmaker[Session], release: int) ->
     while True:
         with sessions.begin() as session:
             tracked = tracking.of(session, release)
-            away = tracking.trouble(session) is not None
+            away = appliance.trouble(session, "tracking") is not None
         if tracked is not None and tracked.run is not None:
             return tracked
         if away or time.monotonic() > until:

@@ -1,4 +1,4 @@
-"""Why GitHub is not heard."""
+"""Why GitHub is not heard; since when MLflow is not was never asked."""
 
 from alembic import op
 
@@ -7,4 +7,4 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE appliance ADD COLUMN github text, ADD COLUMN github_since timestamptz")
+    op.execute("ALTER TABLE appliance ADD COLUMN github text, DROP COLUMN tracking_since")

@@ -269,7 +269,7 @@ def test_an_overview_says_that_github_is_not_heard(shop: Shop) -> None:
     trouble = "GitHub knows no such repository. SLIPWAY_REPOSITORY is misspelled"
     with shop.sessions.begin() as session:
         appliance.follow(session, "repository")
-        appliance.hears(session, trouble)
+        appliance.says(session, "github", trouble)
 
     assert f"Merges are not seen: {trouble}" in text(shop.get("/", HTML).text)
     assert trouble in shop.get("/").json()["detail"]
@@ -277,7 +277,7 @@ def test_an_overview_says_that_github_is_not_heard(shop: Shop) -> None:
     assert f"Merges are not seen: {trouble}" in text(shop.get("/", HTML).text)
 
     with shop.sessions.begin() as session:
-        appliance.hears(session, None)
+        appliance.says(session, "github", None)
     assert "Merges are not seen" not in text(shop.get("/", HTML).text)
 
 
