@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from common.problems import Problem
 from db import deployments, releases, tracking
 from db.models import Deployment, Release, Score, Stage
+from ml.api.metrics import in_order
 
 Document = dict[str, Any]
 
@@ -43,7 +44,7 @@ def summary(release: Release, live: Deployment | None) -> Document:
         "trigger": release.trigger,
         "status": release.status,
         "reason": release.reason,
-        "metrics": release.metrics,
+        "metrics": in_order(release),
         "info": release.info,
         "created_at": iso(release.created_at),
         "finished_at": iso(release.finished_at),

@@ -11,8 +11,8 @@ from typing import Any
 
 from db.models import Release
 from ml.api.documents import change
+from ml.api.metrics import in_order
 from ml.home import Home
-from ml.pages.metrics import in_order
 
 LINES, BYTES = 3000, 256 << 10  # of each side, at most
 HASH = re.compile(r"\s*--hash=\S+|\s*\\$|;.*$")
@@ -34,7 +34,7 @@ class Beside:
 
 def beside(home: Home, this: Release, other: Release) -> Beside:
     """`other` is what this release is held against. Reads two small files."""
-    ours, theirs = in_order(this.metrics, this.info, this.verdict) or {}, other.metrics or {}
+    ours, theirs = in_order(this) or {}, other.metrics or {}
     metrics = [
         (name, mine, its, change(mine, its) if mine is not None and its is not None else None)
         for name in dict.fromkeys([*ours, *theirs])

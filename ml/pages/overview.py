@@ -13,11 +13,11 @@ from common.problems import Problem
 from common.reach import on_port
 from db import releases
 from db.models import Release, Status
-from ml.api.documents import iso
+from ml.api.documents import iso, summaries
+from ml.api.metrics import in_order
 from ml.pages import github, mlflow
 from ml.pages.errors import first_line
-from ml.pages.metrics import in_order
-from ml.pages.releases import listed, not_served, rollback_target
+from ml.pages.releases import not_served, rollback_target
 from ml.pages.render import answer, lasting, page, wants_page
 from ml.pages.standing import Standing, standings
 from ml.serving.live import Live, Place, Places
@@ -102,7 +102,7 @@ def routes(
                 newest = releases.history(session, place.model.name, SHOWN)
                 busy = [r.id for r in newest if r.status is Status.BUILDING]
                 building = releases.find(session, busy[0]) if busy else None
-                history, failed = listed(session, newest), not_served(session, newest)
+                history, failed = summaries(session, newest), not_served(session, newest)
                 beside = github.said(session) + mlflow.said(session, place.model.name)
         except DBAPIError as error:
             return [], {}, said or [f"Postgres is away: {first_line(error)}."], None
@@ -139,7 +139,7 @@ def facts(place: Place) -> dict[str, Any]:
         "since": iso(live.since) if live else None,
         "kind": release.kind if release else None,
         "info": release.info if release else None,
-        "metrics": in_order(release.metrics, release.info, release.verdict) if release else None,
+        "metrics": in_order(release) if release else None,
     }
 
 

@@ -17,7 +17,6 @@ from ml.api.tail import logs as log_files
 from ml.home import Home
 from ml.pages import beside as sides
 from ml.pages import mlflow
-from ml.pages.metrics import in_order
 from ml.pages.render import answer, wants_page
 from ml.settings import Settings
 
@@ -33,7 +32,7 @@ def routes(sessions: sessionmaker[Session], settings: Settings) -> APIRouter:
     def history(request: Request, model: str | None = None, limit: int = 50) -> Response:
         with sessions.begin() as session:
             known = releases.history(session, model, max(1, min(limit, 1000)))
-            found, failed = listed(session, known), not_served(session, known)
+            found, failed = documents.summaries(session, known), not_served(session, known)
         vcs = on_port(request, settings.vcs_port)
         return answer(request, "releases.html", {"releases": found}, failed=failed, vcs=vcs)
 
@@ -42,8 +41,9 @@ def routes(sessions: sessionmaker[Session], settings: Settings) -> APIRouter:
         with sessions.begin() as session:
             known = documents.find(session, number)
             document = documents.whole(session, known)
-            document["metrics"] = in_order(known.metrics, known.info, known.verdict)
-            other = chosen(session, known, beside) if wants_page(request) else None
+            if not wants_page(request):
+                return answer(request, "release.html", document)
+            other = chosen(session, known, beside)
             others = releases.history(session, known.model, OTHERS)
             merged = releases.merge_of(session, known)
             ends = {number: iso(end) for number, end in deployments.ends(session, known.id).items()}
@@ -55,14 +55,6 @@ def routes(sessions: sessionmaker[Session], settings: Settings) -> APIRouter:
         return answer(request, "release.html", document, logs=logs(home, number), in_mlflow=links, **more)
 
     return router
-
-
-def listed(session: Session, known: Sequence[Release]) -> list[documents.Document]:
-    """What a list says of each, its metrics in the order of the pages."""
-    return [
-        said | {"metrics": in_order(release.metrics, release.info, release.verdict)}
-        for said, release in zip(documents.summaries(session, known), known, strict=True)
-    ]
 
 
 def chosen(session: Session, known: Release, asked: str) -> Release | None:

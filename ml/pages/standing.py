@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from db import deployments, releases
 from db.models import Release, Stage, Status
-from ml.pages.metrics import in_order
+from ml.api.metrics import in_order
 
 BACK = 30  # releases that a metric's way is drawn over
 WIDTH, HEIGHT, EDGE = 220.0, 48.0, 5.0
@@ -81,7 +81,7 @@ def standings(session: Session, live: dict[str, Release | None]) -> dict[str, St
 def ways(found: Sequence[Release], live: Release | None) -> list[Way]:
     """Of each metric that more than one release has, in the order of the live one's."""
     scored = [release for release in reversed(found) if release.metrics]
-    first = in_order(live.metrics, live.info, live.verdict) if live else None
+    first = in_order(live) if live else None
     names = dict.fromkeys(
         [*(first or ()), *(n for release in reversed(scored) for n in release.metrics or {})]
     )
