@@ -3,7 +3,7 @@
 from selenium.webdriver.common.by import By
 
 from tests.browser.browser import Browser
-from tests.ml.serving.support import Shop, main_py
+from tests.ml.serving.support import Shop, differences, main_py
 
 
 def test_the_gates_verdict_is_in_sight_on_a_phone(shop: Shop, browser: Browser) -> None:
@@ -11,16 +11,9 @@ def test_the_gates_verdict_is_in_sight_on_a_phone(shop: Shop, browser: Browser) 
     rule = {"metric": metric, "value": 0.3, "live": 0.2, "change": 0.5, "rule": "may worsen by 5%"}
     verdict = {"rules": [rule | {"passed": True}], "note": None, "compared_with": 1, "passed": True}
     worst = [{"features": "f" * 200, "live": "1" * 90, "this": "4" * 90, "change": 3.0}]
-    differences = {
-        "compared_with": 1,
-        "inputs": "recorded requests",
-        "compared": 1,
-        "changed": 1,
-        "failed": 0,
-    }
-    differences |= {"share": 1.0, "mean": 3.0, "largest": 3.0, "worst": worst}
+    numbers = {"compared": 1, "changed": 1, "share": 1.0, "mean": 3.0, "largest": 3.0}
     shop.publish(main_py())
-    shop.publish(main_py(), verdict=verdict, differences=differences)
+    shop.publish(main_py(), verdict=verdict, differences=differences(**numbers, worst=worst))
     shape = {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
 

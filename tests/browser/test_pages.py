@@ -9,14 +9,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from sqlalchemy.orm import Session, sessionmaker
 
-from cli.postgres import Postgres
-from db import migrate
-from db import session as db_session
 from db.models import PullRequest, Release, Stage, Status
 from tests.browser.browser import Browser
 from tests.browser.test_story import LIMIT, PAGES, a_release
-from tests.conftest import FAST
-from tests.ml.serving.support import Shop, main_py
+from tests.ml.serving.support import Shop, apart, differences, main_py
 from tests.vcs.conftest import listening
 from vcs.settings import VcsSettings
 
@@ -132,16 +128,14 @@ def test_a_release_says_what_the_gate_said_and_what_it_changes(shop: Shop, brows
         {"features": "<b>", "live": "1", "this": "4", "change": 3.0},
         {"features": "2", "live": "1", "this": '"KeyError"', "change": None},
     ]
-    differences = {
-        "compared_with": 1,
-        "inputs": "recorded requests",
-        "compared": 4,
-        "changed": 2,
-        "failed": 1,
-    }
-    differences |= {"share": 0.5, "mean": 0.75, "largest": 3.0, "worst": worst}
+    numbers = {"compared": 4, "changed": 2, "failed": 1, "share": 0.5, "mean": 0.75, "largest": 3.0}
     shop.publish(main_py())
-    facts = {"verdict": verdict, "differences": differences, "metrics": {"SMAPE": 0.3}, "reason": "SMAPE"}
+    facts = {
+        "verdict": verdict,
+        "differences": differences(**numbers, worst=worst),
+        "metrics": {"SMAPE": 0.3},
+        "reason": "SMAPE",
+    }
     rejected = a_release(shop, Status.REJECTED, **facts)
     browser.open(f"/releases/{rejected}?beside=1")
 
@@ -193,19 +187,15 @@ def test_pull_requests_and_what_became_of_each(
 def test_postgres_away_is_said_on_every_page_and_what_is_live_stays(
     make_shop: Callable[..., Shop], driver: Chrome, tmp_path: Path
 ) -> None:
-    own = Postgres(tmp_path / "postgres", settings=FAST).start()
-    try:
-        migrate.upgrade(own.url())
-        factory = db_session.sessions(own.url())
-        made = make_shop(DATABASE_URL=own.url())
+    with apart(make_shop, tmp_path / "postgres") as (made, own):
         told = {
             "SLIPWAY_REPOSITORY": "acme/web-traffic",
             "database_url": own.url(),
             "SLIPWAY_SYNC_SECONDS": 0,
         }
         with (
-            Shop(made.settings, factory, made.repository).serving() as shop,
-            listening(VcsSettings(**told, SLIPWAY_HOME=tmp_path), factory) as vcs,
+            made.serving() as shop,
+            listening(VcsSettings(**told, SLIPWAY_HOME=tmp_path), made.sessions) as vcs,
         ):
             shop.publish(main_py("return features * 2"))
             browser = Browser(driver, shop.url)
@@ -225,9 +215,6 @@ def test_postgres_away_is_said_on_every_page_and_what_is_live_stays(
             assert not browser.violations()
             own.start()
             browser.until(lambda: "Latest" not in browser.text() and "Change 1" in browser.text(), "releases")
-        factory.kw["bind"].dispose()
-    finally:
-        own.stop()
 
 
 def test_on_a_narrow_screen_nothing_is_cut_off_and_the_pages_stand_in_one_row(

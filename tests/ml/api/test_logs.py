@@ -12,15 +12,13 @@ import psutil
 import pytest
 
 from cli.postgres import Postgres
-from db import migrate, releases
-from db import session as db_session
+from db import releases
 from db.models import Status
 from ml.api.logs import FOLLOWERS
 from ml.api.tail import Tail
 from ml.home import Home
-from tests.conftest import FAST
 from tests.ml.conftest import Appliance
-from tests.ml.serving.support import Shop, main_py
+from tests.ml.serving.support import Shop, apart, main_py
 from tests.models import files
 
 
@@ -183,28 +181,20 @@ def test_a_large_log_takes_little_memory(shop: Shop, building: int) -> None:
 def test_a_log_is_followed_while_postgres_is_away(
     tmp_path: Path, make_shop: Callable[..., Shop], postgres: Postgres
 ) -> None:
-    own = Postgres(tmp_path / "postgres", settings=FAST).start()
-    try:
-        migrate.upgrade(own.url())
-        factory = db_session.sessions(own.url())
-        made = make_shop(DATABASE_URL=own.url())
-        with Shop(made.settings, factory, made.repository).serving() as shop:
-            release = shop.publish(main_py("return 1"), status=Status.BUILDING)
-            say(shop, release, "train", "before\n")
-            with following(shop, release) as events:
-                until(events, "before")
-                own.stop()
-                say(shop, release, "train", "meanwhile\n")
-                until(events, "meanwhile")
-                with following(shop, release) as another:  # also one that begins now
-                    until(another, "meanwhile")
-                own.start()
-                end(shop, release)
-                *_, last = events
-            assert last.data["status"] == "rejected"
-        factory.kw["bind"].dispose()
-    finally:
-        own.stop()
+    with apart(make_shop, tmp_path / "postgres") as (made, own), made.serving() as shop:
+        release = shop.publish(main_py("return 1"), status=Status.BUILDING)
+        say(shop, release, "train", "before\n")
+        with following(shop, release) as events:
+            until(events, "before")
+            own.stop()
+            say(shop, release, "train", "meanwhile\n")
+            until(events, "meanwhile")
+            with following(shop, release) as another:  # also one that begins now
+                until(another, "meanwhile")
+            own.start()
+            end(shop, release)
+            *_, last = events
+        assert last.data["status"] == "rejected"
 
 
 def test_whoever_goes_away_leaves_no_work_behind(shop: Shop, building: int) -> None:

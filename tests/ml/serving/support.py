@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent, indent
@@ -18,11 +18,14 @@ import httpx
 import uvicorn
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import deployments, releases
+from cli.postgres import Postgres
+from db import deployments, migrate, releases
+from db import session as db_session
 from db.models import Cause, Deployment, Release, Status
 from ml.app import create
 from ml.home import Home
 from ml.settings import Settings
+from tests.conftest import FAST
 from tests.support.repositories import ModelRepository
 from tests.support.waiting import free_port, wait_until
 
@@ -46,6 +49,25 @@ def main_py(
         + indent(dedent(more).strip("\n"), " " * 4)
         + "\n\nentry_point = EntryPoint()\n"
     )
+
+
+def differences(**facts: Any) -> dict[str, Any]:
+    """How a release's predictions differ, as the gate leaves it."""
+    return {"compared_with": 1, "inputs": "recorded requests", "failed": 0, **facts}
+
+
+@contextlib.contextmanager
+def apart(make_shop: Callable[..., "Shop"], folder: Path) -> Iterator[tuple["Shop", Postgres]]:
+    """A shop on a Postgres of its own, which may be stopped and started."""
+    own = Postgres(folder, settings=FAST).start()
+    try:
+        migrate.upgrade(own.url())
+        factory = db_session.sessions(own.url())
+        made = make_shop(DATABASE_URL=own.url())
+        yield Shop(made.settings, factory, made.repository), own
+        factory.kw["bind"].dispose()
+    finally:
+        own.stop()
 
 
 @dataclass
