@@ -1,7 +1,7 @@
 """Holds a command on a leash: it and all it started end when the pipe on stdin closes.
 
-    python leash.py [--pass FD] [--log BYTES] [--log-anew] [--memory BYTES] [--disk BYTES] [--below FOLDER]…
-        [--gently NICE] GRACE SIGNAL COMMAND…
+    python leash.py [--pass FD] [--log BYTES] [--log-anew] [--memory BYTES] [--disk BYTES] [--growth]
+        [--below FOLDER]… [--gently NICE] GRACE SIGNAL COMMAND…
 
 The parent holds the pipe's other end, so the tree ends even when the parent is killed. A closed pipe,
 or a first SIGTERM, sends SIGNAL to the command; what is left GRACE seconds later, or at a second SIGTERM,
@@ -12,6 +12,7 @@ else. Standard library only, to start fast.
           comes then is lost, or with --log-anew the file begins anew
 --memory  the tree is ended when it holds more than so much; the exit code is then OUT_OF_MEMORY
 --disk    the same for what is below these FOLDERs, also when that is too many files or too deep: OUT_OF_DISK
+--growth  what was below the FOLDERs at the start does not count
 --gently  the command's session steps back behind others (sched(7), autogroup) until we get a SIGUSR1
 """
 
@@ -23,7 +24,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -112,27 +113,33 @@ def share(process: int) -> int:
     return sum(int(kind.split()[0]) for kind in kinds) * 1024
 
 
-def disk_above(limit: int, folders: list[str]) -> bool:
+def disk_above(limit: int, folders: list[str], most: int = FILES) -> bool:
     """Whether the files below hold more, are too many, or lie too deep to be looked at."""
     size = count = 0
+    for found in walk(folders):
+        size, count = size + found, count + 1
+        if size > limit or count > most or found < 0:
+            return True
+    return False
+
+
+def walk(folders: list[str]) -> Iterator[int]:
+    """The bytes on disk of each file and folder below; -1 where one lies too deep to be looked at."""
     folders = [*folders]
     while folders:
         try:
             entries = os.scandir(folders.pop())
         except OSError as error:  # it has gone meanwhile, else
             if error.errno == errno.ENAMETOOLONG:
-                return True
+                yield -1
             continue
         with entries:
             for entry in entries:
                 with suppress(OSError):  # it has gone meanwhile
-                    size += entry.stat(follow_symlinks=False).st_blocks * 512
-                    count += 1
+                    found = entry.stat(follow_symlinks=False)
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-                if size > limit or count > FILES:
-                    return True
-    return False
+                    yield found.st_blocks * 512
 
 
 class Watch:
@@ -158,7 +165,9 @@ def watches(options: dict[str, int], folders: list[str]) -> list[Watch]:
         made.append(Watch(lambda: memory_above(memory), LOOK_EVERY, OUT_OF_MEMORY, words))
     if disk := options.get("--disk"):
         words = b"[slipway: ended, its files hold more than they may, are too many or too deep]\n"
-        made.append(Watch(lambda: disk_above(disk, folders), WALK_EVERY, OUT_OF_DISK, words))
+        before = [*walk(folders)] if "--growth" in options else []
+        limit, most = disk + sum(before), FILES + len(before)
+        made.append(Watch(lambda: disk_above(limit, folders, most), WALK_EVERY, OUT_OF_DISK, words))
     return made
 
 
@@ -295,7 +304,7 @@ def main(arguments: list[str]) -> int:
         if name == "--below":
             folders.append(arguments.pop(0))
         else:
-            options[name] = 1 if name == "--log-anew" else int(arguments.pop(0))
+            options[name] = 1 if name in ("--log-anew", "--growth") else int(arguments.pop(0))
     grace, polite, *command = arguments
     if "--gently" in options:
         step_back("self", options["--gently"])  # for good: to hold it is never as urgent as to answer

@@ -18,6 +18,25 @@ class Home:
         return self.root / "environments" / key
 
     @property
+    def locks(self) -> Path:
+        """What requirements were resolved to, by what they said."""
+        return self.root / "locks"
+
+    @property
+    def package_cache(self) -> Path:
+        """uv's, shared by all models: no code of a package writes it."""
+        return self.root / "cache/packages"
+
+    def own_package_cache(self, model: str) -> Path:
+        """uv's, for packages that have to be built: their code writes it."""
+        return self.root / "cache" / f"packages-{model}"
+
+    @property
+    def pythons(self) -> Path:
+        """Interpreters that uv has fetched."""
+        return self.root / "pythons"
+
+    @property
     def data_cache(self) -> Path:
         """What was brought from elsewhere to train and test on; shared between models."""
         return self.root / "data-cache"

@@ -12,6 +12,7 @@ from ml import flock
 from ml.fetch import cache
 from ml.home import Home
 from ml.runner import trees
+from ml.stages.environment import Resolved
 
 UNUSED = 24 * 3600  # seconds after which an environment that no kept release needs is taken away
 LOGS = ("logs", "builder.lock")  # what stays of a release's folder
@@ -33,8 +34,16 @@ def sweep(home: Home, kept: Sequence[Release]) -> None:
             if int(artifact.name) not in needed:
                 artifact.unlink()
     if not unbuilt:
-        sweep_environments(home, {release.environment for release in kept if release.environment})
+        sweep_environments(home, {key for release in kept for key in environments_of(release)})
         cache.sweep(home.data_cache)
+
+
+def environments_of(release: Release) -> set[str]:
+    """The keys of the environments that it was made in and would run in now, which an upgrade may change."""
+    keys = {release.environment} if release.environment else set()
+    if release.lock is not None and release.python is not None:
+        keys.add(Resolved(release.lock, release.python).key)
+    return keys
 
 
 def empty(folder: Path) -> None:
@@ -52,7 +61,7 @@ def sweep_environments(home: Home, needed: set[str]) -> None:
     """Environments and resolutions that no kept release was made from and that were not touched for a day."""
     for entry in children(home.root / "environments"):
         key = re.split("[.-]", entry.name, maxsplit=1)[0]  # KEY.lock, KEY-model
-        if key in needed or key == "resolved" or time.time() - entry.stat().st_mtime < UNUSED:
+        if key in needed or time.time() - entry.stat().st_mtime < UNUSED:
             continue
         if entry.is_dir():
             logger.info("environment {} is not used any more: it is taken away", entry.name)

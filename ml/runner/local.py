@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from common.leash import LEASH
+from ml.environments.record import read_record
 from ml.runner.sandbox import CERTIFICATES, Sandbox, prefix
 
 # what a process needs to speak TLS as this machine does; no setting of ours is among them
@@ -96,7 +97,7 @@ def start(
     )
     options = ["--log", str(LOG_LIMIT), "--memory", str(sandbox.memory)]
     if sandbox.disk:
-        options += ["--disk", str(sandbox.disk)]
+        options += ["--disk", str(sandbox.disk), *(["--growth"] if sandbox.counts_growth else [])]
         options += [word for folder in (scratch, *writes) for word in ("--below", str(folder.resolve()))]
     options += [] if pass_fd is None else ["--log-anew", "--pass", str(pass_fd), "--gently", str(GENTLY)]
     names = {"RES_OPTIONS": "use-vc"} if ports or here else {}  # asked for by TCP: there is no UDP
@@ -118,10 +119,7 @@ def interpreters(environment: Path | None) -> list[Path]:
     """The environment, and the Python that it was made of, by all names that lead there."""
     if environment is None:
         return []
-    settings = (line.partition("=") for line in (environment / "pyvenv.cfg").read_text().splitlines())
-    programs = [Path(value.strip()) for name, _, value in settings if name.strip() == "home"]
-    prefixes = {prefix for folder in programs for prefix in (folder.parent, folder.resolve().parent)}
-    return [environment.resolve(), *sorted(prefixes - {Path("/")})]  # of /bin, which is /usr/bin
+    return [environment.resolve(), *read_record(environment).prefixes]
 
 
 def clean_environment(scratch: Path, environment: Path | None) -> dict[str, str]:

@@ -20,7 +20,7 @@ GIB = 1 << 30
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 NOT_CONFINED = 126  # the exit code of `confine` where it could not do its work
 OPEN_FILES = 4096
-OURS = ("repositories", "logs", "postgres", "demo", "singer")
+OURS = ("repositories", "logs", "postgres", "demo", "singer", "mlflow", "tracking")
 OF_ONE_MODEL = ("releases", "artifacts")  # whose folders other models' users do not pass
 
 # The system, without what it keeps to itself: /etc by name, nobody's home, no service's folder.
@@ -54,10 +54,12 @@ class Sandbox:
     ports: tuple[int, ...]  # TCP ports that its training may connect to
     disk: int | None = None  # what all files together may hold that it writes; None: no matter
 
+    counts_growth: bool = False  # `disk` is for what comes to be, not for what was there before
+
     @property
-    def of_the_service(self) -> "Sandbox":
-        """The same for programs that are ours to trust, as uv while it runs no foreign code."""
-        return replace(self, user=None, disk=None)
+    def for_uv(self) -> "Sandbox":
+        """The same for uv while it runs no foreign code: as a user of its own, where each model has one."""
+        return replace(self, user=None if self.user is None else users.UV, counts_growth=True)
 
 
 def of(settings: Settings, model: Model, asked: Resources) -> Sandbox:
@@ -170,9 +172,27 @@ def give(folder: Path, user: int) -> None:
     folder.chmod(0o700)
 
 
+def check_readable(path: Path, sandbox: Sandbox) -> None:
+    """Raise RuntimeError where `path` is the appliance's own or another model's."""
+    if not path.is_relative_to(sandbox.home):
+        return
+    top, *below = path.relative_to(sandbox.home).parts or ("",)
+    is_private = not top or top in OURS or not (sandbox.home / top).is_dir()
+    if top == "artifacts":
+        is_private = len(below) < 2 or below[0] != sandbox.model
+    elif top in ("releases", "environments"):
+        is_private = not below
+    if not is_private and top == "releases" and below[0].isdecimal():
+        owner = users.model_of(sandbox.home, (sandbox.home / top / below[0]).stat().st_gid)
+        is_private = owner not in (None, sandbox.model)
+    if is_private:
+        raise RuntimeError(f"{path} is not for {sandbox.model} to read")
+
+
 def hand_over(path: Path, sandbox: Sandbox) -> Path | None:
     """Let the model's user come to `path` and read it; gives a closed folder on the way that is not ours."""
     assert sandbox.user is not None
+    check_readable(path, sandbox)
     closed = None
     for folder in reversed(path.parents):
         if not folder.is_relative_to(sandbox.home):

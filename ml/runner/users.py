@@ -10,6 +10,7 @@ from pathlib import Path
 from ml import flock
 
 FIRST, COUNT = 59_000, 1_000  # the end of what useradd gives to people, below what systemd gives to services
+UV = FIRST - 1  # who resolves and installs packages, for all models; also the owner of uv's cache
 NEEDED = (0, 1, 3, 5, 6, 7)  # CAP_CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID
 ADMINISTER = 21  # CAP_SYS_ADMIN
 HERE = Path(__file__)
@@ -47,3 +48,10 @@ def of(home: Path, model: str) -> int:
             new.write_text(json.dumps(users, indent=1))
             new.rename(kept)
         return users[model]
+
+
+def model_of(home: Path, user: int) -> str | None:
+    """Return whose user that is; None for a number that no model has."""
+    kept = home / "users.json"
+    users: dict[str, int] = json.loads(kept.read_text()) if kept.exists() else {}
+    return next((model for model, number in users.items() if number == user), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ml import disk
+from ml.environments.record import Interpreter
 from ml.errors import Rejected, Unavailable
 from ml.runner import indexes, local
 from ml.runner.sandbox import NOT_CONFINED, Sandbox
@@ -21,6 +22,7 @@ WORLD = re.compile(
 )
 NEEDS_A_BUILD = re.compile(r"--no-build|no-build|building.*(is|are) disabled|no usable wheels", re.IGNORECASE)
 LIMIT = 1800  # seconds
+COMPILE_SECONDS = 600
 
 
 class Foreign(Rejected):
@@ -32,6 +34,7 @@ def run(
     *,
     cwd: Path,
     cache: Path,
+    pythons: Path,
     log: Path,
     sandbox: Sandbox,
     reads: Sequence[Path] = (),
@@ -40,10 +43,12 @@ def run(
 ) -> str:
     """Run `uv`; its stdout. `Unavailable` when the index could not be reached, else `Rejected`.
 
+    It runs as a user of its own, held to limits, with nothing open but `cwd`, `reads`, `writes`, its `cache`
+    and the folder `pythons` of interpreters that it has fetched.
+
     Only with `foreign` may it run code of the packages, to build them: then as the model's user, and the
     credentials of private indexes stay here. Without, it has them; what would need a build raises `Foreign`.
     """
-    pythons = cache.parent / "pythons"  # those that uv has fetched
     for folder in (cache, pythons):
         folder.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +65,7 @@ def run(
             ports = sandbox.ports
         process = local.start(
             ["/bin/sh", "-c", 'exec "$@" >"$HOME/.output"', "sh", program(), *arguments, *wheels],
-            sandbox=sandbox if foreign else sandbox.of_the_service,
+            sandbox=sandbox if foreign else sandbox.for_uv,
             cwd=cwd,
             log=said,
             scratch=scratch,
@@ -95,22 +100,35 @@ def run(
         return plain(scratch / ".output")
 
 
-def compile_bytecode(environment: Path, log: Path, sandbox: Sandbox) -> None:
-    """Compile what is installed. Without site (-S), so that no .pth file of a package is run by it."""
-    python, packages = environment.resolve() / "bin/python", environment.glob("lib/*/site-packages")
-    with TemporaryDirectory(prefix="uv-", dir=log.parent) as scratch:
+def compile_bytecode(
+    staged: Path, interpreter: Interpreter, log: Path, sandbox: Sandbox, *, foreign: bool
+) -> None:
+    """Compile what was installed in `staged`, by an interpreter outside of it that runs no code of packages.
+
+    It is held like the uv that installed them: as the model's user where packages were built (`foreign`).
+    """
+    packages = staged.resolve() / "lib" / interpreter.minor / "site-packages"
+    with TemporaryDirectory(prefix="uv-", dir=log.parent) as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o711)
         process = local.start(
-            [python, "-I", "-S", "-m", "compileall", "-q", "-j0", *packages],
-            sandbox=sandbox.of_the_service,
-            cwd=environment,
+            [interpreter.executable, "-I", "-S", "-m", "compileall", "-q", "-j0", packages],
+            sandbox=sandbox if foreign else sandbox.for_uv,
+            cwd=folder,
             log=log,
-            scratch=Path(scratch),
+            scratch=folder / "scratch",
             ports=(),
-            writes=[environment],
-            environment=environment,
+            reads=interpreter.prefixes,
+            writes=[staged],
             umask=0o022,
         )
-        process.wait(LIMIT)  # its code says only that a file is for another Python
+        try:
+            process.wait(COMPILE_SECONDS)  # its code says only that a file is for another Python
+        except local.TimedOut as error:
+            minutes = COMPILE_SECONDS // 60
+            raise Rejected(f"its packages took longer than {minutes} minutes to compile") from error
+        finally:
+            process.kill()
 
 
 def plain(output: Path) -> str:

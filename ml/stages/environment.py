@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from ml import flock, stagelog
+from ml.environments import assemble
+from ml.environments.record import Interpreter, record_path, write_record
 from ml.errors import Rejected, Unavailable
 from ml.home import Home
 from ml.runner import sandbox, trees, uv
@@ -17,6 +19,7 @@ from ml.runner.sandbox import Sandbox
 from ml.stages import inclusions
 
 DEFAULT = Path(__file__).parents[2] / "resources/default-environment/requirements.txt"
+FORMAT = "2"  # of environments: one that an older version of Slipway made is not used, but made again
 PIN = re.compile(r"(?!-)[\w@.+<>=!~^*, -]+")  # no path, no option
 
 
@@ -29,7 +32,7 @@ class Resolved:
 
     @property
     def key(self) -> str:
-        parts = (self.lock, self.python, platform.machine(), platform.libc_ver()[0])
+        parts = (FORMAT, self.lock, self.python, platform.machine(), platform.libc_ver()[0])
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
@@ -38,31 +41,29 @@ def resolve(source: Path, home: Home, log: Path, held: Sandbox) -> Resolved:
 
     What was resolved once for a file is kept, so that an unchanged file gives an unchanged environment.
     """
-    python, version = interpreter(source, home, log, held)
+    python = requested_interpreter(source, home, log, held)
     wanted, arguments = requirements(source)
     place = "the appliance's default" if wanted == DEFAULT else wanted.name
-    stagelog.to(log)(f"packages of {place}, for Python {version}")
+    stagelog.to(log)(f"packages of {place}, for Python {python.version}")
     if wanted != DEFAULT:
         inclusions.check(wanted, source)
-    told = "\0".join((wanted.name, *(path.read_text() for path in inputs(source, wanted)), version))
-    shared = home.root / "environments/resolved" / hashlib.sha256(told.encode()).hexdigest()[:24]
+    told = "\0".join((wanted.name, *(path.read_text() for path in inputs(source, wanted)), python.version))
+    shared = home.locks / hashlib.sha256(told.encode()).hexdigest()[:24]
     own = of_model(shared, held)
     for kept in (shared, own):
         if kept.exists():
-            return Resolved(kept.read_text(), version)
-    arguments, reads = [*arguments, "--python", python], [python, DEFAULT]
+            return Resolved(kept.read_text(), python.version)
+    arguments, reads = [*arguments, "--python", python.executable], [*python.prefixes, DEFAULT]
+    run = partial(uv.run, arguments, cwd=source, pythons=home.pythons, log=log, sandbox=held, reads=reads)
     try:
-        lock = uv.run(arguments, cwd=source, cache=cache(home), log=log, sandbox=held, reads=reads)
-        kept = shared
+        lock, kept = run(cache=home.package_cache), shared
     except uv.Foreign:
-        where = own_cache(home, held)
-        lock = uv.run(arguments, cwd=source, cache=where, log=log, sandbox=held, reads=reads, foreign=True)
-        kept = own
+        lock, kept = run(cache=home.own_package_cache(held.model), foreign=True), own
     kept.parent.mkdir(parents=True, exist_ok=True)
     written = kept.with_suffix(".new")
     written.write_text("".join(line for line in lock.splitlines(True) if not line.startswith("#")))
     written.rename(kept)
-    return Resolved(kept.read_text(), version)
+    return Resolved(kept.read_text(), python.version)
 
 
 def of_model(path: Path, held: Sandbox) -> Path:
@@ -91,19 +92,32 @@ def inputs(source: Path, wanted: Path) -> list[Path]:
     return [wanted]
 
 
-def interpreter(source: Path, home: Home, log: Path, held: Sandbox) -> tuple[Path, str]:
-    """The Python that the repository asks for, else the appliance's own: its path and version.
+def requested_interpreter(source: Path, home: Home, log: Path, held: Sandbox) -> Interpreter:
+    """Return the Python that the repository asks for, else the appliance's own.
 
-    Looked for outside of the repository: a Python that lies in there is foreign code.
+    Raises RejectedError where it asks for one that cannot be had.
     """
     pin = requested(source)
     if pin is None:
-        return Path(sys.executable).resolve(), platform.python_version()
+        return own_interpreter()
     if not PIN.fullmatch(pin):
         raise Rejected(f"it asks for Python {pin[:100]!r}: name a version there, as 3.11 or >=3.10")
-    where = cache(home)
-    where.mkdir(parents=True, exist_ok=True)
-    ask = partial(uv.run, cwd=where.parent, cache=where, log=log, sandbox=held)
+    return find_interpreter(pin, home, log, held)
+
+
+def own_interpreter() -> Interpreter:
+    return Interpreter(Path(sys.executable).resolve(), platform.python_version())
+
+
+def find_interpreter(pin: str, home: Home, log: Path, held: Sandbox) -> Interpreter:
+    """Return a Python of that version, fetched where this machine has none.
+
+    It is looked for outside of the repository: a Python that lies in there is foreign code.
+    """
+    home.root.mkdir(parents=True, exist_ok=True)
+    ask = partial(
+        uv.run, cwd=home.root, cache=home.package_cache, pythons=home.pythons, log=log, sandbox=held
+    )
     find = ["python", "find", "--no-project", "--system"]
     try:
         found = ask([*find, pin]).strip()
@@ -116,7 +130,7 @@ def interpreter(source: Path, home: Home, log: Path, held: Sandbox) -> tuple[Pat
                 f"it asks for Python {pin}, and this appliance has {platform.python_version()} and cannot "
                 f"get another: widen .python-version or requires-python ({error})"
             ) from error
-    return Path(found), ask([*find, "--show-version", found]).strip()
+    return Interpreter(Path(found).resolve(), ask([*find, "--show-version", found]).strip())
 
 
 def requested(source: Path) -> str | None:
@@ -140,7 +154,8 @@ def toml(path: Path) -> dict[str, dict[str, str]]:
 def find(resolved: Resolved, home: Home, model: str) -> Path | None:
     """The environment's folder, when it is there."""
     shared = home.environment(resolved.key)
-    return next((f for f in (shared, shared.with_name(f"{shared.name}-{model}")) if f.exists()), None)
+    both = (shared, shared.with_name(f"{shared.name}-{model}"))
+    return next((f for f in both if f.exists() and record_path(f).exists()), None)
 
 
 def build(resolved: Resolved, home: Home, log: Path, held: Sandbox) -> Path:
@@ -159,40 +174,65 @@ def build(resolved: Resolved, home: Home, log: Path, held: Sandbox) -> Path:
         if (there := find(resolved, home, held.model)) is not None:
             return there  # another process has made it while this one waited
         try:
-            make(resolved, folder, cache(home), log, held, foreign=False)
+            Maker(resolved, home, held, log).make(folder)
         except uv.Foreign:
             folder = of_model(folder, held)
-            make(resolved, folder, own_cache(home, held), log, held, foreign=True)
+            Maker(resolved, home, held, log, foreign=True).make(folder)
     return folder
 
 
-def make(resolved: Resolved, folder: Path, where: Path, log: Path, held: Sandbox, *, foreign: bool) -> None:
-    """The environment in a folder beside, renamed into place when it is whole."""
-    new = folder.with_suffix(".new")
-    trees.remove(new)
-    new.mkdir(parents=True)
-    lock = folder.with_suffix(".txt")
-    lock.write_text(resolved.lock)
-    base = resolved.python if resolved.python != platform.python_version() else Path(sys.executable).resolve()
-    in_new = partial(uv.run, cwd=new, cache=where, log=log, sandbox=held, writes=[new], foreign=foreign)
-    try:
-        in_new(["venv", "--quiet", "--relocatable", "--allow-existing", "--python", base, new])
-        if re.search(r"^\s*[^#\s]", resolved.lock, re.MULTILINE):
+@dataclass(frozen=True)
+class Maker:
+    """Makes one environment; with `foreign`, code of packages runs while they are built."""
+
+    resolved: Resolved
+    home: Home
+    held: Sandbox
+    log: Path
+    foreign: bool = False
+
+    def make(self, folder: Path) -> None:
+        """Install in a staging folder, put the environment together from it, rename that into place."""
+        base = own_interpreter()
+        if self.resolved.python != base.version:
+            base = find_interpreter(self.resolved.python, self.home, self.log, self.held)
+        staged, new = folder.with_suffix(".staged"), folder.with_suffix(".new")
+        try:
+            for made in (folder, staged, new):  # `folder`: its record is missing, so nothing is known of it
+                trees.remove(made)
+            staged.mkdir(parents=True)
+            new.mkdir()
+            self.install(staged.resolve(), base)
+            assemble.assemble(staged, new, base)
+            write_record(folder, base)
+            new.rename(folder)
+        finally:
+            trees.remove(staged)
+            trees.remove(new)
+
+    def install(self, staged: Path, base: Interpreter) -> None:
+        """Have uv install what was resolved into `staged`, which is ours and checked when it returns."""
+        lock = staged.with_suffix(".txt")
+        lock.write_text(self.resolved.lock)
+        own = self.home.own_package_cache(self.held.model)
+        run = partial(
+            uv.run,
+            cwd=staged,
+            cache=own if self.foreign else self.home.package_cache,
+            pythons=self.home.pythons,
+            log=self.log,
+            sandbox=self.held,
+            writes=[staged],
+            foreign=self.foreign,
+        )
+        venv: list[str | Path] = ["venv", "--quiet", "--relocatable", "--allow-existing", "--python"]
+        run([*venv, base.executable, staged], reads=base.prefixes)
+        configuration = assemble.read_configuration(staged)
+        if re.search(r"^\s*[^#\s]", self.resolved.lock, re.MULTILINE):
             options: list[str | Path] = ["--quiet", "--link-mode=copy", "--no-deps"]
-            options += ["--python", new / "bin/python", "--requirements", lock]
-            in_new(["pip", "install", *options], reads=[lock])
-    except BaseException:
-        trees.remove(new)
-        raise
-    sandbox.own_again(new)
-    uv.compile_bytecode(new, log, held)
-    new.rename(folder)
-
-
-def cache(home: Home) -> Path:
-    """Shared by all models: only uv itself writes it."""
-    return home.root / "cache/uv"
-
-
-def own_cache(home: Home, held: Sandbox) -> Path:
-    return home.root / "cache" / f"uv-{held.model}"
+            options += ["--python", staged / "bin/python", "--requirements", lock]
+            run(["pip", "install", *options], reads=[lock, *base.prefixes])
+        uv.compile_bytecode(staged, base, self.log, self.held, foreign=self.foreign)
+        sandbox.own_again(staged)
+        assemble.secure_tree(staged)
+        assemble.check_staged(staged, configuration, base)

@@ -24,9 +24,11 @@ from pydantic import ValidationError
 
 from cli.postgres import Postgres
 from db.models import Status
+from ml.environments.record import write_record
 from ml.runner.confine import landlock
 from ml.runner.verb import LEFT
 from ml.settings import Settings
+from ml.stages.environment import own_interpreter
 from tests.ml.conftest import CACHE, Appliance
 from tests.ml.serving.conftest import make_shop  # noqa: F401
 from tests.ml.serving.support import Shop, main_py
@@ -79,6 +81,7 @@ def bare_environment() -> Path:
         [uv.find_uv_bin(), "venv", "--quiet", "--allow-existing", "--python", sys.executable, folder],
         check=True,
     )
+    write_record(folder, own_interpreter())
     return folder
 
 

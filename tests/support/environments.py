@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 import uv
 
+from ml.environments.record import record_path, write_record
+from ml.runner import trees
+from ml.stages.environment import own_interpreter
+
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "resources" / "default-environment" / "requirements.txt"
 ENVIRONMENTS = ROOT / ".slipway" / "tests" / "environments"
@@ -26,7 +30,7 @@ def environment(requirements: Path = REQUIREMENTS) -> Path:
     ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
     with (ENVIRONMENTS / f"{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not home.exists():
+        if not record_path(home).exists():
             make(requirements, home)
     return home
 
@@ -47,6 +51,8 @@ def make(requirements: Path, home: Path) -> None:
             "--python",
             python,
         )
+        trees.remove(home)
+        write_record(home, own_interpreter())
         new.rename(home)
 
 

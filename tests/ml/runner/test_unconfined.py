@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ml.environments.record import Interpreter, write_record
 from ml.errors import Unavailable
 from ml.runner import sandbox, uv, verb
 from tests.ml.serving.conftest import make_shop  # noqa: F401
@@ -26,7 +27,7 @@ def test_a_stage_that_cannot_be_confined_is_tried_again(
 ) -> None:
     for name in ("source", "environment"):
         (tmp_path / name).mkdir()
-    (tmp_path / "environment/pyvenv.cfg").write_text("home = /usr/bin\n")
+    write_record(tmp_path / "environment", Interpreter(Path("/usr/bin/python3"), "3.11.7"))
     room = verb.Room(tmp_path / "environment", tmp_path / "source", tmp_path / "scratch", held)
     with pytest.raises(Unavailable, match=WORDS):
         verb.ask(asked, {}, room=room, folder=tmp_path / "new", log=tmp_path / "log", timeout=30)
@@ -37,7 +38,14 @@ def test_an_environment_whose_maker_cannot_be_confined_is_made_later(
     held: sandbox.Sandbox, tmp_path: Path
 ) -> None:
     with pytest.raises(Unavailable, match=WORDS):
-        uv.run(["--version"], cwd=tmp_path, cache=tmp_path / "cache", log=tmp_path / "log", sandbox=held)
+        uv.run(
+            ["--version"],
+            cwd=tmp_path,
+            cache=tmp_path / "cache",
+            pythons=tmp_path / "pythons",
+            log=tmp_path / "log",
+            sandbox=held,
+        )
 
 
 def test_a_worker_that_cannot_be_confined_leaves_what_is_live_and_is_tried_again(
