@@ -1,7 +1,6 @@
 """`slipway.toml`: what a model repository may say about itself; every key is optional."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self, TypeVar
@@ -11,10 +10,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from common.following import told
 from ml.errors import Rejected
 from ml.quantities import Duration, Share, Size
+from ml.runner.toml_reader import read_toml
 
 Kind = Literal["regression", "classification", "time-series", "generic"]
 LATER = ("retrain",)  # read and checked, and without an effect in this version
-LIMIT = 1 << 20  # bytes
+MAX_BYTES = 64 << 10
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -143,14 +143,10 @@ def read(source: Path) -> Manifest:
     path = source / "slipway.toml"
     if not path.is_symlink() and not path.exists():
         return Manifest()
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > LIMIT:
-        raise Rejected("slipway.toml has to be a file of its own, of less than 1 MiB")
     try:
-        return Manifest.model_validate(tomllib.loads(path.read_text()))
+        return Manifest.model_validate(read_toml(path, MAX_BYTES))
     except ValidationError as error:
         raise Rejected(f"slipway.toml: {told(error)}") from error
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number or a nesting without end
-        raise Rejected(f"slipway.toml is not TOML: {error}") from error
 
 
 def kind(manifest: Manifest, described: str) -> Kind:

@@ -3,7 +3,6 @@
 import difflib
 import json
 import os
-import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Any
 from db.models import Release
 from ml.api.documents import change
 from ml.api.metrics import in_order
+from ml.environments.locks import packages_of
 from ml.home import Home
 
 LINES, BYTES = 3000, 256 << 10  # of each side, at most
-HASH = re.compile(r"\s*--hash=\S+|\s*\\$|;.*$")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def beside(home: Home, this: Release, other: Release) -> Beside:
         metrics,
         [
             manifests(home, this, other),
-            between("the environment", packages(other.lock), packages(this.lock)),
+            between("the environment", packages_of(other.lock or ""), packages_of(this.lock or "")),
             between("the data", said(other.data), said(this.data)),
         ],
     )
@@ -65,12 +64,6 @@ def manifests(home: Home, this: Release, other: Release) -> Difference:
 def between(what: str, old: list[str], new: list[str]) -> Difference:
     lines = difflib.unified_diff(old[:LINES], new[:LINES], n=1, lineterm="")
     return Difference(what, list(lines)[2:])
-
-
-def packages(lock: str | None) -> list[str]:
-    """What was resolved, a package a line, without its digests."""
-    lines = (HASH.sub("", line).strip() for line in (lock or "").splitlines()[: 10 * LINES])
-    return [line for line in lines if line and not line.startswith("#")]
 
 
 def said(data: dict[str, Any] | None) -> list[str]:

@@ -17,6 +17,8 @@ from ml.runner.indexes import Index
 
 PAGES = ("text/html", "application/vnd.pypi.simple")
 LINK = re.compile(r'(<a\b[^>]*?\bhref\s*=\s*["\'])([^"\']*)', re.IGNORECASE)
+ADDRESS = re.compile(r'https?://[^"\s]+\.(?:whl|zip|tgz|tar\.\w+)(?=")')  # of a file in a lock
+HERE = re.compile(r'http://127\.0\.0\.1:\d+/[^"\s]+')
 CHUNK = 1 << 18
 
 
@@ -71,6 +73,19 @@ class Doorway(ThreadingHTTPServer):
         self.links[digest] = address
         name = urlsplit(address).path.rstrip("/").rpartition("/")[2]
         return f"{self.address}/file/{digest}/{name}" + (f"#{fragment}" if fragment else "")
+
+    def as_outside(self, lock: str) -> str:
+        """A lock that was made here, with the addresses that the indexes have."""
+        return HERE.sub(lambda found: self.target(urlsplit(found[0]).path) or found[0], lock)
+
+    def as_here(self, lock: str) -> str:
+        """A lock with the addresses here for what lies on the servers of the indexes."""
+        origins = {index.origin for index in self.indexes}
+
+        def here(found: re.Match[str]) -> str:
+            return self.link("", found[0]) if urlsplit(found[0])[:2] in origins else found[0]
+
+        return ADDRESS.sub(here, lock)
 
     def page(self, base: str, kind: str, body: bytes) -> bytes:
         """A page of an index, with its links leading here."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ml import disk
+from ml.environments.egress_proxy import EgressProxy
 from ml.environments.record import Interpreter
 from ml.errors import Rejected, Unavailable
 from ml.runner import indexes, local
@@ -39,6 +40,7 @@ def run(
     sandbox: Sandbox,
     reads: Sequence[Path] = (),
     writes: Sequence[Path] = (),
+    lock: Path | None = None,
     foreign: bool = False,
 ) -> str:
     """Run `uv`; its stdout. `Unavailable` when the index could not be reached, else `Rejected`.
@@ -48,6 +50,8 @@ def run(
 
     Only with `foreign` may it run code of the packages, to build them: then as the model's user, and the
     credentials of private indexes stay here. Without, it has them; what would need a build raises `Foreign`.
+    `lock` is the file among the arguments whose addresses are then made to lead here. Its only way out is a
+    proxy of ours, to public addresses and the operator's indexes.
     """
     for folder in (cache, pythons):
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,26 +61,33 @@ def run(
         folder.chmod(0o711)
         scratch, said = folder / "scratch", folder / "log"
         scratch.mkdir()
-        variables, ports, here = indexes.passed_on(), None, list[int]()
+        proxy = until_done.enter_context(EgressProxy(indexes.trusted_origins(), indexes.upstream()))
+        variables, here, doorway = indexes.trusted_variables(), [proxy.port], None
         # not UV_NO_BUILD, to which `uv pip` pays no heed
         wheels = ["--no-build"] if arguments[0] == "pip" and not foreign else []
         if foreign:
-            variables, here = until_done.enter_context(indexes.without_credentials())
-            ports = sandbox.ports
+            variables, doorway = until_done.enter_context(indexes.without_credentials())
+            if doorway is not None:
+                here.append(doorway.port)
+                proxy.trusted |= {("127.0.0.1", doorway.port)}
+            if doorway is not None and lock is not None:
+                lock.write_text(doorway.as_here(lock.read_text()))
         process = local.start(
             ["/bin/sh", "-c", 'exec "$@" >"$HOME/.output"', "sh", program(), *arguments, *wheels],
             sandbox=sandbox if foreign else sandbox.for_uv,
             cwd=cwd,
             log=said,
             scratch=scratch,
-            ports=ports,
+            ports=(),
             here=here,
             reads=[program(), Path(sys.base_prefix), pythons, *indexes.folders(), *reads],
             writes=[cache, *writes, *([] if foreign else [pythons])],
             extra=variables
+            | proxy.variables
+            | {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
             | {"PATH": f"{Path(sys.executable).resolve().parent}:{local.SYSTEM_PATH}"}
             | {"UV_CACHE_DIR": str(cache.resolve()), "UV_PYTHON_INSTALL_DIR": str(pythons.resolve())}
-            | {"UV_NO_CONFIG": "1", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"},
+            | {"UV_PREVIEW_FEATURES": "pylock", "UV_NO_CONFIG": "1", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"},
             umask=0o022,
         )
         try:
@@ -95,9 +106,15 @@ def run(
             raise Unavailable(f"uv could not be confined on this machine: {told}")
         if code != 0 and disk.is_full(cwd):
             raise Unavailable(f"its environment could not be made: {disk.FULL}")
+        if code != 0 and proxy.refused:
+            raise Rejected(
+                f"its packages may not come from {'; '.join(proxy.refused)}. Packages come from the internet "
+                "and from the indexes that the operator names (UV_DEFAULT_INDEX, UV_INDEX)"
+            )
         if code != 0:
             raise fault(told)
-        return plain(scratch / ".output")
+        printed = plain(scratch / ".output")
+        return printed if doorway is None else doorway.as_outside(printed)
 
 
 def compile_bytecode(

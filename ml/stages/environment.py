@@ -1,25 +1,28 @@
 """Environment: what the repository requires, resolved once, installed once, shared between releases."""
 
 import hashlib
+import os
 import platform
 import re
 import sys
-import tomllib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ml import flock, stagelog
-from ml.environments import assemble
+from ml.environments import assemble, locks
 from ml.environments.record import Interpreter, record_path, write_record
 from ml.errors import Rejected, Unavailable
 from ml.home import Home
-from ml.runner import sandbox, trees, uv
+from ml.runner import indexes, sandbox, trees, uv
 from ml.runner.sandbox import Sandbox
+from ml.runner.toml_reader import read_text, read_toml
 from ml.stages import inclusions
 
 DEFAULT = Path(__file__).parents[2] / "resources/default-environment/requirements.txt"
 FORMAT = "2"  # of environments: one that an older version of Slipway made is not used, but made again
+LOCK_FORMAT = ("--no-header", "--no-annotate", "--format", "pylock.toml")
+MAX_PIN_BYTES = 4 << 10  # of .python-version
 PIN = re.compile(r"(?!-)[\w@.+<>=!~^*, -]+")  # no path, no option
 
 
@@ -27,7 +30,9 @@ PIN = re.compile(r"(?!-)[\w@.+<>=!~^*, -]+")  # no path, no option
 class Resolved:
     """Everything that an environment is made from; the same key, the same environment."""
 
-    lock: str  # exact requirements, a line each
+    lock: (
+        str  # as pylock.toml (PEP 751) with a hash of each file; of older releases, a `name==version` a line
+    )
     python: str  # the interpreter's version, as `3.11.7`
 
     @property
@@ -45,25 +50,39 @@ def resolve(source: Path, home: Home, log: Path, held: Sandbox) -> Resolved:
     wanted, arguments = requirements(source)
     place = "the appliance's default" if wanted == DEFAULT else wanted.name
     stagelog.to(log)(f"packages of {place}, for Python {python.version}")
-    if wanted != DEFAULT:
-        inclusions.check(wanted, source)
-    told = "\0".join((wanted.name, *(path.read_text() for path in inputs(source, wanted)), python.version))
-    shared = home.locks / hashlib.sha256(told.encode()).hexdigest()[:24]
-    own = of_model(shared, held)
-    for kept in (shared, own):
-        if kept.exists():
-            return Resolved(kept.read_text(), python.version)
+    files = [wanted] if wanted == DEFAULT else inclusions.check(wanted, source)
+    kept = home.locks / key_of(files, source, "" if wanted == DEFAULT else held.model, python)
+    if kept.exists():
+        return Resolved(kept.read_text(), python.version)
     arguments, reads = [*arguments, "--python", python.executable], [*python.prefixes, DEFAULT]
     run = partial(uv.run, arguments, cwd=source, pythons=home.pythons, log=log, sandbox=held, reads=reads)
     try:
-        lock, kept = run(cache=home.package_cache), shared
+        lock = run(cache=home.package_cache)
     except uv.Foreign:
-        lock, kept = run(cache=home.own_package_cache(held.model), foreign=True), own
+        lock = run(cache=home.own_package_cache(held.model), foreign=True)
+    locks.check_lock(lock)
     kept.parent.mkdir(parents=True, exist_ok=True)
     written = kept.with_suffix(".new")
     written.write_text("".join(line for line in lock.splitlines(True) if not line.startswith("#")))
     written.rename(kept)
     return Resolved(kept.read_text(), python.version)
+
+
+def key_of(files: list[Path], source: Path, model: str, python: Interpreter) -> str:
+    """Return what a resolution is kept by: every file that it was made from, whose it is, and the Python.
+
+    Never shared between models: what one model's index answered is no other model's lock.
+    """
+    made = hashlib.sha256()
+    parts = [FORMAT, model, python.version, platform.machine(), *indexes.addresses()]
+    for part in parts:
+        made.update(f"{len(part)}:{part}\0".encode())
+    for file in files:
+        name = os.path.relpath(file.resolve(), source.resolve())
+        made.update(f"{len(name)}:{name}:{file.stat().st_size}\0".encode())
+        with file.open("rb") as content:
+            made.update(hashlib.file_digest(content, "sha256").digest())
+    return made.hexdigest()[:32]
 
 
 def of_model(path: Path, held: Sandbox) -> Path:
@@ -73,23 +92,15 @@ def of_model(path: Path, held: Sandbox) -> Path:
 
 def requirements(source: Path) -> tuple[Path, list[str | Path]]:
     """The file that says what is required, and how uv is asked to resolve it."""
-    compiled: list[str | Path] = ["pip", "compile", "--quiet", "--no-header", "--no-annotate"]
+    compiled: list[str | Path] = ["pip", "compile", "--quiet", *LOCK_FORMAT]
     if (source / "uv.lock").exists() and (source / "pyproject.toml").exists():
-        exported = ["export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes"]
-        return source / "uv.lock", [*exported, "--no-header", "--no-annotate"]
-    if (source / "pyproject.toml").exists() and "project" in toml(source / "pyproject.toml"):
+        exported = ["export", "--quiet", "--frozen", "--no-dev", "--no-emit-project"]
+        return source / "uv.lock", [*exported, *LOCK_FORMAT]
+    if (source / "pyproject.toml").exists() and "project" in read_toml(source / "pyproject.toml"):
         return source / "pyproject.toml", [*compiled, source / "pyproject.toml"]
     if (source / "requirements.txt").exists():
         return source / "requirements.txt", [*compiled, source / "requirements.txt"]
     return DEFAULT, [*compiled, DEFAULT]
-
-
-def inputs(source: Path, wanted: Path) -> list[Path]:
-    """The files whose change asks for a new resolution; other requirement files may be included by name."""
-    others = {*source.glob("*.txt"), *source.glob("*.in"), *source.glob("requirements/*.txt")}
-    if wanted.name == "requirements.txt" and wanted != DEFAULT:
-        return [wanted, *sorted(path for path in others if path != wanted and path.stat().st_size < 1 << 20)]
-    return [wanted]
 
 
 def requested_interpreter(source: Path, home: Home, log: Path, held: Sandbox) -> Interpreter:
@@ -136,19 +147,13 @@ def find_interpreter(pin: str, home: Home, log: Path, held: Sandbox) -> Interpre
 def requested(source: Path) -> str | None:
     """`.python-version`, else `requires-python` where our own interpreter does not satisfy it."""
     if (source / ".python-version").exists():
-        lines = (source / ".python-version").read_text().split()
+        lines = read_text(source / ".python-version", MAX_PIN_BYTES).split()
         return lines[0] if lines else None
     if (source / "pyproject.toml").exists():
-        wanted = toml(source / "pyproject.toml").get("project", {}).get("requires-python")
+        project = read_toml(source / "pyproject.toml").get("project")
+        wanted = project.get("requires-python") if isinstance(project, dict) else None
         return str(wanted) if wanted else None
     return None
-
-
-def toml(path: Path) -> dict[str, dict[str, str]]:
-    try:
-        return tomllib.loads(path.read_text())
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number or a nesting without end
-        raise Rejected(f"{path.name} is not TOML: {error}") from error
 
 
 def find(resolved: Resolved, home: Home, model: str) -> Path | None:
@@ -169,14 +174,16 @@ def build(resolved: Resolved, home: Home, log: Path, held: Sandbox) -> Path:
         say(f"environment {there.name} is there already")
         return there
     folder = home.environment(resolved.key)
-    say(f"environment {folder.name} is made: {len(resolved.lock.splitlines())} packages")
+    say(f"environment {folder.name} is made: {len(locks.packages_of(resolved.lock))} packages")
     with flock.hold(folder.with_suffix(".lock")):
         if (there := find(resolved, home, held.model)) is not None:
             return there  # another process has made it while this one waited
         try:
+            if not locks.has_hashes(resolved.lock):
+                folder = of_model(folder, held)  # what a name and a version mean is for each index to say
             Maker(resolved, home, held, log).make(folder)
         except uv.Foreign:
-            folder = of_model(folder, held)
+            folder = of_model(home.environment(resolved.key), held)
             Maker(resolved, home, held, log, foreign=True).make(folder)
     return folder
 
@@ -212,7 +219,7 @@ class Maker:
 
     def install(self, staged: Path, base: Interpreter) -> None:
         """Have uv install what was resolved into `staged`, which is ours and checked when it returns."""
-        lock = staged.with_suffix(".txt")
+        lock = staged.with_name(locks.file_name(staged.stem, self.resolved.lock))
         lock.write_text(self.resolved.lock)
         own = self.home.own_package_cache(self.held.model)
         run = partial(
@@ -228,10 +235,10 @@ class Maker:
         venv: list[str | Path] = ["venv", "--quiet", "--relocatable", "--allow-existing", "--python"]
         run([*venv, base.executable, staged], reads=base.prefixes)
         configuration = assemble.read_configuration(staged)
-        if re.search(r"^\s*[^#\s]", self.resolved.lock, re.MULTILINE):
+        if locks.packages_of(self.resolved.lock):
             options: list[str | Path] = ["--quiet", "--link-mode=copy", "--no-deps"]
             options += ["--python", staged / "bin/python", "--requirements", lock]
-            run(["pip", "install", *options], reads=[lock, *base.prefixes])
+            run(["pip", "install", *options], reads=[lock, *base.prefixes], lock=lock)
         uv.compile_bytecode(staged, base, self.log, self.held, foreign=self.foreign)
         sandbox.own_again(staged)
         assemble.secure_tree(staged)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from db.models import Release
+from ml.environments.locks import requirements_of
 from ml.runner.sandbox import MODEL
 
 PACKAGE = "slipway_model"  # the copy of ml/model that loads it
@@ -82,8 +84,8 @@ def linked(file: Path, place: Path) -> None:
 
 def requirements(lock: str, mlflow: str) -> str:
     """The lock, and what MLflow needs to load and serve a pyfunc model where the lock has it not."""
-    lines = [line for line in lock.splitlines() if line.strip() and not line.startswith("#")]
-    named = {line.split("==")[0].split("[")[0].strip().lower().replace("_", "-") for line in lines}
+    lines = requirements_of(lock)
+    named = {re.split(r"[=\[@; ]", line)[0].lower().replace("_", "-") for line in lines}
     wanted = [] if {"mlflow", "mlflow-skinny"} & named else [f"mlflow-skinny=={mlflow}"]
     wanted += [name for name in ("pandas", "numpy") if name not in named]
     return "\n".join([*lines, *wanted]) + "\n"

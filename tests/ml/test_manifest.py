@@ -9,6 +9,8 @@ from db.models import Status
 from ml import manifest
 from ml.errors import Rejected
 from ml.manifest import Bar, Gate, Resources
+from ml.runner import toml_reader
+from ml.stages import environment, inclusions
 from tests.ml.conftest import Appliance
 from tests.models import working
 
@@ -91,7 +93,7 @@ def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
         ("[data]\nformat = 'excel'", "data.format: "),
         ("[modle]\ntype = 'generic'", "modle: is not a key that Slipway knows"),
         ("[gate", "slipway.toml is not TOML: "),
-        ("a = " + "[" * 100_000, "slipway.toml is not TOML: "),
+        ("a = " + "[" * 60_000, "slipway.toml is not TOML: "),
         ("a = " + "1" * 5_000, "slipway.toml is not TOML: "),
         ("[resources]\ntrain_timeout = '1000000000d'", "has to be shorter than a year"),
     ],
@@ -149,3 +151,26 @@ def test_the_operators_words_hold_for_a_release(
     assert "SMAPE" in (release.reason or "")
     assert "0.2" in (release.reason or "")
     assert "[retrain] is read and has no effect in this version" in appliance.log(release, "checkout")
+
+
+def test_a_manifest_that_takes_long_to_read_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time grows with the square of a dotted key's length: this one takes minutes."""
+    monkeypatch.setattr(toml_reader, "SECONDS", 1)
+    with pytest.raises(Rejected, match=r"slipway\.toml takes more than 1 s to read"):
+        read(tmp_path, "a" + ".a" * 30_000 + " = 1")
+
+
+@pytest.mark.parametrize("name", ["slipway.toml", "pyproject.toml", ".python-version", "requirements.txt"])
+def test_a_file_of_any_size_is_not_read(name: str, tmp_path: Path) -> None:
+    with (tmp_path / name).open("w") as file:
+        file.truncate(8 << 30)  # a hole: nothing that is read whole could hold it
+    (tmp_path / "pyproject.toml").touch()
+    with pytest.raises(Rejected, match=f"{name} has to be a file of its own, of at most"):
+        if name == "slipway.toml":
+            manifest.read(tmp_path)
+        else:
+            environment.requested(tmp_path)
+            environment.requirements(tmp_path)
+            inclusions.check(tmp_path / name, tmp_path)

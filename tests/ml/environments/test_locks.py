@@ -1,0 +1,117 @@
+"""What was resolved once is used again for the same files of the same model, and installed by its hashes."""
+
+from collections.abc import Callable
+
+import pytest
+
+from ml.environments import locks
+from ml.errors import Rejected
+from ml.stages.environment import Resolved
+from tests.ml.environments.conftest import Installer
+from tests.support.packages import build_wheel, put_package
+from tests.support.shelf import Shelf
+
+MakeInstaller = Callable[..., Installer]
+
+
+def offer(shelf: Shelf, text: str, name: str = "six") -> None:
+    """Offer a package whose one module holds `text`."""
+    put_package(shelf, name, build_wheel(name, {f"{name}/__init__.py": text}))
+
+
+@pytest.mark.parametrize("included", ["base.txt", "deps/base.txt"])
+def test_one_model_does_not_choose_anothers_packages(
+    included: str, make_installer: MakeInstaller, shelf: Shelf, other_shelf: Shelf
+) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"), UV_INDEX=other_shelf.url("/files/"))
+    offer(shelf, "good")
+    offer(other_shelf, "evil")
+    requirements = {"requirements.txt": f"-r {included}\n", included: "six\n"}
+    evil = f"six @ {other_shelf.url('/files/six-1.0-py3-none-any.whl')}\n" + "# padded\n" * 100_000
+    installer.resolve({**requirements, included: evil, "aaa.txt": "six\n"}, "attacker")
+
+    found = installer.resolve(requirements, "victim")
+    assert installer.module(installer.build(found, "victim"), "six") == "good"
+
+
+def test_a_changed_file_that_is_included_resolves_again(make_installer: MakeInstaller, shelf: Shelf) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    for name in ("six", "idna"):
+        offer(shelf, "x", name)
+    before = installer.resolve({"requirements.txt": "-r deps/base.txt\n", "deps/base.txt": "six\n"})
+    after = installer.resolve({"requirements.txt": "-r deps/base.txt\n", "deps/base.txt": "idna\n"})
+
+    assert locks.packages_of(before.lock) == ["six==1.0"]
+    assert locks.packages_of(after.lock) == ["idna==1.0"]
+
+
+def test_the_same_files_are_resolved_once(make_installer: MakeInstaller, shelf: Shelf) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    offer(shelf, "x")
+    first = installer.resolve({"requirements.txt": "six\n"})
+    shelf.items.clear()
+
+    assert installer.resolve({"requirements.txt": "six\n"}) == first
+
+
+def test_a_file_that_changed_on_its_index_is_refused(make_installer: MakeInstaller, shelf: Shelf) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    offer(shelf, "good")
+    resolved = installer.resolve({"requirements.txt": "six\n"})
+    offer(shelf, "evil")
+    trees_of_cache = installer.home.package_cache
+    trees_of_cache.rename(trees_of_cache.with_name("gone"))
+
+    with pytest.raises(Rejected, match="six"):
+        installer.build(resolved)
+
+
+def test_a_lock_keeps_the_index_of_each_package(
+    make_installer: MakeInstaller, shelf: Shelf, other_shelf: Shelf
+) -> None:
+    """A repository's own index is asked again when its release is restored, and no other."""
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"), UV_INDEX=other_shelf.url("/simple/"))
+    offer(other_shelf, "from its own index", "inhouse")
+    text = f"--index-url {other_shelf.url('/simple/')}\ninhouse\n"
+    resolved = installer.resolve({"requirements.txt": text})
+
+    assert other_shelf.url("/files/inhouse") in resolved.lock
+    assert installer.module(installer.build(resolved), "inhouse") == "from its own index"
+
+
+def test_a_login_in_a_requirement_is_refused(make_installer: MakeInstaller, shelf: Shelf) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    offer(shelf, "x")
+    address = shelf.url("/files/six-1.0-py3-none-any.whl", user="me:password-4711@")
+    with pytest.raises(Rejected, match="a login in it") as fault:
+        installer.resolve({"requirements.txt": f"six @ {address}\n"})
+
+    assert "password-4711" not in str(fault.value)
+    assert not [*installer.home.locks.glob("*")]
+
+
+def test_a_lock_of_an_older_release_is_installed(make_installer: MakeInstaller, shelf: Shelf) -> None:
+    """For its model alone: what a name and a version mean is for each index to say."""
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    offer(shelf, "x")
+    python = installer.resolve({"requirements.txt": "six\n"}).python
+    made = installer.build(Resolved("six==1.0\n", python))
+
+    assert installer.module(made, "six") == "x"
+    assert made.name.endswith("-one")
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        'lock-version = "1.0"\n[[packages]]\nname = "six"\nversion = "1"\nwheels = [{url = "https://a.example/x"}]',
+        'lock-version = "1.0"\n' + "a." * 1000 + "a = 1",
+        'lock-version = "1.0"\npackages = 1',
+        'lock-version = "1.0"\n[[packages]]\nversion = "1"',
+        'lock-version = "1.0"\na = ' + "[" * 10_000,
+        "lock-version = ",
+    ],
+)
+def test_a_lock_that_uv_did_not_write_is_refused(lock: str) -> None:
+    with pytest.raises(Rejected):
+        locks.check_lock(lock)
