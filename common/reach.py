@@ -1,12 +1,20 @@
-"""Who gets in: where a service listens, whether it shows itself to strangers, and what operators present."""
+"""Who gets in: where and by which names a service is reached, who may look, what operators present."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 from starlette.requests import HTTPConnection
 
 from common import cookie
 from common import token as tokens
+from common.hosts import NAME, AllowedHosts, parse_names
 from common.loopback import is_loopback
 from common.settings import Settings
+
+
+def names(text: str) -> str:
+    parse_names(text)
+    return text
 
 
 class Reach(Settings):
@@ -15,7 +23,14 @@ class Reach(Settings):
     token: str = Field("", validation_alias="SLIPWAY_TOKEN", pattern=tokens.PLAIN, repr=False)
     bind: str = Field("127.0.0.1", validation_alias="SLIPWAY_BIND")
     published: str = Field("", validation_alias="SLIPWAY_PUBLISHED")  # where Docker lets others in
+    hosts: Annotated[str, AfterValidator(names)] = Field("", validation_alias="SLIPWAY_HOSTS")
     private: bool | None = Field(None, validation_alias="SLIPWAY_PRIVATE")
+
+    @property
+    def allowed_hosts(self) -> AllowedHosts:
+        """The names that requests may call the service by."""
+        own = (place.lower() for place in (self.bind, self.published))
+        return AllowedHosts([*(name for name in own if NAME.fullmatch(name)), *parse_names(self.hosts)])
 
     @property
     def is_private(self) -> bool:

@@ -9,11 +9,12 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from common import problems
+from common.hosts import HostCheck
 from db.session import sessions
 from db.wakeup import Wakeup
 from ml import api, pages
 from ml.api.access import Operators
-from ml.api.door import Door
+from ml.api.door import Door, is_for_programs
 from ml.serving import invocations, v1, v2
 from ml.serving.follow import Follower
 from ml.serving.gateway import Gateway
@@ -50,7 +51,7 @@ def create(settings: Settings, ending: threading.Event | None = None) -> ASGIApp
     for protocol in (v1, v2, invocations):
         app.include_router(protocol.routes(gateway))
     pages.install(app, settings, places, gateway, factory, operators=operators)
-    return gateway
+    return HostCheck(gateway, settings.allowed_hosts, is_for_programs)
 
 
 def listen(settings: Settings, woken: Sequence[asyncio.Event]) -> Callable[[], None]:

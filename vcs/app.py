@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import problems
+from common.hosts import HostCheck
 from common.problems import Problem
 from db import pull_requests, releases
 from db.models import PullRequest, Release
@@ -59,6 +60,9 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
     app.state.syncer = syncer
     pages.install(app, settings.ml_port)
     app.add_middleware(Door, settings=settings)
+    app.add_middleware(
+        HostCheck, allowed=settings.allowed_hosts, is_for_programs=lambda path: path == "/health"
+    )
 
     @app.exception_handler(SyncFailed)
     def failed(request: Request, failure: SyncFailed) -> JSONResponse:

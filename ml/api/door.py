@@ -9,8 +9,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ml.api.access import CURE, Operators, denied
 from ml.api.asked import FORM
 
-OPEN = ("/health", "/ready", "/sign-in", "/favicon.ico")  # to all; so is what is below these:
-OPEN_BELOW = ("/static/", "/v1/", "/v2/")
+PROBES = ("/health", "/ready")
+OPEN = (*PROBES, "/sign-in", "/favicon.ico")  # to all; so is what is below these:
+PROTOCOLS = ("/v1/", "/v2/")
+OPEN_BELOW = ("/static/", *PROTOCOLS)
 PREDICTIONS = ("predict", "invocations")  # the last part of an address
 
 
@@ -44,9 +46,17 @@ def is_open(request: Request) -> bool:
     path = request.url.path
     if path in OPEN or path in ("/v2",) or path.startswith(OPEN_BELOW):
         return True
+    return is_prediction(path) and not wants_page(request)
+
+
+def is_prediction(path: str) -> bool:
     parts = path.strip("/").split("/")
-    prediction = parts[-1] in PREDICTIONS and (len(parts) == 1 or (parts[0], len(parts)) == ("models", 3))
-    return prediction and not wants_page(request)
+    return parts[-1] in PREDICTIONS and (len(parts) == 1 or (parts[0], len(parts)) == ("models", 3))
+
+
+def is_for_programs(path: str) -> bool:
+    """Return whether programs of others call this by whatever name leads here: predictions, and probes."""
+    return path in PROBES or path == "/v2" or path.startswith(PROTOCOLS) or is_prediction(path)
 
 
 def wants_page(request: Request) -> bool:
