@@ -152,6 +152,20 @@ def test_a_log_is_shown_and_moves_no_cursor(shop: Shop, slipway: Slipway, buildi
     assert slipway("logs", str(building)).stdout == said
 
 
+def test_what_commands_print_moves_no_cursor(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
+    evil = "\x1b[2J\u202e"
+    release = shop.publish(main_py("return 1"), title=evil, metrics={f"SMAPE{evil}": 0.5})
+    deployed = shop.publish(main_py("return 2", head=f"raise SystemExit({evil!r})"), wait=False)
+    shop.until(deployed, "failed")
+
+    shown = [slipway("status"), slipway("releases"), slipway("deploy", str(deployed))]
+    said = [text for done in shown for text in (done.stdout, done.stderr)]
+
+    assert not any(c in text for text in said for c in evil if not c.isprintable())
+    assert sum(r"\x1b[2J" in text for text in said) == 3
+    assert shop.served() == release
+
+
 def test_a_log_is_followed_over_a_restart_of_serve(
     make_shop: Callable[..., Shop],  # noqa: F811
     tmp_path: Path,
