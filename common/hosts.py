@@ -83,34 +83,33 @@ class HostCheck:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        header = None
-        for name, value in scope["headers"]:
-            if name == b"host":
-                if header is not None:
-                    await refuse(malformed("It has more than one"), scope, receive, send)
-                    return
-                header = value
-        if header in self._known:
+        headers = [value for name, value in scope["headers"] if name == b"host"]
+        if len(headers) == 1 and headers[0] in self._known:
             scope["is_known_host"] = True
-        elif (problem := self._check(header, scope)) is not None:
+        elif (problem := self._check(headers, scope)) is not None:
             await refuse(problem, scope, receive, send)
             return
         await self.app(scope, receive, send)
 
-    def _check(self, header: bytes | None, scope: Scope) -> Problem | None:
+    def _check(self, headers: list[bytes], scope: Scope) -> Problem | None:
         """Return what is wrong with a name that was not seen before; mark the scope of one that is right."""
-        if not header:
-            if scope.get("http_version") == "1.0" and self._is_open(scope):  # as probes of load balancers do
-                return None
-            return malformed("It has none")
-        host = parse_host(header)
+        if len(headers) > 1:
+            return malformed("It has more than one")
+        if not headers:  # as probes of load balancers in HTTP/1.0
+            is_probe = scope.get("http_version") == "1.0" and self._is_open(scope)
+            return None if is_probe else malformed("It has none")
+        host = parse_host(headers[0])
         if host is None:
             return malformed("What it has is no name")
-        if host in self.allowed:
-            scope["is_known_host"] = True
-            if len(self._known) < MAX_REMEMBERED:
-                self._known.add(header)
-            return None
+        if host not in self.allowed:
+            return self._check_unknown(host, scope)
+        scope["is_known_host"] = True
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known.add(headers[0])
+        return None
+
+    def _check_unknown(self, host: str, scope: Scope) -> Problem | None:
         is_open = self._is_open(scope)
         self._log(host, "answered programs alone" if is_open else "refused")
         if is_open:

@@ -76,8 +76,11 @@ def test_a_private_appliance_shows_them_to_operators_alone(
 
 def test_the_operators_token_may_be_said(settings_of: SettingsOf, sessions: sessionmaker[Session]) -> None:
     client = TestClient(
-        create(settings_of(bind="0.0.0.0", token="said"), sessions), base_url="http://localhost"
+        create(settings_of(bind="0.0.0.0", token="of-the-operators"), sessions),
+        base_url="http://localhost",
     )
 
     assert client.get("/pull-requests").status_code == 401
-    assert client.get("/pull-requests", headers={"Authorization": "Bearer said"}).status_code == 200
+    assert (
+        client.get("/pull-requests", headers={"Authorization": "Bearer of-the-operators"}).status_code == 200
+    )
