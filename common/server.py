@@ -84,7 +84,7 @@ class Connection(HttpToolsProtocol):
         self.logger = CLIENTS
         self.guard = self.config.guard
         self.address = ""
-        self._header_bytes = 0
+        self._header_bytes, self._max_header_bytes = 0, self.guard.limits.header_bytes
         self._waits_since: tuple[object, float] | None = None  # with the last request that was complete
         self._unread_since: tuple[int, float] | None = None  # with how much there was to be read
 
@@ -113,7 +113,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._header_bytes += len(data)  # also of what follows a body; both callbacks above begin it anew
         HttpToolsProtocol.data_received(self, data)
-        if self._header_bytes > self.guard.limits.header_bytes and not self.transport.is_closing():
+        if self._header_bytes > self._max_header_bytes and not self.transport.is_closing():
             if not self.is_answering:
                 self.transport.write(TOO_LARGE)
             self.transport.close()
@@ -239,6 +239,7 @@ class Config(uvicorn.Config):
             loop="uvloop",
             http=Connection,
             ws="none",
+            interface="asgi3",  # it would look for a coroutine, which `HostCheck` saves
             access_log=False,
             log_config=None,
             server_header=False,
