@@ -2,7 +2,9 @@
 
 import pytest
 from pydantic import ValidationError
+from starlette.requests import Request
 
+from common import cookie
 from common.hosts import AllowedHosts, parse_host
 from ml.settings import Settings
 
@@ -98,3 +100,12 @@ def test_where_it_listens_and_what_is_set_are_names(monkeypatch: pytest.MonkeyPa
 def test_a_list_that_holds_no_name_is_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError, match="is no name: give names without scheme and port"):
         said(monkeypatch, SLIPWAY_HOSTS=wrong)
+
+
+@pytest.mark.parametrize("sent", [(b"sec-fetch-site", b"same-origin"), (b"origin", b"http://evil.example")])
+def test_a_page_under_an_unknown_name_is_not_ours(sent: tuple[bytes, bytes]) -> None:
+    """Whatever it says, and even where no middleware has refused it."""
+    scope = {"type": "http", "scheme": "http", "path": "/", "headers": [(b"host", b"evil.example"), sent]}
+
+    assert not cookie.from_here(Request(scope))
+    assert cookie.from_here(Request(scope | {"is_known_host": True}))
