@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TextIO
 
-from cli.plain import plain
+from common.plain import plain
 
 COLOURS = (36, 33, 35, 32, 34, 31)  # cyan, yellow, magenta, green, blue, red: told apart on light and dark
 WIDTH = 8

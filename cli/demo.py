@@ -10,7 +10,7 @@ import httpx
 import typer
 from pydantic import Field
 
-from cli import look
+from cli import look, screen
 from cli.errors import Trouble
 from cli.settings import Settings as Base
 
@@ -92,16 +92,16 @@ def merge(
     before = appliance.live_release()
     merged = appliance.ask("merge", **({"number": number} if number else {}))
     already = "was merged already as" if merged["already"] else "merged as"
-    typer.echo(f"#{merged['number']} {merged['title']}: {already} {look.short(merged['merge_commit_sha'])}")
-    typer.echo(f"   {merged['body']}")
+    screen.show(f"#{merged['number']} {merged['title']}: {already} {look.short(merged['merge_commit_sha'])}")
+    screen.show(f"   {merged['body']}")
 
     found = appliance.checkout()
-    typer.echo(f"vcs: {found['newly_accepted']} newly accepted, in {found['seconds']:.1f} s")
+    screen.show(f"vcs: {found['newly_accepted']} newly accepted, in {found['seconds']:.1f} s")
     if not wait:
         return
 
     release = follow(appliance, merged["merge_commit_sha"])
-    typer.echo(verdict(release, before, appliance.live_release()))
+    screen.show(verdict(release, before, appliance.live_release()))
 
 
 @app.command("list")
@@ -111,7 +111,7 @@ def pull_requests() -> None:
     releases = {release["commit"]: release for release in appliance.releases()}
     head = ("", "pull request", "is meant to be", "merged as", "release", "status", "metrics", "why")
     rows = [row(pull, releases.get(pull["merge_commit_sha"] or "", {})) for pull in appliance.ask("list")]
-    typer.echo(look.table([head, *rows]))
+    screen.show(look.table([head, *rows]))
 
 
 def row(pull: Row, release: Row) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ def follow(appliance: Appliance, commit: str) -> Row:
         for line in news(release) if release else ():
             if line not in said:
                 said.add(line)
-                typer.echo(line)
+                screen.show(line)
         if release and settled(release):
             return release
         time.sleep(PAUSE)

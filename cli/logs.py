@@ -10,8 +10,8 @@ import typer
 
 from cli import look
 from cli.errors import Trouble
-from cli.plain import plain
 from cli.settings import Settings
+from common.plain import lines
 
 AGAIN = 1.0  # seconds until a log that broke off is asked for again
 TRIES = 60  # in a row, to go on where it broke off
@@ -37,7 +37,7 @@ def logs(
         release = int(known[0]["id"])
     path = f"/releases/{release}/logs"
     for text in followed(appliance, path, release) if follow else whole(appliance, path):
-        typer.echo(shown(text), nl=False)
+        typer.echo(lines(text), nl=False)
 
 
 def whole(appliance: look.Appliance, path: str) -> Iterator[str]:
@@ -86,8 +86,3 @@ def events(lines: Iterator[str]) -> Iterator[Event]:
 def ended(release: int, data: dict[str, Any]) -> str:
     reason = f": {data['reason']}" if data["reason"] else ""
     return f"release {release} is {data['status']}{reason}\n"
-
-
-def shown(text: str) -> str:
-    """Foreign text, with the ends of its lines: a progress bar's carriage return is one."""
-    return plain(text.replace("\r\n", "\n").replace("\r", "\n"), kept="\t\n")

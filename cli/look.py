@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 
 from cli.errors import Trouble
-from cli.plain import plain
 from cli.settings import Settings
+from common.plain import plain
 
 UNDER_WAY = ("queued", "building")
 

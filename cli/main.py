@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import demo, logs, look, operate
+from cli import demo, logs, look, operate, screen
 from cli.errors import Trouble
 from cli.settings import Settings
+from common.plain import lines
 
 
 class Commands(typer.Typer):
@@ -18,7 +19,7 @@ class Commands(typer.Typer):
         try:
             super().__call__()
         except Trouble as trouble:
-            sys.exit(f"slipway: {trouble}")
+            sys.exit(f"slipway: {lines(str(trouble))}")
         except ValidationError as error:
             wrong = (f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
             sys.exit(f"slipway: {'; '.join(wrong)}")
@@ -54,7 +55,7 @@ def status() -> None:
     Asks the appliance on this machine, or the one that SLIPWAY_URL names. Ends with 1 when nothing
     answers there.
     """
-    typer.echo(look.status(look.Appliance(Settings())))
+    screen.show(look.status(look.Appliance(Settings())))
 
 
 @app.command()
@@ -62,7 +63,7 @@ def releases(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the newest first.")] = 20,
 ) -> None:
     """The releases: which commit, how each ended, and why."""
-    typer.echo(look.history(look.Appliance(Settings()).releases()[:limit]))
+    screen.show(look.history(look.Appliance(Settings()).releases()[:limit]))
 
 
 app.add_typer(logs.app)

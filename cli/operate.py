@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import typer
 
-from cli import look
+from cli import look, screen
 from cli.errors import Trouble
 from cli.settings import Settings
 from common import token
@@ -134,8 +134,8 @@ def train(
     name = operator.model(model)
     queued = operator.tell(f"/models/{name}/train", commit=commit, warm_start=begin, why=why)
     number = queued["id"]
-    typer.echo(f"release {number} of {name} is queued, commit {look.short(queued['commit'])}")
-    typer.echo(f"   follow it: slipway logs {number} --follow")
+    screen.show(f"release {number} of {name} is queued, commit {look.short(queued['commit'])}")
+    screen.show(f"   follow it: slipway logs {number} --follow")
 
 
 @app.command()
@@ -144,12 +144,12 @@ def evaluate(model: Model = None, wait: Scored = True) -> None:
     operator = Operator(Settings())
     name = operator.model(model)
     score = operator.tell(f"/models/{name}/evaluate")
-    typer.echo(f"release {score['release']} of {name} is going to be scored")
+    screen.show(f"release {score['release']} of {name} is going to be scored")
     while wait and score["status"] in look.UNDER_WAY:
         time.sleep(PAUSE)
         score = operator.get(f"/models/{name}/scores/{score['id']}").json()
     if score["metrics"]:
-        typer.echo(f"   {look.numbers(score['metrics'])}")
+        screen.show(f"   {look.numbers(score['metrics'])}")
     elif score["status"] not in look.UNDER_WAY:
         raise Trouble(f"release {score['release']} could not be scored: {score['reason']}")
 
@@ -158,14 +158,14 @@ def evaluate(model: Model = None, wait: Scored = True) -> None:
 def cancel(release: Number, why: Why = None) -> None:
     """End a release that is queued or being built."""
     ended = Operator(Settings()).tell(f"/releases/{release}/cancel", why=why)
-    typer.echo(f"release {release} of {ended['model']} is cancelled")
+    screen.show(f"release {release} of {ended['model']} is cancelled")
 
 
 def tell_of(operator: Operator, deployment: Document, *, wait: bool) -> None:
     name = f"release {deployment['release']} of {deployment['model']}"
     if wait:
         operator.watch(deployment)
-    typer.echo(f"{name} is live" if wait else f"{name} is going to be live")
+    screen.show(f"{name} is live" if wait else f"{name} is going to be live")
 
 
 def user() -> str:

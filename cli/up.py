@@ -34,6 +34,7 @@ def up(settings: Settings) -> None:
     # what is in it is safe for several; the Postgres and the demo that would be started in it are not
     held = home.lock(folder, shared=bool(settings.database_url and settings.followed))
     check_ports(settings)
+    check_token(settings)
 
     first = not settings.token and not token.path(folder).exists()
     console = Console(folder / "logs")
@@ -60,6 +61,15 @@ def check_ports(settings: Settings) -> None:
             raise Trouble(f"{one} and {other} are both {wanted[one]}: give one of them another")
     for variable, port in wanted.items():
         ports.check(settings.bind, port, variable)
+
+
+def check_token(settings: Settings) -> None:
+    """`Trouble` when it can be guessed: `serve` would not start with it."""
+    try:
+        if settings.token:
+            token.check(settings.token)
+    except ValueError as error:
+        raise Trouble(f"SLIPWAY_TOKEN {error}") from error
 
 
 def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:

@@ -7,7 +7,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 NAME = "slipway_operator"
-LASTS = 30 * 24 * 3600  # seconds
+LASTS = 7 * 24 * 3600  # seconds
 
 
 def worth(token: str) -> str:
@@ -31,8 +31,19 @@ def is_presented(request: HTTPConnection, token: str) -> bool:
 
 
 def from_here(request: HTTPConnection) -> bool:
-    """Whether a page of ours sent this: a browser says so in one of two headers, of which it makes both."""
+    """Return whether a page of ours sent this, by one of two headers that a browser makes and no script.
+
+    Ours were fetched under a name of ours: under another name anybody's pages are of the same origin.
+    """
+    if not request.scope.get("is_known_host"):
+        return False
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    return request.headers.get("origin") == f"{request.url.scheme}://{request.url.netloc}"
+    return request.headers.get("origin") == origin(request)
+
+
+def origin(request: HTTPConnection) -> str:
+    """Return the origin of the service as a browser writes it: without the port that goes by itself."""
+    scheme, place = request.url.scheme, request.headers.get("host", "").lower()
+    return f"{scheme}://{place.removesuffix({'http': ':80', 'https': ':443'}.get(scheme, ''))}"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from typing import TYPE_CHECKING, Literal
 
 from loguru import logger
 
 from common import closed
+from common.plain import indented, plain
 
 if TYPE_CHECKING:
-    from loguru import Message
+    from loguru import Message, Record
 
 TEXT = "<green>{time:HH:mm:ss.SSS}</green> <level>{level: <7}</level> <cyan>{extra[service]}</cyan> {message}"
 
@@ -39,7 +41,19 @@ def as_json(message: Message) -> None:
     }
     if record["exception"] is not None:
         document["exception"] = str(message).strip()
-    sys.stderr.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    sys.stderr.write(json.dumps(document, default=str) + "\n")
+
+
+def as_text(message: Message) -> None:
+    """One line, and below it a traceback that is indented: no text of others begins a line of the log."""
+    text, exception = str(message), message.record["exception"]
+    if exception is not None:
+        text += "    " + indented("".join(traceback.format_exception(*exception)).rstrip("\n")) + "\n"
+    sys.stderr.write(text)
+
+
+def show_plainly(record: Record) -> None:
+    record["message"] = plain(record["message"])
 
 
 def configure(service: str, form: Literal["text", "json"] = "text", level: str = "INFO") -> None:
@@ -49,14 +63,12 @@ def configure(service: str, form: Literal["text", "json"] = "text", level: str =
     """
     closed.close()
     logger.remove()
-    logger.configure(extra={"service": service})
-    logger.add(
-        as_json if form == "json" else sys.stderr,
-        level=level,
-        format="{exception}" if form == "json" else TEXT,
-        backtrace=False,
-        diagnose=False,
-    )
+    if form == "json":
+        logger.configure(extra={"service": service})
+        logger.add(as_json, level=level, format="{exception}", backtrace=False, diagnose=False)
+    else:
+        logger.configure(extra={"service": service}, patcher=show_plainly)
+        logger.add(as_text, level=level, format=lambda _: f"{TEXT}\n", colorize=sys.stderr.isatty())
     logging.basicConfig(handlers=[Intercept()], level=logging.WARNING, force=True)
     for name in ("uvicorn", "uvicorn.error"):
         stdlib = logging.getLogger(name)

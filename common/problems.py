@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from loguru import logger
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 _DOCUMENT = {
     "title": "Problem (RFC 9457)",
@@ -22,6 +23,7 @@ _DOCUMENT = {
         "request_id": {"type": "string"},
     },
 }
+CLIENT_CLOSED_REQUEST = 499  # as nginx has it
 CONTENT: dict[str, Any] = {"application/problem+json": {"schema": _DOCUMENT}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     422: {"description": "The request is not valid", "content": CONTENT},
@@ -81,6 +83,10 @@ def install(app: FastAPI, show: Callable[[Request, Problem], Response] = plainly
         errors = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
         detail = "; ".join(f"{e['at']}: {e['message']}" for e in errors)
         return show(request, Problem(422, "The request is not valid", detail, errors=errors))
+
+    @app.exception_handler(ClientDisconnect)
+    def left(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)  # nobody gets it
 
     @app.exception_handler(Exception)
     def bug(request: Request, error: Exception) -> Response:

@@ -67,5 +67,8 @@ def read(kind: type[SomeSettings]) -> SomeSettings:
     try:
         return kind()
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        wrong = (
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
         raise SystemExit("; ".join(wrong)) from error

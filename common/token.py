@@ -5,7 +5,17 @@ from pathlib import Path
 
 from common import kept as secret
 
+MIN_LENGTH = 16
 PLAIN = r"^[!-~]*$"  # what a header can carry: printable ASCII without a blank
+
+
+def check(token: str) -> None:
+    """Raise `ValueError` for a token that can be guessed."""
+    if len(token) < MIN_LENGTH:
+        raise ValueError(
+            f"has {len(token)} characters and needs {MIN_LENGTH}: whoever guesses it decides what is live. "
+            "`python3 -c 'import secrets; print(secrets.token_urlsafe(32))'` makes a good one"
+        )
 
 
 def path(home: Path) -> Path:

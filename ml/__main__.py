@@ -8,11 +8,13 @@ import uvicorn
 from loguru import logger
 
 from common import log
+from common.server import Config, limit_clients
 from common.settings import read
 from ml.app import create
 from ml.runner import measures
 from ml.settings import Settings
 
+GRACE = 2  # seconds that open requests get at the end
 THREADS_TAKE_TURNS = 0.0005  # seconds: what works beside the event loop holds a prediction up for no longer
 
 
@@ -35,17 +37,9 @@ def main() -> None:
     sys.setswitchinterval(THREADS_TAKE_TURNS)
     logger.info("serving on http://{}:{}", settings.bind, settings.ml_port)
     ending = Event()
-    config = uvicorn.Config(
-        create(settings, ending),
-        host=settings.bind,
-        port=settings.ml_port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_keep_alive=75,  # longer than clients keep a connection: it is they who close it
-        timeout_graceful_shutdown=2,
+    limits = limit_clients(settings.trusted_proxies)
+    config = Config(
+        create(settings, ending), host=settings.bind, port=settings.ml_port, limits=limits, grace=GRACE
     )
     server = Server(config, ending)
     server.run()

@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from common import problems
+from common.hosts import HostCheck
 from db.session import sessions
 from db.wakeup import Wakeup
 from ml import api, pages
 from ml.api.access import Operators
-from ml.api.door import Door
+from ml.api.door import Door, is_for_programs
 from ml.serving import invocations, v1, v2
 from ml.serving.follow import Follower
 from ml.serving.gateway import Gateway
@@ -45,12 +47,18 @@ def create(settings: Settings, ending: threading.Event | None = None) -> ASGIApp
         title="Slipway", lifespan=lifespan, docs_url=None, redoc_url=None, responses=problems.RESPONSES
     )
     operators = Operators.of(settings)
-    gateway = Gateway(places, recorder, Door(app, operators, private=settings.is_private))
+    door = Door(app, operators, private=settings.is_private)
+    gateway = Gateway(places, recorder, proxied(door, settings))
     api.install(app, settings, places, factory, known=operators, ending=ending or threading.Event())
     for protocol in (v1, v2, invocations):
         app.include_router(protocol.routes(gateway))
     pages.install(app, settings, places, gateway, factory, operators=operators)
-    return gateway
+    return HostCheck(gateway, settings.allowed_hosts, is_for_programs)
+
+
+def proxied(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Take the word of the operators' proxies on where a request is from, and by which scheme."""
+    return ProxyHeadersMiddleware(app, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type, return-value]
 
 
 def listen(settings: Settings, woken: Sequence[asyncio.Event]) -> Callable[[], None]:

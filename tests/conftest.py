@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
 from cli.postgres import Postgres
@@ -56,3 +57,12 @@ def sessions(database_url: str) -> Iterator[sessionmaker[Session]]:
     made = db_session.sessions(database_url)
     yield made
     made.kw["bind"].dispose()
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """What is logged."""
+    found: list[str] = []
+    sink = logger.add(found.append, format="{message}")
+    yield found
+    logger.remove(sink)

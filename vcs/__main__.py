@@ -10,6 +10,7 @@ from loguru import logger
 from sqlalchemy.exc import DBAPIError
 
 from common import log
+from common.server import Config, limit_clients
 from common.settings import read
 from db import appliance, migrate
 from db.session import sessions
@@ -56,14 +57,8 @@ def main() -> None:
     # uvicorn raises the signal that ended it once more: what it ends then is a process that is done.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    config = uvicorn.Config(
-        build(settings),
-        host=settings.bind,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE,
-    )
+    limits = limit_clients(settings.trusted_proxies)
+    config = Config(build(settings), host=settings.bind, port=settings.port, limits=limits, grace=GRACE)
     logger.info("follows {} on {}:{}", ", ".join(settings.branches), settings.bind, settings.port)
     Server(config).run()
 

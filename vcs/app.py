@@ -13,8 +13,10 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from common import problems
+from common.hosts import HostCheck
 from common.problems import Problem
 from db import pull_requests, releases
 from db.models import PullRequest, Release
@@ -59,6 +61,10 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
     app.state.syncer = syncer
     pages.install(app, settings.ml_port)
     app.add_middleware(Door, settings=settings)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)
+    app.add_middleware(
+        HostCheck, allowed=settings.allowed_hosts, is_for_programs=lambda path: path == "/health"
+    )
 
     @app.exception_handler(SyncFailed)
     def failed(request: Request, failure: SyncFailed) -> JSONResponse:

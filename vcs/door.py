@@ -6,9 +6,10 @@ from loguru import logger
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from common import token
+from common import cookie, token
+from common.brake import Brake
 from common.problems import Problem
-from common.reach import known, on_port
+from common.reach import bearer, on_port
 from vcs import page
 from vcs.settings import VcsSettings
 
@@ -21,17 +22,28 @@ class Door:
     """The same token and the same cookie as at `serve`: a browser sends it to every port of a host."""
 
     def __init__(self, inside: ASGIApp, settings: VcsSettings) -> None:
-        self.inside, self.settings = inside, settings
+        self.inside, self.settings, self.brake = inside, settings, Brake()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self.settings.is_private:
             request = Request(scope)
             if not (request.url.path in OPEN or request.url.path.startswith(OPEN_BELOW)):
                 operators = self.settings.token or made(self.settings.home)
-                if not operators or not known(request, operators):
+                try:
+                    known = bool(operators) and await self._knows(request, operators or "")
+                except Problem as problem:
+                    await problem.response(request)(scope, receive, send)
+                    return
+                if not known:
                     await self.refuse(request, known_here=bool(operators))(scope, receive, send)
                     return
         await self.inside(scope, receive, send)
+
+    async def _knows(self, request: Request, operators: str) -> bool:
+        presented = bearer(request)
+        if presented is None:
+            return cookie.is_presented(request, operators)
+        return await self.brake.judge(request, presented, operators)
 
     def refuse(self, request: Request, *, known_here: bool) -> ASGIApp:
         """In words that say where to sign in."""

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,6 +14,7 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from common.bodies import read_body
 from common.problems import Problem
 from db import pull_requests
 
@@ -50,7 +51,7 @@ class Webhook:
                 "SLIPWAY_WEBHOOK_SECRET is not set, so nobody could tell GitHub's calls from others. "
                 "Set it to the webhook's secret and start again; until then pull requests come by the tick.",
             )
-        body = await read(request.stream(), request.headers.get("Content-Length"))
+        body = await read_body(request, LIMIT)
         if not signed(self.secret, body, request.headers.get("X-Hub-Signature-256")):
             raise Problem(
                 401,
@@ -100,21 +101,6 @@ class Webhook:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-async def read(stream: AsyncIterator[bytes], announced: str | None) -> bytes:
-    """The raw body; what is larger than LIMIT is refused as soon as that is known, whatever was announced."""
-    too_large = Problem(
-        413, "The delivery is too large", f"At most {LIMIT} bytes are taken.", headers={"Connection": "close"}
-    )
-    if announced and announced.isdigit() and int(announced) > LIMIT:
-        raise too_large
-    body = bytearray()
-    async for chunk in stream:
-        body += chunk
-        if len(body) > LIMIT:
-            raise too_large
-    return bytes(body)
 
 
 def signed(secret: bytes, body: bytes, signature: str | None) -> bool:

@@ -8,9 +8,10 @@ from loguru import logger
 from starlette.requests import HTTPConnection
 
 from common import cookie, token
+from common.brake import Brake
 from common.loopback import is_loopback
 from common.problems import Problem
-from common.reach import known
+from common.reach import bearer
 from ml.settings import Settings
 
 CURE = (
@@ -24,6 +25,7 @@ class Operators:
     """A dependency of every call that changes something."""
 
     token: str = field(repr=False)
+    brake: Brake = field(default_factory=Brake, repr=False, compare=False)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -38,6 +40,10 @@ class Operators:
             raise SystemExit(f"the operators' token at {kept} cannot be used: {error.strerror}") from error
         if known is None:
             raise SystemExit(f"{kept} is empty: take it away, and a new token is made")
+        try:
+            token.check(known)
+        except ValueError as error:
+            raise SystemExit(f"the operators' token at {kept} {error}, or take the file away") from error
         if made:
             host = settings.published or settings.bind
             logger.info(
@@ -50,9 +56,12 @@ class Operators:
             )
         return cls(known)
 
-    def known(self, request: HTTPConnection) -> bool:
+    async def known(self, request: HTTPConnection) -> bool:
         """Whether the token comes along, or the cookie of a browser that has signed in with it."""
-        return known(request, self.token)
+        presented = bearer(request)
+        if presented is None:
+            return cookie.is_presented(request, self.token)
+        return await self.brake.judge(request, presented, self.token)
 
     def __call__(self, request: Request) -> None:
         """Pass, or raise a 401 that says what to do."""

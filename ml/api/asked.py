@@ -7,6 +7,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from common.bodies import read_body
 from common.problems import Problem
 
 LIMIT = 16 << 10  # bytes of a body
@@ -43,7 +44,7 @@ class Body(Generic[Form]):
         self.form = form
 
     async def __call__(self, request: Request) -> Form:
-        body = await read(request)
+        body = await read_body(request, LIMIT)
         if not body.strip():
             return self.form()
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -66,16 +67,6 @@ class Body(Generic[Form]):
     def openapi(self) -> dict[str, Any]:
         schema = self.form.model_json_schema()
         return {"requestBody": {"required": False, "content": {"application/json": {"schema": schema}}}}
-
-
-async def read(request: Request) -> bytes:
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LIMIT:
-            detail = f"The body is longer than {LIMIT} bytes."
-            raise Problem(413, "The body is too large", detail, headers={"Connection": "close"})
-    return bytes(body)
 
 
 def fields(body: bytes) -> dict[str, str]:

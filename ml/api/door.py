@@ -6,11 +6,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.problems import Problem
+from common.reach import bearer
 from ml.api.access import CURE, Operators, denied
 from ml.api.asked import FORM
 
-OPEN = ("/health", "/ready", "/sign-in", "/favicon.ico")  # to all; so is what is below these:
-OPEN_BELOW = ("/static/", "/v1/", "/v2/")
+PROBES = ("/health", "/ready")
+OPEN = (*PROBES, "/sign-in", "/favicon.ico")  # to all; so is what is below these:
+PROTOCOLS = ("/v1/", "/v2/")
+OPEN_BELOW = ("/static/", *PROTOCOLS)
 PREDICTIONS = ("predict", "invocations")  # the last part of an address
 
 
@@ -25,8 +29,15 @@ class Door:
             await self.inside(scope, receive, send)
             return
         request = Request(scope)
-        scope["operator"] = self.operators.known(request)
-        if self.private and not scope["operator"] and not is_open(request):
+        is_free = is_open(request)
+        try:  # a bearer's token on a prediction may be somebody else's, such as a proxy's
+            scope["operator"] = (not is_free or bearer(request) is None) and await self.operators.known(
+                request
+            )
+        except Problem as problem:
+            await problem.response(request)(scope, receive, send)
+            return
+        if self.private and not scope["operator"] and not is_free:
             await self.refuse(request)(scope, receive, send)
         elif is_button(request):
             await self.inside(scope, receive, back(send))
@@ -44,9 +55,17 @@ def is_open(request: Request) -> bool:
     path = request.url.path
     if path in OPEN or path in ("/v2",) or path.startswith(OPEN_BELOW):
         return True
+    return is_prediction(path) and not wants_page(request)
+
+
+def is_prediction(path: str) -> bool:
     parts = path.strip("/").split("/")
-    prediction = parts[-1] in PREDICTIONS and (len(parts) == 1 or (parts[0], len(parts)) == ("models", 3))
-    return prediction and not wants_page(request)
+    return parts[-1] in PREDICTIONS and (len(parts) == 1 or (parts[0], len(parts)) == ("models", 3))
+
+
+def is_for_programs(path: str) -> bool:
+    """Return whether programs of others call this by whatever name leads here: predictions, and probes."""
+    return path in PROBES or path == "/v2" or path.startswith(PROTOCOLS) or is_prediction(path)
 
 
 def wants_page(request: Request) -> bool:

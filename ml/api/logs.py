@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from threading import Event
 from typing import Annotated, Any
 
@@ -12,10 +13,11 @@ from fastapi.responses import Response, StreamingResponse
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
+from common.plain import lines
 from common.problems import Problem
 from ml.api import documents
 from ml.api.away import AWAY
-from ml.api.tail import Tail
+from ml.api.tail import Piece, Tail
 from ml.home import Home
 from ml.serving.threads import aside
 from ml.settings import Settings
@@ -89,7 +91,7 @@ async def counted(events: AsyncIterator[str], following: set[object]) -> AsyncIt
 async def whole(tail: Tail) -> AsyncIterator[str]:
     """All of it, each stage under its name."""
     stage, ending = "", "\n"
-    while (piece := await aside(tail.next)) is not None:
+    while (piece := await aside(next_plainly, tail)) is not None:
         if piece.stage != stage:
             yield heading(piece.stage, after=ending if stage else None)
             stage = piece.stage
@@ -97,6 +99,11 @@ async def whole(tail: Tail) -> AsyncIterator[str]:
         ending = piece.text[-1]
     if not stage:
         yield "This release has not printed anything.\n"
+
+
+def next_plainly(tail: Tail) -> Piece | None:
+    piece = tail.next()
+    return piece and replace(piece, text=lines(piece.text))
 
 
 def heading(stage: str, after: str | None) -> str:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session, sessionmaker
 
+from common.plain import lines
 from common.reach import on_port
 from db import deployments, releases
 from db.models import Release, State
@@ -91,5 +92,5 @@ def tail(path: Path) -> str:
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - TAIL))
-        text = file.read().decode(errors="replace")
+        text = lines(file.read().decode(errors="replace"))
     return text if size <= TAIL else "…" + text[text.find("\n") :]

@@ -177,7 +177,9 @@ def test_pull_requests_and_what_became_of_each(
         browser.open("/pull-requests?state=open")
         browser.says(f"curl -X POST {browser.url}/checkout")
         is_fine(browser)
-    with listening(VcsSettings(**told, SLIPWAY_PRIVATE=True, SLIPWAY_TOKEN="said"), sessions) as client:
+    with listening(
+        VcsSettings(**told, SLIPWAY_PRIVATE=True, SLIPWAY_TOKEN="of-the-operators"), sessions
+    ) as client:
         browser.url = str(client.base_url).rstrip("/")
         browser.open("/pull-requests")
         browser.says("This appliance is private")

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.ml.serving.support import Shop, main_py
 from tests.support.waiting import wait_until
 
 SLIPWAY = [sys.executable, "-c", "from cli.main import app; app()"]
+EVIL = "\x1b[2J\u202e"
 Slipway = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -112,18 +114,25 @@ def test_train_and_cancel(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
     assert shop.release(live + 1).status is Status.CANCELLED
 
 
-def test_evaluate_waits_for_the_score(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
-    live = shop.publish(main_py("return 1"))
+def score(shop: Shop, status: Status, **facts: Any) -> None:  # noqa: F811
+    """Do the look-out's work for the first score that is asked for."""
     factory = make_sessions(shop.settings.database_url)
 
     def scored() -> bool:
         with factory.begin() as session:
-            score = session.query(Score).first()
-            if score is not None:
-                score.status, score.metrics = Status.PASSED, {"SMAPE": 0.31}
-            return score is not None
+            asked = session.query(Score).first()
+            if asked is not None:
+                asked.status = status
+                for name, value in facts.items():
+                    setattr(asked, name, value)
+            return asked is not None
 
-    lookout = threading.Thread(target=lambda: wait_until(scored, 60, "a score is asked for"))
+    wait_until(scored, 60, "a score is asked for")
+
+
+def test_evaluate_waits_for_the_score(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
+    live = shop.publish(main_py("return 1"))
+    lookout = threading.Thread(target=score, args=[shop, Status.PASSED], kwargs={"metrics": {"SMAPE": 0.31}})
     lookout.start()
     done = slipway("evaluate")
     lookout.join()
@@ -150,6 +159,23 @@ def test_a_log_is_shown_and_moves_no_cursor(shop: Shop, slipway: Slipway, buildi
 
     assert slipway("logs").stdout == said
     assert slipway("logs", str(building)).stdout == said
+
+
+@pytest.mark.parametrize("facts", [{"metrics": {f"SMAPE{EVIL}": 0.5}}, {"reason": EVIL}])
+def test_what_commands_print_moves_no_cursor(
+    shop: Shop,  # noqa: F811
+    slipway: Slipway,
+    facts: dict[str, Any],
+) -> None:
+    shop.publish(main_py("return 1"))
+    lookout = threading.Thread(target=score, args=[shop, Status.FAILED], kwargs=facts)
+    lookout.start()
+    done = slipway("evaluate")
+    lookout.join()
+
+    said = done.stdout + done.stderr
+    assert [c for c in said if not c.isprintable() and c != "\n"] == []
+    assert r"\x1b[2J\u202e" in said
 
 
 def test_a_log_is_followed_over_a_restart_of_serve(

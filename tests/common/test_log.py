@@ -14,13 +14,35 @@ try:
 except ZeroDivisionError:
     logger.exception("it broke")
 """
+FORGED = "02:00:00.000 INFO    watch release 99 is live"
+EVIL = f"boom \x1b]0;title\x07\x9b2J\r\n{FORGED}\n\x1b[2J\u202e\u2028{FORGED}\u2066\x85\x00\ud800"
+FORGE = """
+import logging
+from loguru import logger
+from common import log
+evil = {evil!r}
+log.configure("serve", {form!r})
+logger.warning("a model said {{}}", evil)
+logging.getLogger("uvicorn.error").warning("a client said %s", evil)
+def refuse():
+    try:
+        raise KeyError(evil)
+    except KeyError as error:
+        raise ValueError(evil) from error
+try:
+    refuse()
+except ValueError:
+    logger.exception(evil)
+"""
+
+
+def run(script: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    return done.stderr.decode()
 
 
 def said(form: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", SPEAK.format(form=form)], capture_output=True, text=True, check=True
-    )
-    return done.stderr
+    return run(SPEAK.format(form=form))
 
 
 def test_each_line_for_machines_is_an_object() -> None:
@@ -33,4 +55,31 @@ def test_each_line_for_machines_is_an_object() -> None:
 
 
 def test_people_get_text() -> None:
-    assert "WARNING serve two" in said("text")
+    text = said("text")
+
+    assert r"WARNING serve two\nlines é" in text
+    assert "\n    ZeroDivisionError: division by zero\n" in text
+
+
+def test_text_of_others_does_nothing_in_a_log_for_people() -> None:
+    text = run(FORGE.format(form="text", evil=EVIL))
+
+    assert [c for c in text if not c.isprintable() and c not in "\n"] == []
+    assert text.count(r"\x1b]0;title\x07\x9b2J\r") == 5  # three messages, and twice in the traceback
+    begun = [line for line in text.split("\n") if line and not line.startswith("    ")]
+    assert len(begun) == 3
+    assert all(" serve " in line for line in begun)
+    assert not any(line.startswith(FORGED[:8]) for line in begun)
+
+
+def test_text_of_others_does_nothing_in_a_log_for_machines() -> None:
+    text = run(FORGE.format(form="json", evil=EVIL))
+
+    assert text.isascii()
+    assert [c for c in text if not c.isprintable() and c != "\n"] == []
+    documents = [json.loads(line) for line in text.split("\n") if line]
+    assert [document["message"] for document in documents] == [
+        f"a model said {EVIL}",
+        f"a client said {EVIL}",
+        EVIL,
+    ]

@@ -155,7 +155,7 @@ def test_model_code_sees_no_secret(
     make_appliance: Callable[..., Appliance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_TOKEN", "ghp_secret")
-    monkeypatch.setenv("SLIPWAY_TOKEN", "operators-only")
+    monkeypatch.setenv("SLIPWAY_TOKEN", "for-operators-only")
     appliance = make_appliance()
     files = working.quick()
     files["main.py"] = files["main.py"].replace(
@@ -166,7 +166,7 @@ def test_model_code_sees_no_secret(
 
     said = appliance.log(appliance.release(commit), "train")
     assert "ENVIRONMENT" in said
-    for secret in ("ghp_secret", "operators-only", "postgresql", "DATABASE_URL"):
+    for secret in ("ghp_secret", "for-operators-only", "postgresql", "DATABASE_URL"):
         assert secret not in said
 
 

@@ -65,6 +65,16 @@ def test_a_repository_that_cannot_be_fetched_is_told_of_without_its_password(
     assert "s3cret" not in said
 
 
+def test_a_reason_of_several_lines_forges_none(tmp_path: Path) -> None:
+    stagelog.to(tmp_path / "train.log", "evil\x1b[2J")("boom\r\n02:00:00 release 99 is live\u202e")
+    text = (tmp_path / "train.log").read_text()
+
+    assert [line[8:] for line in text.splitlines()] == [
+        r" evil\x1b[2J: boom\r",
+        r"    02:00:00 release 99 is live\u202e"[8:],
+    ]
+
+
 def test_a_log_that_cannot_be_written_fails_nothing(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file where the folder should be")
     stagelog.to(tmp_path / "logs/train.log")("never mind")

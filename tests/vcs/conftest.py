@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from sqlalchemy.orm import Session, sessionmaker
 
+from common.server import Config, Limits
 from resources.demo.github import GitHub, PullRequests, serve
 from tests.support.waiting import wait_until
 from vcs.__main__ import Server
@@ -24,6 +24,8 @@ HOME = Path(__file__).parents[2] / ".slipway" / "tests" / "singer"  # kept betwe
 REPOSITORY = "acme/widgets"
 TOKEN = "github-token-of-the-tests"
 SECRET = "webhook-secret-of-the-tests"
+
+LIMITS = Limits(proxies=("127.0.0.1",))  # as by default
 
 SettingsOf = Callable[..., VcsSettings]
 
@@ -84,9 +86,11 @@ def client(settings: VcsSettings, sessions: sessionmaker[Session]) -> Iterator[h
 
 
 @contextmanager
-def listening(settings: VcsSettings, sessions: sessionmaker[Session]) -> Iterator[httpx.Client]:
+def listening(
+    settings: VcsSettings, sessions: sessionmaker[Session], limits: Limits = LIMITS
+) -> Iterator[httpx.Client]:
     """Talks to vcs over HTTP."""
-    server = Server(uvicorn.Config(create(settings, sessions), port=0, log_config=None))
+    server = Server(Config(create(settings, sessions), host="127.0.0.1", port=0, limits=limits, grace=3))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

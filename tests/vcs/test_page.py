@@ -24,7 +24,7 @@ def test_what_became_of_each_is_on_the_page(settings: VcsSettings, sessions: ses
             session.add(PullRequest(id=number, number=number, merge_commit_sha=commit, title=EVIL, **facts))
         rejected = {"status": Status.REJECTED, "reason": "train() raised KeyError"}
         session.add(Release(model="m", repository=REPOSITORY, commit="a" * 40, **rejected))
-    client = TestClient(create(settings, sessions))  # no lifespan: nothing syncs
+    client = TestClient(create(settings, sessions), base_url="http://localhost")  # nothing syncs
 
     page = client.get("/pull-requests", headers=HTML)
     rows = client.get("/pull-requests").json()["pull_requests"]
@@ -41,7 +41,7 @@ def test_what_became_of_each_is_on_the_page(settings: VcsSettings, sessions: ses
 def test_the_start_leads_a_person_on_and_tells_a_program_what_there_is(
     settings: VcsSettings, sessions: sessionmaker[Session]
 ) -> None:
-    client = TestClient(create(settings, sessions))
+    client = TestClient(create(settings, sessions), base_url="http://localhost")
 
     assert client.get("/", headers=HTML).url.path == "/pull-requests"
     calls = client.get("/").json()["calls"]
@@ -51,7 +51,9 @@ def test_the_start_leads_a_person_on_and_tells_a_program_what_there_is(
 def test_a_private_appliance_shows_them_to_operators_alone(
     settings_of: SettingsOf, sessions: sessionmaker[Session], tmp_path: Path
 ) -> None:
-    client = TestClient(create(settings_of(private=True, home=tmp_path, ml_port=8123), sessions))
+    client = TestClient(
+        create(settings_of(private=True, home=tmp_path, ml_port=8123), sessions), base_url="http://localhost"
+    )
 
     strangers = [client.get(path).status_code for path in ("/pull-requests", "/metrics", "/docs")]
     unknown = client.get("/pull-requests", headers=HTML)
@@ -63,7 +65,7 @@ def test_a_private_appliance_shows_them_to_operators_alone(
     assert strangers == [401, 401, 401]
     assert "set SLIPWAY_TOKEN" in unknown.text
     assert refused.status_code == 401
-    assert 'href="http://testserver:8123/sign-in"' in refused.text
+    assert 'href="http://localhost:8123/sign-in"' in refused.text
     assert client.get("/pull-requests", headers={"Authorization": f"Bearer {kept}x"}).status_code == 401
     assert client.get("/pull-requests", headers={"Authorization": f"Bearer {kept}"}).status_code == 200
     signed_in = {"Cookie": f"{cookie.NAME}={cookie.worth(kept)}"}
@@ -73,7 +75,12 @@ def test_a_private_appliance_shows_them_to_operators_alone(
 
 
 def test_the_operators_token_may_be_said(settings_of: SettingsOf, sessions: sessionmaker[Session]) -> None:
-    client = TestClient(create(settings_of(bind="0.0.0.0", token="said"), sessions))
+    client = TestClient(
+        create(settings_of(bind="0.0.0.0", token="of-the-operators"), sessions),
+        base_url="http://localhost",
+    )
 
     assert client.get("/pull-requests").status_code == 401
-    assert client.get("/pull-requests", headers={"Authorization": "Bearer said"}).status_code == 200
+    assert (
+        client.get("/pull-requests", headers={"Authorization": "Bearer of-the-operators"}).status_code == 200
+    )

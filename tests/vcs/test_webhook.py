@@ -165,7 +165,9 @@ def test_a_body_shorter_than_announced_is_no_delivery(client: httpx.Client, gith
     with socket.create_connection((where.host, where.port), timeout=30) as connection:
         head = "".join(f"{name}: {value}\r\n" for name, value in headers(BODY).items())
         announced = f"Content-Length: {len(BODY) + 10}\r\n"
-        connection.sendall(f"POST /webhook HTTP/1.1\r\nHost: x\r\n{announced}{head}\r\n".encode() + BODY)
+        connection.sendall(
+            f"POST /webhook HTTP/1.1\r\nHost: localhost\r\n{announced}{head}\r\n".encode() + BODY
+        )
 
     assert client.get("/health").status_code == 200
     assert github.log == []

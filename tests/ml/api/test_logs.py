@@ -147,6 +147,9 @@ def test_foreign_text_begins_no_event_of_its_own(shop: Shop, building: int) -> N
     plain = shop.get(f"/releases/{building}/logs", accept="text/html")
     assert plain.headers["content-type"] == "text/plain; charset=utf-8"
     assert plain.headers["x-content-type-options"] == "nosniff"
+    for shown in (plain.text, shop.get(f"/releases/{building}", accept="text/html").text):
+        assert [c for c in shown if not c.isprintable() and c not in "\t\n"] == []
+        assert r"\x1b[2J\u2028" in shown
 
 
 def test_a_character_that_is_half_written_is_waited_for(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import uvicorn
 from sqlalchemy.orm import Session, sessionmaker
 
 from cli.postgres import Postgres
+from common.server import Config, Limits
 from db import deployments, migrate, releases
 from db import session as db_session
 from db.models import Cause, Deployment, Release, Status
@@ -29,6 +30,7 @@ from tests.conftest import FAST
 from tests.support.repositories import ModelRepository
 from tests.support.waiting import free_port, wait_until
 
+LIMITS = Limits(proxies=("127.0.0.1",))  # as by default
 ROOT = Path(__file__).parents[3]
 
 
@@ -164,12 +166,10 @@ class Shop:
         return Home(self.settings.home).log(release, "serve").read_text()
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator["Shop"]:
+    def serving(self, limits: Limits = LIMITS) -> Iterator["Shop"]:
         """`serve` in this process, in a thread of its own, until the block ends."""
         server = uvicorn.Server(
-            uvicorn.Config(
-                create(self.settings), host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2
-            )
+            Config(create(self.settings), host="127.0.0.1", port=0, limits=limits, grace=2)
         )
         thread = threading.Thread(target=server.run)
         thread.start()

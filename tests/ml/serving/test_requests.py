@@ -1,17 +1,15 @@
 """What every call has: a request id, a bound on what is held, and an answer of its own to each odd body."""
 
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from loguru import logger
 
 from ml.serving import requests
 from tests.ml.serving.support import Shop, main_py
+from tests.support.raw import exchange
 from tests.support.waiting import wait_until
 
 MODEL = """
@@ -31,25 +29,8 @@ def odd(make_shop: Callable[..., Shop]) -> Iterator[Shop]:
         yield shop
 
 
-@pytest.fixture
-def lines() -> Iterator[list[str]]:
-    """What is logged."""
-    found: list[str] = []
-    sink = logger.add(found.append, format="{message}")
-    yield found
-    logger.remove(sink)
-
-
 def raw(shop: Shop, *pieces: bytes) -> bytes:
-    """What comes back for these bytes; one that comes in time for us to hear it, at least its head."""
-    address = urlsplit(shop.url)
-    with socket.create_connection((address.hostname, address.port), 30) as connection:
-        for piece in pieces:
-            connection.sendall(piece)
-        answer = connection.recv(1 << 16)
-        while b"\r\n\r\n" not in answer and (more := connection.recv(1 << 16)):
-            answer += more
-        return answer
+    return exchange(shop.url, *pieces)
 
 
 def test_a_request_has_a_name_that_is_in_its_answer(odd: Shop) -> None:
