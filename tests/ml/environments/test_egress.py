@@ -23,7 +23,6 @@ MakeInstaller = Callable[..., Installer]
         "six @ {other}/files/six-1.0-py3-none-any.whl",
         "--index-url {other}/latest/meta-data/\nsix",
         "--extra-index-url {other}/simple/\nother",
-        "--pre --index-url {other}/simple/\nother",
         "--find-links {other}/files/\nother",
         "six @ git+{other}/six.git",
     ],
