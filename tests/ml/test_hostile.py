@@ -294,13 +294,15 @@ def test_links_in_the_place_of_its_answers_are_not_followed(bench: Bench) -> Non
 
 
 TRAP = """
-    import pickle, signal, socket
+    import pickle, resource, signal, socket
 
     def spring():
         reached = ["its own code"]
         for name, act in {
             "network": lambda: socket.create_connection(("127.0.0.1", PORT), 5),
             "any socket": lambda: socket.socket(socket.AF_UNIX),
+            "a pair that sends to anybody": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM),
+            "limits of others": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1)),
             "password": lambda: open(PASSWORD).read(),
             "write": lambda: open("/tmp/slipway-was-here", "w"),
             "parent": lambda: os.kill(os.getppid(), signal.SIGKILL),
