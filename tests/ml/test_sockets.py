@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from ml.errors import Rejected
+from ml.runner import verb
 from ml.runner.confine import landlock, seccomp
+from ml.runner.sandbox import Sandbox
 from tests.ml.test_hostile import ROOT, Bench, bare_environment, bench  # noqa: F401
 
 
@@ -207,6 +210,8 @@ def own_address() -> str:
 
 def test_where_nobody_can_be_asked_nothing_listens() -> None:
     code = """
+from ml.errors import Rejected
+from ml.runner import verb
 from ml.runner.confine import kernel, seccomp
 import socket
 kernel.prctl(kernel.SET_NO_NEW_PRIVS, 1)
@@ -227,3 +232,35 @@ print(refused)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout == "['path', 'listen']\n"
+
+
+ASKED_FOR_A_SOCKET = """
+import socket
+try:
+    socket.socket(socket.AF_INET6).close()
+    said = "a network"
+except PermissionError:
+    said = "no network"
+print(said, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("train", "a network"), *((one, "no network") for one in ("evaluate", "replay", "known"))],
+)
+def test_only_training_has_a_network(
+    asked: str,
+    said: str,
+    bare_environment: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/main.py").write_text(ASKED_FOR_A_SOCKET)
+    held = Sandbox(tmp_path.resolve(), "one", None, 1 << 30, 1 << 30, 600, (443,))
+    room = verb.Room(bare_environment, tmp_path / "source", tmp_path / "scratch", held)
+    question = {"entry_point": "main:missing", "kind": "regression"}
+    with suppress(Rejected):  # it has no entry point
+        verb.ask(asked, question, room=room, folder=tmp_path / "new", log=tmp_path / "log", timeout=30)
+
+    assert (tmp_path / "log").read_text().splitlines()[0] == said
