@@ -98,6 +98,7 @@ def start(
         umask=umask,
     )
     options = ["--log", str(LOG_LIMIT), "--memory", str(sandbox.memory)]
+    options += ["--processes", str(sandbox.processes)]
     if sandbox.disk:
         options += ["--disk", str(sandbox.disk)]
         options += [word for folder in (scratch, *writes) for word in ("--below", str(folder.resolve()))]

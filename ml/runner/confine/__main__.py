@@ -49,17 +49,17 @@ def confine(terms: dict[str, Any]) -> None:
     )
     kernel.die_with(parent)  # again: a change of user clears it
     kernel.prctl(kernel.SET_NO_NEW_PRIVS, 1)
-    memfds = limits.counted_by_kernel()
+    counted = limits.counted_by_kernel()
     if ports or sockets:
         network.limit(
-            terms["reads"], terms["writes"], ports, here=terms["here"], sockets=sockets, memfds=memfds
+            terms["reads"], terms["writes"], ports, here=terms["here"], sockets=sockets, counted=counted
         )
         return
     landlock.restrict(terms["reads"], terms["writes"], ports)
     if ports is None:
-        seccomp.refuse_foreign(memfds=memfds)
+        seccomp.refuse_foreign(counted=counted)
     else:
-        seccomp.refuse_sockets(memfds=memfds)
+        seccomp.refuse_sockets(counted=counted)
 
 
 def yield_memory() -> None:

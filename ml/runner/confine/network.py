@@ -14,7 +14,7 @@ def limit(
     *,
     here: list[int],
     sockets: list[str],
-    memfds: bool,
+    counted: bool,
 ) -> None:
     """Goes on in a child that can do no more than this; its parent stays, to connect for it."""
     landlock.restrict(reads, writes, None)  # the doorman too; and the child can do it no harm
@@ -28,10 +28,10 @@ def limit(
     kernel.die_with(parent)
     asked = False
     with theirs, suppress(OSError):
-        listener = seccomp.only_tcp(ask=True, tcp=bool(ports), memfds=memfds)
+        listener = seccomp.only_tcp(ask=True, tcp=bool(ports), counted=counted)
         socket.send_fds(theirs, [b"."], [listener])
         os.close(listener)
         asked = True
     if not asked:
-        seccomp.only_tcp(ask=False, tcp=bool(ports), memfds=memfds)
+        seccomp.only_tcp(ask=False, tcp=bool(ports), counted=counted)
     landlock.restrict(reads, writes, [] if asked or not ports else [*ports, *here, names.PORT])

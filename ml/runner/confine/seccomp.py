@@ -11,6 +11,7 @@ X32 = 0x40000000  # x86_64's other table of calls
 FLAGS = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3}  # where the flags stand among the arguments
 FAST_OPEN = 0x20000000  # sends and connects at once, which Landlock does not see
 UNIX, INET, NETLINK, INET6, STREAM, SEQPACKET, TCP = 1, 2, 16, 10, 1, 5, 6
+SOCKETS, BUFFERS = 1, (7, 8)  # SOL_SOCKET; SO_SNDBUF, SO_RCVBUF
 NEW_NAMESPACES, NEW_TIME = 0x7E020000, 0x80  # CLONE_NEW…; the bit of the latter means a signal in clone()
 ALL_PROCESSES, ASKS_ONLY = 0xFFFFFFFF, 0xFFFFFFFF  # kill(-1); personality(-1)
 OF_OTHERS = (kernel.SET_DUMPABLE, 62)  # prctl: not to be looked at; to share a core (PR_SCHED_CORE)
@@ -55,20 +56,20 @@ def secretive() -> bool:
         return False
 
 
-def refuse_foreign(*, memfds: bool) -> None:
+def refuse_foreign(*, counted: bool) -> None:
     """Refuse what acts on others; the network stays as it is."""
     if available():
-        install(foreign(memfds=memfds))
+        install(foreign(counted=counted))
 
 
-def refuse_sockets(*, memfds: bool = False) -> None:
+def refuse_sockets(*, counted: bool = False) -> None:
     """Refuse any new socket with EACCES; those that are open stay, and connected pairs can be made."""
     if available():
         refused = [instruction for name in ("socket", *ASKED) for instruction in of(name, CLOSED)]
-        install([*pairs(), *refused, *foreign(memfds=memfds)])
+        install([*pairs(), *refused, *foreign(counted=counted)])
 
 
-def only_tcp(*, ask: bool, tcp: bool = True, memfds: bool = False) -> int:
+def only_tcp(*, ask: bool, tcp: bool = True, counted: bool = False) -> int:
     """Of network sockets only TCP can be made from now on. With `ask`, gives where connect() asks first.
 
     So do bind() and listen(), and sockets in the file system can be made; without, nothing can listen. UDP
@@ -89,7 +90,7 @@ def only_tcp(*, ask: bool, tcp: bool = True, memfds: bool = False) -> int:
     for name in ASKED if ask else ():
         body += of(name, (RETURN, 0, 0, ASK))
     body += [] if ask else of("listen", CLOSED)
-    body += sockets(unix=ask, tcp=tcp) + pairs() + foreign(memfds=memfds)
+    body += sockets(unix=ask, tcp=tcp) + pairs() + foreign(counted=counted)
     return install(body, NEW_LISTENER if ask else 0)
 
 
@@ -117,8 +118,11 @@ def pairs() -> list[Instruction]:
     return of("socketpair", *kinds)
 
 
-def foreign(*, memfds: bool) -> list[Instruction]:
-    """Refuse what acts on other processes, outlives its process, or holds memory that is not counted."""
+def foreign(*, counted: bool) -> list[Instruction]:
+    """Refuse what acts on other processes, outlives its process, or holds memory that nobody sees.
+
+    Where the kernel has not `counted` memory, that is files without a name, and larger buffers of sockets.
+    """
     namespaces = ((ANY_OF, 0, 1, NEW_NAMESPACES), NOT_PERMITTED, PASS)
     body = [
         *of("prctl", argument(0), *any_of(OF_OTHERS, NOT_PERMITTED), PASS),
@@ -132,7 +136,10 @@ def foreign(*, memfds: bool) -> list[Instruction]:
     ]
     for name in ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setattr", "move_pages"):
         body += of(name, *itself(0))
-    absent = [*calls.ABSENT, *([] if memfds else ["memfd_create"])]
+    absent = [*calls.ABSENT, *([] if counted else ["memfd_create"])]
+    if not counted:
+        level = (argument(1), (EQUAL, 1, 0, SOCKETS), PASS)
+        body += of("setsockopt", *level, argument(2), *any_of(BUFFERS, NOTHING_DONE), PASS)
     return body + any_of(numbers(absent), NO_SUCH_CALL) + any_of(numbers(calls.FORBIDDEN), NOT_PERMITTED)
 
 
