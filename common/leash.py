@@ -119,8 +119,15 @@ def disk_above(limit: int, folders: list[str]) -> bool:
 class Watch:
     """Something that the tree may not do, looked at in no more than a twentieth of the time."""
 
-    def __init__(self, above: Callable[[], bool], every: float, code: int, words: bytes) -> None:
-        self.above, self.every, self.code, self.words = above, every, code, words
+    def __init__(
+        self,
+        above: Callable[[], bool],
+        every: float,
+        code: int,
+        words: bytes,
+        clean_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.above, self.every, self.code, self.words, self.clean_up = above, every, code, words, clean_up
         self.due = time.monotonic() + every
 
     def over(self) -> bool:
@@ -140,7 +147,7 @@ def watches(options: dict[str, int], folders: list[str], child: int, *, counted:
 
         looker = memory.Looker(options["--memory"], child)
         above = lambda: looker.is_above(family("self") or descendants())  # noqa: E731 (not all kernels list them)
-        made.append(Watch(above, LOOK_EVERY, OUT_OF_MEMORY, HELD_TOO_MUCH))
+        made.append(Watch(above, LOOK_EVERY, OUT_OF_MEMORY, HELD_TOO_MUCH, looker.remove_left))
     if disk := options.get("--disk"):
         words = b"[slipway: ended, its files hold more than they may, are too many or too deep]\n"
         made.append(Watch(lambda: disk_above(disk, folders), WALK_EVERY, OUT_OF_DISK, words))
@@ -266,11 +273,11 @@ def hold(
         if child in ended:
             code = ended[child] if ended[child] >= 0 else 128 - ended[child]
             if group and group.ran_out():
-                return close(group, log, OUT_OF_MEMORY, HELD_TOO_MUCH)
-            return close(group, log, code)
+                return close(group, watched, log, OUT_OF_MEMORY, HELD_TOO_MUCH)
+            return close(group, watched, log, code)
         for watch in watched:
             if watch.over():
-                return close(group, log, watch.code, watch.words)
+                return close(group, watched, log, watch.code, watch.words)
         due = [*([kill_at] if kill_at else []), *(watch.due for watch in watched)]
         left = max(0, min(due) - time.monotonic()) if due else None
         ready, _, _ = select.select(sources if kill_at else [*sources, 0], [], [], left)
@@ -287,11 +294,15 @@ def hold(
             os.kill(child, polite)
 
 
-def close(group: groups.Group | None, log: Log | None, code: int, words: bytes = b"") -> int:
+def close(
+    group: groups.Group | None, watched: list[Watch], log: Log | None, code: int, words: bytes = b""
+) -> int:
     """End what is left of the tree; gives `code`."""
     kill_tree(group)
     if group:
         group.remove()
+    for watch in watched:
+        watch.clean_up()
     if log:
         log.close(words)
     return code

@@ -39,6 +39,7 @@ class Looker:
     def __init__(self, limit: int, child: int) -> None:
         self.limit, self.child = limit, child
         self.since = time.time() - 1  # a clock of files may be a little behind
+        self.user, self.seen = os.getuid(), set[Inode]()
 
     def is_above(self, tree: list[int]) -> bool:
         """Whether the tree holds more than it may. Each step takes longer, and is closer to the truth."""
@@ -46,6 +47,9 @@ class Looker:
 
         shared, nobody = Shared(self.child), Open()
         opened = look_at(tree, shared.device)
+        if not shared.is_own:
+            self.user = shared.user
+            self.seen |= opened.files.keys()
         most = sum(map(mapped, tree)) + len(opened.pipes) * PIPE + shared.used
         if most + queues.bound(len(opened.sockets)) <= self.limit:
             return False
@@ -58,6 +62,22 @@ class Looker:
             if held + queued + shared.held(tree, opened, found, self.since) <= self.limit:
                 return False
         return True
+
+    def remove_left(self) -> None:
+        """Take away what an ended tree has left in a /dev/shm that all share: those that we saw in its hands.
+
+        Where no process of their user is left, all that he has made since.
+        """
+        new = list(files_of(SHARED, self.user, self.since))
+        if not new:
+            return
+        others = rest([])
+        is_last = self.user not in (os.getuid(), *map(user_of, others))
+        in_use = look_at(others, device_of(SHARED), maps=True).files
+        for inode, _, path in new:
+            if inode not in in_use and (is_last or inode in self.seen):
+                with suppress(OSError):
+                    os.unlink(path)  # noqa: PTH108
 
 
 class Shared:
@@ -83,24 +103,23 @@ class Shared:
         parts = mapped_shared(tree, self.device)
         if self.is_own:
             return self.used + sum(size for (device, _), size in parts.items() if device != self.device)
-        files = opened.files | self.made(since)
+        files = opened.files | {inode: size for inode, size, _ in files_of(self.path, self.user, since)}
         ours = opened.files.keys() | parts.keys()
         kept = {inode: size for inode, size in files.items() if inode in ours or inode not in others.files}
         return sum((parts | kept).values())
 
-    def made(self, since: float) -> dict[Inode, int]:
-        """Files of the tree's user that are newer than the tree."""
-        found = dict[Inode, int]()
-        folders = [self.path]
-        while folders:
-            with suppress(OSError), os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    facts = entry.stat(follow_symlinks=False)
-                    if facts.st_uid == self.user and facts.st_ctime >= since:
-                        found[facts.st_dev, facts.st_ino] = facts.st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-        return found
+
+def files_of(folder: str, user: int, since: float) -> Iterator[tuple[Inode, int, str]]:
+    """A user's files below that have changed since: which one, its bytes, its path."""
+    folders = [folder]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                facts = entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif facts.st_uid == user and facts.st_ctime >= since:
+                    yield (facts.st_dev, facts.st_ino), facts.st_blocks * 512, entry.path
 
 
 def look_at(processes: list[int], device: int, *, maps: bool = False) -> Open:

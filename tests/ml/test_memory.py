@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common import groups
 from tests.ml.test_hostile import CHILDREN, MIB, Bench, bare_environment, bench  # noqa: F401
 
 ENDED = "it ran out of its memory limit of 0.195 GiB"
@@ -59,9 +60,9 @@ MEMORY = {
 def test_memory_that_is_not_mapped_is_counted(where: str, bench: Bench) -> None:  # noqa: F811
     head = "import mmap, socket, time\nHELD = []\n"
     answer = bench.train(MEMORY[where], head=head, memory=LIMIT)
-    Path("/dev/shm/slipway-large").unlink(missing_ok=True)  # where all share it, it stays
 
     assert ENDED in str(answer)
+    assert not Path("/dev/shm/slipway-large").exists()
 
 
 SHARES = """
@@ -96,3 +97,39 @@ def test_memory_is_counted_by_who_may_not_look_into_all(bench: Bench) -> None:  
 
         assert ENDED in str(answer)
     (bench.home / "releases/1/train.new").mkdir(parents=True)  # what is looked through at the end
+
+
+MEMFD = """
+    file = os.memfd_create("slipway")
+    for _ in range(400):
+        os.write(file, bytes(1 << 20))
+    time.sleep(20)
+"""
+
+
+def test_a_file_without_a_disk_is_counted_or_refused(bench: Bench) -> None:  # noqa: F811
+    answer = str(bench.train(MEMFD, head="import time", memory=LIMIT))
+
+    assert ENDED in answer or "Function not implemented" in answer
+
+
+GROUPED = """
+    return open("/proc/self/cgroup").read().encode()
+"""
+
+
+def test_a_control_group_goes_with_its_tree(bench: Bench) -> None:  # noqa: F811
+    answer = bench.train(GROUPED)["artifact"]
+    place = groups.place()
+    if not bench.prefix:  # who is no root may have been given none
+        assert (groups.PREFIX in answer) is (place is not None)
+    if place is not None:
+        assert not [path for path in Path(place).iterdir() if path.name in answer]
+
+
+def test_a_group_is_its_guards_while_that_runs() -> None:
+    name = groups.name_of(os.getpid())
+
+    assert groups.is_held(name)
+    assert not groups.is_held(name + "1")  # began at another time: the number has been given again
+    assert not groups.is_held(groups.PREFIX + "1")
