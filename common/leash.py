@@ -1,7 +1,7 @@
 """Holds a command on a leash: it and all it started end when the pipe on stdin closes.
 
-    python leash.py [--pass FD] [--log BYTES] [--log-anew] [--memory BYTES] [--disk BYTES] [--growth]
-        [--below FOLDER]… [--gently NICE] GRACE SIGNAL COMMAND…
+    python leash.py [--pass FD] [--log BYTES] [--log-anew] [--memory BYTES] [--processes N] [--disk BYTES]
+        [--growth] [--below FOLDER]… [--gently NICE] GRACE SIGNAL COMMAND…
 
 The parent holds the pipe's other end, so the tree ends even when the parent is killed. A closed pipe,
 or a first SIGTERM, sends SIGNAL to the command; what is left GRACE seconds later, or at a second SIGTERM,
@@ -10,7 +10,8 @@ else. Standard library only, to start fast.
 
 --log     what the command prints goes through a pipe to our stdout, a file, until that is so long; what
           comes then is lost, or with --log-anew the file begins anew
---memory  the tree is ended when it holds more than so much; the exit code is then OUT_OF_MEMORY
+--memory  the tree is ended when it holds more than so much; the exit code is then OUT_OF_MEMORY. Where we may
+          make a control group the kernel counts, and bounds the tree to N processes; else we look
 --disk    the same for what is below these FOLDERs, also when that is too many files or too deep: OUT_OF_DISK
 --growth  what was below the FOLDERs at the start does not count
 --gently  the command's session steps back behind others (sched(7), autogroup) until we get a SIGUSR1
@@ -28,6 +29,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+if not __package__:
+    sys.path.insert(0, __file__.rpartition("/common/")[0])
+
+from common import groups
+
 ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER = 1, 4, 36  # <linux/prctl.h>
 LEASH = (sys.executable, "-I", "-S", __file__)  # the command line that others start it by
@@ -35,7 +41,7 @@ OUT_OF_MEMORY, OUT_OF_DISK = 230, 231
 LOOK_EVERY = 0.5  # seconds between two looks at the tree's memory
 WALK_EVERY = 5.0  # seconds between two looks at folders, and more where that takes long
 FILES = 1_000_000
-PAGE = os.sysconf("SC_PAGE_SIZE")
+HELD_TOO_MUCH = b"[slipway: ended, it held more memory than it may]\n"
 prctl = ctypes.CDLL(None).prctl
 
 
@@ -63,9 +69,11 @@ def reap() -> dict[int, int]:
     return ended
 
 
-def kill_tree() -> dict[int, int]:
+def kill_tree(group: groups.Group | None) -> dict[int, int]:
     """Freeze, then kill, until nothing is left: a process that forks meanwhile cannot get away."""
     ended = reap()
+    if group:
+        group.kill()
     while tree := descendants():
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for process in tree:
@@ -84,33 +92,6 @@ def family(process: int | str) -> list[int]:
             with open(f"/proc/{process}/task/{task}/children") as file:  # noqa: PTH123
                 found += [int(child) for child in file.read().split()]
     return found + [below for child in found for below in family(child)]
-
-
-def memory_above(limit: int) -> bool:
-    """Whether the tree holds more. What processes share is counted once, but only when it matters."""
-    tree = family("self") or descendants()  # a kernel may be made without such lists
-    return total(tree, resident) > limit and total(tree, share) > limit
-
-
-def total(tree: list[int], measure: Callable[[int], int]) -> int:
-    found = 0
-    for process in tree:
-        with suppress(OSError):  # it ended meanwhile
-            found += measure(process)
-    return found
-
-
-def resident(process: int) -> int:
-    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * PAGE
-
-
-def share(process: int) -> int:
-    """A process's own memory and its part of what it shares, without files that are mapped."""
-    lines = dict(
-        line.split(":", 1) for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
-    )
-    kinds = [lines[name] for name in ("Pss_Anon", "Pss_Shmem") if name in lines] or [lines["Pss"]]
-    return sum(int(kind.split()[0]) for kind in kinds) * 1024
 
 
 def disk_above(limit: int, folders: list[str], most: int = FILES) -> bool:
@@ -145,8 +126,15 @@ def walk(folders: list[str]) -> Iterator[int]:
 class Watch:
     """Something that the tree may not do, looked at in no more than a twentieth of the time."""
 
-    def __init__(self, above: Callable[[], bool], every: float, code: int, words: bytes) -> None:
-        self.above, self.every, self.code, self.words = above, every, code, words
+    def __init__(
+        self,
+        above: Callable[[], bool],
+        every: float,
+        code: int,
+        words: bytes,
+        clean_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.above, self.every, self.code, self.words, self.clean_up = above, every, code, words, clean_up
         self.due = time.monotonic() + every
 
     def over(self) -> bool:
@@ -158,11 +146,15 @@ class Watch:
         return found
 
 
-def watches(options: dict[str, int], folders: list[str]) -> list[Watch]:
+def watches(options: dict[str, int], folders: list[str], child: int, *, counted: bool) -> list[Watch]:
+    """What has to be looked at; memory only where the kernel has not `counted` it."""
     made = []
-    if memory := options.get("--memory"):
-        words = b"[slipway: ended, it held more memory than it may]\n"
-        made.append(Watch(lambda: memory_above(memory), LOOK_EVERY, OUT_OF_MEMORY, words))
+    if "--memory" in options and not counted:
+        from common import memory  # noqa: PLC0415 (others need not wait for it)
+
+        looker = memory.Looker(options["--memory"], child)
+        above = lambda: looker.is_above(family("self") or descendants())  # noqa: E731 (not all kernels list them)
+        made.append(Watch(above, LOOK_EVERY, OUT_OF_MEMORY, HELD_TOO_MUCH, looker.remove_left))
     if disk := options.get("--disk"):
         words = b"[slipway: ended, its files hold more than they may, are too many or too deep]\n"
         before = [*walk(folders)] if "--growth" in options else []
@@ -224,16 +216,39 @@ def step_back(process: int | str, nice: int) -> None:
 
 
 def launch(
-    command: list[str], passed: int | None, output: int | None, gently: int
-) -> "subprocess.Popen[bytes]":
-    """`command`, in a session of its own. It dies with the leash should that one be killed."""
+    command: list[str], options: dict[str, int], output: int | None
+) -> "tuple[subprocess.Popen[bytes], groups.Group | None]":
+    """`command`, in a session and, where that can be, a group of its own.
 
+    It dies with the leash should that one be killed.
+    """
+    memory, passed = options.get("--memory"), options.get("--pass")
+    group = groups.make(memory, options["--processes"]) if memory else None
+    try:
+        child = begin(command, passed, output, options.get("--gently", 0), group)
+    except subprocess.SubprocessError:  # the group was not for us to enter
+        if group is None:
+            raise
+        group.remove()
+        group, child = None, begin(command, passed, output, options.get("--gently", 0), None)
+    # an end of a pipe that stays open here would hide that the command closed its own
+    for fd in (passed, output):
+        if fd is not None:
+            os.close(fd)
+    return child, group
+
+
+def begin(
+    command: list[str], passed: int | None, output: int | None, gently: int, group: groups.Group | None
+) -> "subprocess.Popen[bytes]":
     def prepare() -> None:
         prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        if group:
+            group.enter()
         if gently:
             step_back("self", gently)
 
-    child = subprocess.Popen(
+    return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -242,11 +257,6 @@ def launch(
         pass_fds=() if passed is None else (passed,),
         preexec_fn=prepare,  # noqa: PLW1509 (one thread)
     )
-    # an end of a pipe that stays open here would hide that the command closed its own
-    for fd in (passed, output):
-        if fd is not None:
-            os.close(fd)
-    return child
 
 
 def hold(
@@ -261,25 +271,22 @@ def hold(
     prctl(SET_DUMPABLE, 0, 0, 0, 0)  # our environment may hold secrets: no model of the same user reads it
     log = Log(options["--log"], "--log-anew" in options) if "--log" in options else None
     # kept to the end: a Popen that is forgotten reaps its child unseen
-    held = launch(command, options.get("--pass"), log.inlet if log else None, options.get("--gently", 0))
-    child, watched = held.pid, watches(options, folders)
+    held, group = launch(command, options, log.inlet if log else None)
+    child, watched = held.pid, watches(options, folders, held.pid, counted=group is not None)
     sources = [wake, log.source] if log else [wake]
     kill_at = None
     while True:
         ended = reap()
         if kill_at and time.monotonic() >= kill_at:
-            ended |= kill_tree()
+            ended |= kill_tree(group)
         if child in ended:
-            kill_tree()
-            if log:
-                log.close()
-            return ended[child] if ended[child] >= 0 else 128 - ended[child]
+            code = ended[child] if ended[child] >= 0 else 128 - ended[child]
+            if group and group.ran_out():
+                return close(group, watched, log, OUT_OF_MEMORY, HELD_TOO_MUCH)
+            return close(group, watched, log, code)
         for watch in watched:
             if watch.over():
-                kill_tree()
-                if log:
-                    log.close(watch.words)
-                return watch.code
+                return close(group, watched, log, watch.code, watch.words)
         due = [*([kill_at] if kill_at else []), *(watch.due for watch in watched)]
         left = max(0, min(due) - time.monotonic()) if due else None
         ready, _, _ = select.select(sources if kill_at else [*sources, 0], [], [], left)
@@ -294,6 +301,20 @@ def hold(
         elif asked:
             kill_at = time.monotonic() + grace
             os.kill(child, polite)
+
+
+def close(
+    group: groups.Group | None, watched: list[Watch], log: Log | None, code: int, words: bytes = b""
+) -> int:
+    """End what is left of the tree; gives `code`."""
+    kill_tree(group)
+    if group:
+        group.remove()
+    for watch in watched:
+        watch.clean_up()
+    if log:
+        log.close(words)
+    return code
 
 
 def main(arguments: list[str]) -> int:

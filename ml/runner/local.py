@@ -69,6 +69,7 @@ def start(
     scratch: Path,
     ports: Sequence[int] | None,
     here: Sequence[int] = (),
+    has_sockets: bool = False,
     reads: Sequence[Path] = (),
     writes: Sequence[Path] = (),
     environment: Path | None = None,
@@ -79,7 +80,8 @@ def start(
     """Start `argv` in the sandbox; stdout and stderr go to the end of `log`, HOME and TMPDIR are `scratch`.
 
     It reads `cwd` and `reads`, writes `scratch` and `writes`, and connects to these TCP `ports`, to those
-    `here` on this machine as well: none of them, no network; `ports` None, any. `environment` is a virtual
+    `here` on this machine as well: none of them, no network; `ports` None, any. With a network, or with
+    `has_sockets`, its processes talk by sockets in the folders that it writes. `environment` is a virtual
     environment whose programs come first on PATH; `pass_fd` is inherited. What has one is a worker: its log
     begins anew when that is full, and it steps back behind those that answer until `Process.step_up`.
     """
@@ -93,9 +95,11 @@ def start(
         writes=[scratch, *(path.resolve() for path in writes)],
         ports=ports,
         here=here,
+        has_sockets=has_sockets or bool(ports or here),
         umask=umask,
     )
     options = ["--log", str(LOG_LIMIT), "--memory", str(sandbox.memory)]
+    options += ["--processes", str(sandbox.processes)]
     if sandbox.disk:
         options += ["--disk", str(sandbox.disk), *(["--growth"] if sandbox.counts_growth else [])]
         options += [word for folder in (scratch, *writes) for word in ("--below", str(folder.resolve()))]

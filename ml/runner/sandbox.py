@@ -113,12 +113,14 @@ def prefix(
     writes: Sequence[Path],
     ports: Sequence[int] | None,
     here: Sequence[int] = (),
+    has_sockets: bool = False,
     umask: int = 0o077,
 ) -> list[str]:
     """What has to stand before a command so that it is held.
 
     Paths are resolved. `ports` are those of TCP that it may connect to on other machines, `here` on this one
-    too; with none of them it gets no network, `ports` None leaves the network open.
+    too; with none of them it gets no network, `ports` None leaves the network open. With `has_sockets` its
+    processes may talk to each other by sockets in the folders that it writes.
 
     Hands the paths over to the model's user; `Unavailable` when one cannot be.
     """
@@ -142,6 +144,7 @@ def prefix(
         "writes": [*DEVICES, *map(str, writes)],
         "ports": ports if ports is None else [*ports, *here],
         "here": list(here),
+        "sockets": list(map(str, writes)) if has_sockets else [],
         "umask": umask,
         "memory": sandbox.memory,
         "data": sandbox.memory + GIB // 4 + (os.cpu_count() or 1) * (48 << 20),  # threads' stacks and pools

@@ -14,6 +14,7 @@ from ml.runner import local, sandbox, trees
 from ml.runner.sandbox import MODEL, Sandbox
 
 LIMITED = ("train", "evaluate")  # whose time limit is a setting
+CONNECTED = ("train",)  # what may use the network
 ANSWER = 16 << 20  # bytes of output.json
 LEFT = ("input.json", "output.json", "artifact")  # what a process leaves for us
 
@@ -45,7 +46,8 @@ def ask(
 ) -> dict[str, Any]:
     """The result of `verb`, whose files are left in `folder`; `Rejected` with what the model did wrong.
 
-    It may connect to the TCP ports `here` on this machine too, and finds `extra` in its environment.
+    Only training has a network. It may connect to the TCP ports `here` on this machine too, and finds `extra`
+    in its environment.
     """
     folder.mkdir(parents=True)
     folder, source = folder.resolve(), room.source.resolve()
@@ -57,8 +59,9 @@ def ask(
         cwd=source,
         log=log,
         scratch=room.scratch,
-        ports=room.sandbox.ports,
-        here=here,
+        ports=room.sandbox.ports if verb in CONNECTED else (),
+        here=here if verb in CONNECTED else (),
+        has_sockets=True,
         extra=extra,
         reads=given,
         writes=[folder],
@@ -137,7 +140,7 @@ LIMITS: dict[str, Callable[[Sandbox], str]] = {
     "processes": lambda held: f"it ran out of its limit of {held.processes} processes and threads",
     "closed": lambda _: (
         "the sandbox keeps that closed. A model reads its repository and its data, "
-        "and writes below its HOME and TMPDIR"
+        "and writes below its HOME and TMPDIR. train() alone has a network"
     ),
 }
 

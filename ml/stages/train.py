@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.errors import Rejected
 from ml.runner import trees, verb
 from ml.runner.verb import Room
 from ml.stages.data import DataSet
@@ -54,14 +55,22 @@ def fit(
             here=logging.ports,
             extra=logging.variables,
         )
-        digest = keep(new / "artifact", artifact)
+        digest = keep(new / "artifact", artifact, room.sandbox.memory)
         (new / done.name).write_text(json.dumps({"sha256": digest}))
         new.rename(into)
     return Artifact(artifact, json.loads(done.read_text())["sha256"])
 
 
-def keep(trained: Path, artifact: Path) -> str:
-    """Put the bytes in their place for good; their sha256."""
+def keep(trained: Path, artifact: Path, most: int) -> str:
+    """Put the bytes in their place for good; their sha256.
+
+    Raises `Rejected` for more than `most`, also where they take no room on the disk.
+    """
+    if (length := trained.stat().st_size) > most:
+        raise Rejected(
+            f"train() left a model of {verb.size(length)}, and no model may hold more memory than "
+            f"{verb.size(most)} ([resources] memory, SLIPWAY_MEMORY): nothing could load it"
+        )
     with trained.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())

@@ -25,9 +25,13 @@ from pydantic import ValidationError
 from cli.postgres import Postgres
 from db.models import Status
 from ml.environments.record import write_record
+from ml.errors import Rejected
 from ml.runner.confine import landlock
-from ml.runner.verb import LEFT
+from ml.runner.sandbox import Sandbox
+from ml.runner.verb import LEFT, Room
 from ml.settings import Settings
+from ml.stages import train
+from ml.stages.data import DataSet
 from ml.stages.environment import own_interpreter
 from tests.ml.conftest import CACHE, Appliance
 from tests.ml.serving.conftest import make_shop  # noqa: F401
@@ -296,14 +300,45 @@ def test_links_in_the_place_of_its_answers_are_not_followed(bench: Bench) -> Non
     assert reason == "it left a link or a folder in the place of Slipway's artifact"
 
 
+SPARSE = """
+    folder = os.path.dirname(os.environ["HOME"]) + "/train.new"
+    open(folder + "/artifact", "wb").truncate(6 << 30)
+    open(folder + "/output.json", "w").write('{"result": {"bytes": 1}}')
+    os._exit(0)
+"""
+
+
+def test_a_model_longer_than_its_memory_is_rejected(bare_environment: Path, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/main.py").write_text(files(head="import os", train=SPARSE)["main.py"])
+    held = Sandbox(tmp_path.resolve(), "one", None, 1 << 30, 16 << 30, 600, (443,), 32 << 30)
+    room = Room(bare_environment, tmp_path / "source", tmp_path / "scratch", held)
+    data = DataSet(tmp_path / "source", "path", "", 0, "")
+    kept = tmp_path / "artifacts/1"
+    with pytest.raises(Rejected, match=r"a model of 6 GiB, and no model may hold more memory than 1 GiB"):
+        train.fit(
+            room,
+            "main:entry_point",
+            data,
+            into=tmp_path / "train",
+            artifact=kept,
+            log=tmp_path / "log",
+            timeout=60,
+        )
+
+    assert not kept.exists()
+
+
 TRAP = """
-    import pickle, signal, socket
+    import pickle, resource, signal, socket
 
     def spring():
         reached = ["its own code"]
         for name, act in {
             "network": lambda: socket.create_connection(("127.0.0.1", PORT), 5),
             "any socket": lambda: socket.socket(socket.AF_UNIX),
+            "a pair that sends to anybody": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM),
+            "limits of others": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1)),
             "password": lambda: open(PASSWORD).read(),
             "write": lambda: open("/tmp/slipway-was-here", "w"),
             "parent": lambda: os.kill(os.getppid(), signal.SIGKILL),

@@ -8,6 +8,7 @@ TERMS is JSON:
     reads, writes  paths for Landlock, where the kernel has it
     ports          TCP ports that it may connect to; [] for no network at all, null for any
     here           those among them that it may connect to on this machine too
+    sockets        folders with sockets that its processes may talk by; [] for none
     umask          for the files that it makes
     memory, data, file_size, open_files, processes   limits; see `limits.py`
 What cannot be had here is left out: `ml/runner/measures.py` says at start what holds. It runs at each start
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 def confine(terms: dict[str, Any]) -> None:
     """Ends with a process that can do no more than the terms say."""
-    parent, ports = os.getppid(), terms["ports"]
-    if ports:
+    parent, ports, sockets = os.getppid(), terms["ports"], terms["sockets"]
+    if ports or sockets:
         from ml.runner.confine import network  # noqa: PLC0415 (takes 20 ms; not a worker's)
     yield_memory()
     if os.geteuid() == 0:
@@ -48,12 +49,17 @@ def confine(terms: dict[str, Any]) -> None:
     )
     kernel.die_with(parent)  # again: a change of user clears it
     kernel.prctl(kernel.SET_NO_NEW_PRIVS, 1)
-    if ports:
-        network.limit(terms["reads"], terms["writes"], ports, terms["here"])
+    counted = limits.counted_by_kernel()
+    if ports or sockets:
+        network.limit(
+            terms["reads"], terms["writes"], ports, here=terms["here"], sockets=sockets, counted=counted
+        )
         return
     landlock.restrict(terms["reads"], terms["writes"], ports)
-    if ports is not None:
-        seccomp.refuse_sockets()
+    if ports is None:
+        seccomp.refuse_foreign(counted=counted)
+    else:
+        seccomp.refuse_sockets(counted=counted)
 
 
 def yield_memory() -> None:

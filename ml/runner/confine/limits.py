@@ -3,6 +3,8 @@
 import os
 import resource
 
+from common import groups
+
 
 def at_most(what: int, value: int) -> None:
     """Lower a limit; one that is lower already stays."""
@@ -35,3 +37,12 @@ def threads_of(user: int) -> int:
         except OSError:
             continue  # it ended meanwhile
     return found
+
+
+def counted_by_kernel() -> bool:
+    """Whether the leash has put us into a control group, which counts memory that is not mapped too."""
+    try:
+        with open("/proc/self/cgroup") as file:  # noqa: PTH123
+            return any(line.rpartition("/")[2].startswith(groups.PREFIX) for line in file)
+    except OSError:
+        return False

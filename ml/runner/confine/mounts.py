@@ -7,11 +7,14 @@ from ml.runner.confine import kernel
 SHARED = "/dev/shm"  # noqa: S108 (a private one is about to be there)
 
 
-def own_view(covered: list[str], shown: list[str], shared_memory: int) -> None:
-    """An own /dev/shm of so many bytes; the folders `covered` are empty but for the paths `shown` in them."""
+def own_view(covered: list[str], shown: list[str], memory: int) -> None:
+    """An own /dev/shm; the folders `covered` are empty but for the paths `shown` in them.
+
+    What is in /dev/shm is counted as memory: it has room for more, so that its end is not a full disk.
+    """
     kernel.unshare(kernel.NEW_MOUNTS)
     kernel.mount("none", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
-    kernel.mount("shm", SHARED, "tmpfs", kernel.NOSUID | kernel.NODEV, f"mode=1777,size={shared_memory}")
+    kernel.mount("shm", SHARED, "tmpfs", kernel.NOSUID | kernel.NODEV, f"mode=1777,size={2 * memory}")
     for folder in covered:
         below = [path for path in outermost(shown) if path.startswith(folder + "/")]
         places = {path: os.open(path, os.O_PATH) for path in below if os.path.exists(path)}  # noqa: PTH110

@@ -226,7 +226,7 @@ def test_an_address_that_changes_while_it_is_looked_at_is_connected_to_as_it_was
 )
 def test_where_a_training_may_connect_to(address: str, port: int, admitted: bool) -> None:
     reader, writer = os.pipe()
-    assert Doorman(reader, [443], [8080]).admits(ip_address(address), port) is admitted
+    assert Doorman(reader, [443], [8080], []).admits(ip_address(address), port) is admitted
     os.close(reader)
     os.close(writer)
 

@@ -44,6 +44,14 @@ def test_what_holds_is_said_with_its_numbers(settings: Callable[..., Settings]) 
     assert not any("train" in words for words in (*holds, *lacks))
 
 
+def test_a_plain_users_files_are_not_called_held(settings: Callable[..., Settings]) -> None:
+    made = settings()
+    _, lacks = measures.measures(made)
+
+    changed = any("modes, times and attributes of this user's files" in words for words in lacks)
+    assert changed is not users.possible(made.home.resolve())
+
+
 def test_a_folder_of_one_model_is_closed_to_other_models(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root gives a model a user of its own")
