@@ -6,9 +6,9 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from common.settings import Settings
+from db.mlflow_database import NAME
 
 PRIVATE = ("10.*", "192.168.*", *(f"172.{number}.*" for number in range(16, 32)))
-NAME = r"^[a-z_][a-z0-9_]{0,50}$"  # of a role and a database
 
 
 class InstallSettings(Settings):

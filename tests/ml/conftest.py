@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import deployments, releases
+from db import session as db_session
 from db.models import Release
 from db.session import notify
 from ml.settings import Settings
@@ -132,7 +133,7 @@ def shared_home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_appliance(
-    database_url: str,
+    url_of: Callable[[str], str],
     sessions: sessionmaker[Session],
     tmp_path: Path,
     shared_home: Path,
@@ -143,7 +144,7 @@ def make_appliance(
     def make(**variables: str) -> Appliance:
         repository = ModelRepository(tmp_path / "repository")
         environment = {
-            "DATABASE_URL": database_url,
+            "DATABASE_URL": url_of("watch"),
             "SLIPWAY_HOME": str(shared_home),
             "SLIPWAY_REPOSITORY": "acme/web-traffic",
             "SLIPWAY_CLONE_URL": repository.url,
@@ -152,13 +153,15 @@ def make_appliance(
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         settings = Settings()
-        appliance = Appliance(settings, sessions, repository, Lookout(settings, sessions))
+        own = db_session.sessions(settings.database_url)  # `sessions` are the test's, which may do all
+        appliance = Appliance(settings, sessions, repository, Lookout(settings, own))
         made.append(appliance)
         return appliance
 
     yield make
     for appliance in made:
         appliance.lookout.stop()
+        appliance.lookout.sessions.kw["bind"].dispose()
 
 
 @pytest.fixture
