@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from common import log
-from common.settings import Settings
+from common.settings import DatabaseName, Settings
 from db import mlflow_database, roles
 from db.session import driver_url
 
@@ -28,7 +28,7 @@ class MigrateSettings(Settings):
     log: str = Field("text", validation_alias="SLIPWAY_LOG", pattern="^(text|json)$")
     credentials: Path | None = Field(None, validation_alias="SLIPWAY_CREDENTIALS")
     tracking_uri: str = Field("", validation_alias="MLFLOW_TRACKING_URI")  # own: the appliance's own server
-    mlflow_database: str = Field("mlflow", pattern=mlflow_database.NAME)
+    mlflow_database: DatabaseName = "mlflow"
 
 
 def upgrade(url: str, revision: str = "head") -> None:

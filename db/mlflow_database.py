@@ -12,7 +12,6 @@ from db import roles
 from db.session import driver_url
 
 LOCK = 7_145_006  # two servers of one appliance at once: the second waits, then finds it done
-NAME = r"^[a-z_][a-z0-9_]{0,50}$"  # of the role and the database
 MARK = "made by Slipway for the MLflow server"
 CURE = "give the appliance's own another name with MLFLOW_DATABASE"
 
