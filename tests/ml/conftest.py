@@ -28,8 +28,9 @@ CACHE = Path(__file__).parents[2] / ".slipway/tests"
 class Appliance:
     """Merges go in, releases come out; builders are real processes."""
 
-    settings: Settings
-    sessions: sessionmaker[Session]
+    settings: Settings  # of watch and its builders
+    serving: Settings  # the same for serve, which has another role in Postgres
+    sessions: sessionmaker[Session]  # the test's own, which may do all
     repository: ModelRepository
     lookout: Lookout
     merged: int = 0
@@ -153,8 +154,10 @@ def make_appliance(
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         settings = Settings()
-        own = db_session.sessions(settings.database_url)  # `sessions` are the test's, which may do all
-        appliance = Appliance(settings, sessions, repository, Lookout(settings, own))
+        url = variables.get("DATABASE_URL") or url_of("serve")
+        serving = settings.model_copy(update={"database_url": url})
+        lookout = Lookout(settings, db_session.sessions(settings.database_url))
+        appliance = Appliance(settings, serving, sessions, repository, lookout)
         made.append(appliance)
         return appliance
 

@@ -1,6 +1,6 @@
 """Releases that an operator asks for and ends; builders are real processes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,10 +14,9 @@ TRAIN = "/models/web-traffic/train"
 
 
 @pytest.fixture
-def both(appliance: Appliance, url_of: Callable[[str], str]) -> Iterator[tuple[Appliance, Shop, Operator]]:
-    """The building half and the serving half of one appliance, each as its own role."""
-    settings = appliance.settings.model_copy(update={"database_url": url_of("serve")})
-    made = Shop(settings, appliance.sessions, appliance.repository)
+def both(appliance: Appliance) -> Iterator[tuple[Appliance, Shop, Operator]]:
+    """The building half and the serving half of one appliance."""
+    made = Shop(appliance.serving, appliance.sessions, appliance.repository)
     with made.serving() as shop, operators(shop) as operator:
         yield appliance, shop, operator
 
