@@ -17,10 +17,11 @@ from cli.settings import Settings
 from cli.supervisor import OURS, Asked, Program, Supervisor
 from cli.welcome import welcome
 from common import closed, token
-from db import appliance, databases
+from db import appliance, databases, roles
 from db.session import sessions
 
-DATABASE = "slipway"
+OWN_DATABASE = "slipway"
+DATABASE = ("DATABASE_URL", "DATABASE_URL_FILE")  # as its owner: what migrates alone has to know
 TOKEN = ("SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE")  # what no other than serve and vcs have to know
 DEMO = "demo/encyclopedia-visits"
 
@@ -82,28 +83,40 @@ def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:
     }
     said = tracking.split(environment)
     operators = {name: environment.pop(name) for name in TOKEN if name in environment}
-    environment |= {"DATABASE_URL": settings.database_url or database(folder, supervisor, environment)}
-    supervisor.finish(supervisor.begin(python("migrate", "db.migrate", environment)))
-    follow(environment["DATABASE_URL"], "repository" if settings.followed else "demo")
+    for name in DATABASE:
+        environment.pop(name, None)
+    credentials = folder / "database"
+    url = settings.database_url or start_postgres(folder, supervisor, environment)
+    migrating = {"DATABASE_URL": url, "SLIPWAY_CREDENTIALS": str(credentials)}
+    migrating |= {"MLFLOW_TRACKING_URI": "own" if settings.own_mlflow else ""}
+    supervisor.finish(supervisor.begin(python("migrate", "db.migrate", environment | migrating)))
+    follow(url, "repository" if settings.followed else "demo")
 
     singer = supervisor.begin(python("singer", "vcs.install", environment))
     if settings.own_mlflow:
-        supervisor.keep(python("mlflow", "tracker", environment | {"MLFLOW_PORT": str(settings.mlflow_port)}))
+        own = address_of("mlflow", credentials) | {"MLFLOW_PORT": str(settings.mlflow_port)}
+        supervisor.keep(python("mlflow", "tracker", environment | own))
     if not settings.followed:
         environment |= stand_in(folder, ports.free())
         supervisor.keep(python("demo", "resources.demo", environment))
-    supervisor.keep(python("serve", "ml", environment | operators | tracking.for_serve(settings)))
-    for_watch = tracking.for_watch(settings, folder, said)
+    for_serve = operators | tracking.for_serve(settings) | address_of("serve", credentials)
+    supervisor.keep(python("serve", "ml", environment | for_serve))
+    for_watch = tracking.for_watch(settings, folder, said) | address_of("watch", credentials)
     supervisor.keep(python("watch", "ml.watch", environment | for_watch))
     supervisor.finish(singer)
-    supervisor.keep(python("vcs", "vcs", environment | operators))
+    supervisor.keep(python("vcs", "vcs", environment | operators | address_of("vcs", credentials)))
 
 
 def python(name: str, module: str, environment: Mapping[str, str]) -> Program:
     return Program(name, (sys.executable, "-m", module), environment)
 
 
-def database(folder: Path, supervisor: Supervisor, environment: Mapping[str, str]) -> str:
+def address_of(service: str, credentials: Path) -> dict[str, str]:
+    """Say where a service finds the database's address, as its own role; no other service gets it."""
+    return {"DATABASE_URL_FILE": str(credentials / service / roles.FILE)}
+
+
+def start_postgres(folder: Path, supervisor: Supervisor, environment: Mapping[str, str]) -> str:
     """Start the appliance's own Postgres; the address of the appliance's database in it."""
     postgres = Postgres(folder / "postgres")
     server = supervisor.keep(
@@ -111,8 +124,8 @@ def database(folder: Path, supervisor: Supervisor, environment: Mapping[str, str
     )
     if not supervisor.wait(lambda: postgres.ready() or server.over, seconds=60) or server.over:
         raise Trouble(f"Postgres does not start: {server.last_line}")
-    databases.create(postgres.url(), DATABASE)
-    return postgres.url(DATABASE)
+    databases.create(postgres.url(), OWN_DATABASE)
+    return postgres.url(OWN_DATABASE)
 
 
 def follow(url: str, mode: appliance.Mode) -> None:

@@ -29,6 +29,12 @@ def address(url: str) -> str:
     return url
 
 
+def folder(name: str) -> str:
+    if not name or "\0" in name or ".." in Path(name).parts:
+        raise ValueError(f"{name!r} is not a folder in SLIPWAY_DATA, nor a path that begins with /")
+    return name
+
+
 Branch = Annotated[str, AfterValidator(branch)]
 Address = Annotated[str, AfterValidator(address)]
 
@@ -43,6 +49,7 @@ class Followed(BaseModel):
     clone_url: Address = ""
     gate: dict[str, Any] = {}
     resources: dict[str, Any] = {}
+    data: list[Annotated[str, AfterValidator(folder)]] = []  # folders that it may read beside its own
 
 
 ENTRIES = TypeAdapter(dict[str, Followed])

@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from dotenv import dotenv_values
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+DatabaseName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,50}$")]  # MLflow's, and its role's
 
 
 class FileSource(PydanticBaseSettingsSource):

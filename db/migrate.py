@@ -1,26 +1,34 @@
-"""Brings the database to the newest schema: `python -m db.migrate`, once, before anything else starts."""
+"""Brings the database to the newest schema: `python -m db.migrate`, once, before anything else starts.
+
+With SLIPWAY_CREDENTIALS it makes a role for each service as well, and writes their addresses there.
+"""
 
 import time
 from pathlib import Path
+from typing import cast
 
 from alembic import command
 from alembic.config import Config
 from loguru import logger
+from psycopg2 import extensions
 from pydantic import Field
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from common import log
-from common.settings import Settings
+from common.settings import DatabaseName, Settings
+from db import mlflow_database, roles
 from db.session import driver_url
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-LOCK = 7_145_001  # two migrations at once: the second waits, then finds nothing to do
 
 
 class MigrateSettings(Settings):
     database_url: str
     log: str = Field("text", validation_alias="SLIPWAY_LOG", pattern="^(text|json)$")
+    credentials: Path | None = Field(None, validation_alias="SLIPWAY_CREDENTIALS")
+    tracking_uri: str = Field("", validation_alias="MLFLOW_TRACKING_URI")  # own: the appliance's own server
+    mlflow_database: DatabaseName = "mlflow"
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -28,11 +36,14 @@ def upgrade(url: str, revision: str = "head") -> None:
     engine = create_engine(driver_url(url))
     try:
         with engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": roles.LOCK})
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
+            if revision == "head":
+                with cast("extensions.connection", connection.connection.driver_connection).cursor() as at:
+                    roles.grant(at)
     finally:
         engine.dispose()
 
@@ -55,12 +66,27 @@ def wait_for(url: str, seconds: float = 60) -> None:
             return
 
 
+def provide_credentials(settings: MigrateSettings, folder: Path) -> None:
+    """Write each service's own address of the database; the given one where Postgres allows no other."""
+    try:
+        roles.make_roles(settings.database_url, folder)
+    except roles.NoRolesError as error:
+        logger.warning(
+            "every service signs in to Postgres as the one role of DATABASE_URL: {}, and start again", error
+        )
+        roles.share_role(settings.database_url, folder)
+    if settings.tracking_uri == "own":
+        mlflow_database.provide_url(settings.database_url, settings.mlflow_database, folder / "mlflow")
+
+
 def main() -> None:
     settings = MigrateSettings()
     log.configure("migrate", "json" if settings.log == "json" else "text")
     wait_for(settings.database_url)
     upgrade(settings.database_url)
     logger.info("the database is at the newest schema")
+    if settings.credentials:
+        provide_credentials(settings, settings.credentials)
 
 
 if __name__ == "__main__":

@@ -275,6 +275,8 @@ def last_rejected(session: Session, models: Sequence[str]) -> dict[str, Release]
 
 
 def of_commits(session: Session, repository: str, commits: Sequence[str]) -> dict[str, Release]:
-    """The newest release of each of these commits, by commit."""
+    """The newest release of each of these commits, by commit, with no more than `vcs` may read of it."""
+    shown = load_only(Release.commit, Release.status, Release.reason, raiseload=True)
     query = select(Release).where(Release.repository == repository, Release.commit.in_(commits))
-    return {release.commit: release for release in session.scalars(query.order_by(Release.id))}
+    found = session.scalars(query.options(shown).order_by(Release.id))
+    return {release.commit: release for release in found}

@@ -1,6 +1,7 @@
 """What MLflow was told, what it is still to be told, and where its alias `prod` was last."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ from db import deployments
 from db.models import Alias, Release, Status, Tracked
 
 TRIES = 5  # to tell of a release, while MLflow is there
+ENDED = Release.status.not_in((Status.QUEUED, Status.BUILDING))
 MOST = 50  # releases that are told of in one go
 
 
@@ -34,7 +36,7 @@ def untold(session: Session, *, ended: bool) -> list[Untold]:
     )
     if ended:
         query = query.where(
-            Release.status.not_in((Status.QUEUED, Status.BUILDING)),
+            ENDED,
             Tracked.told.is_distinct_from(Release.status),
             or_(Tracked.due_at.is_(None), Tracked.due_at <= func.now()),
         )
@@ -82,6 +84,20 @@ def put_off(session: Session, release: Release, trouble: str) -> bool:
         return False
     tracked.due_at = datetime.now(UTC) + timedelta(seconds=15 * 4 ** (tracked.tries - 1))
     return True
+
+
+def still_open(session: Session) -> Sequence[str]:
+    """Return the models whose code may still have a password, though nothing of them is being built."""
+    building = select(Release.model).where(Release.status == Status.BUILDING)
+    query = select(Release.model).join(Tracked, Tracked.release_id == Release.id).distinct()
+    return session.scalars(query.where(Tracked.is_open, ENDED, Release.model.not_in(building))).all()
+
+
+def close(session: Session, model: str) -> None:
+    """Note that no password of this model's ended trainings is good for anything."""
+    ended = select(Release.id).where(Release.model == model, ENDED)
+    was_open = (Tracked.release_id.in_(ended)) & Tracked.is_open
+    session.execute(update(Tracked).where(was_open).values(is_open=False))
 
 
 def settle_at(session: Session, model: str, place: str) -> bool:

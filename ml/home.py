@@ -64,9 +64,13 @@ class Home:
         return self.root / "tracking"
 
     @property
-    def code_key(self) -> Path:
-        """What the passwords of models' code in MLflow are made from."""
+    def former_code_key(self) -> Path:
+        """What the passwords of models' code in MLflow were made from; of no use any more."""
         return self.root / "mlflow-code.key"
+
+    def tracking_lock(self, model: str) -> Path:
+        """Held while the password of a model's code in MLflow is changed."""
+        return self.root / "mlflow-locks" / f"{model}.lock"
 
     def scratch(self, release: int) -> Path:
         """HOME and TMPDIR of the model's code."""

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from common.following import Followed, Following, told
 from common.reach import Reach
 from ml.fetch.allowed import Allowed
+from ml.fetch.local import SHARED, DataFolders
 from ml.manifest import Gate, Resources, Section
 from ml.quantities import Size
 
@@ -109,6 +110,15 @@ class Settings(Following, Reach):
         """The folder that holds data sets on the appliance."""
         return (self.data or self.home / "data").absolute()
 
-    def data_of(self, model: str) -> Path:
-        """The folder in it that holds a model's."""
-        return self.data_folder / model
+    def data_folders(self, model: str) -> DataFolders:
+        """The folders that a model's data may lie in.
+
+        All of them where there is one model; of several, each has its own, a shared one, and what the
+        operator grants.
+        """
+        whole, own = self.data_folder, self.data_folder / model
+        if len(self.followed) == 1:
+            return DataFolders(whole, own, (whole, own))
+        granted = self.followed[model].data if model in self.followed else []
+        shared = [SHARED] if SHARED not in self.followed else []  # else it is that model's own
+        return DataFolders(whole, own, (own, *(whole / name for name in [*shared, *granted])))

@@ -86,6 +86,8 @@ class Workshop:
         except Rejected:
             if not logging.is_away():
                 raise
+        finally:
+            logging.end(self.model.name)
         say("MLflow went away while train() was logging to it: once more, with a place for its logs here")
         return self._fit(room, said, dataset, code.aside(room.scratch, "MLflow went away"))
 

@@ -9,12 +9,14 @@ from typing import NoReturn
 
 import psycopg2
 from loguru import logger
+from sqlalchemy.engine import URL
 
 from common import kept, log
 from common.leash import step_back
 from common.settings import read
 from db import migrate
-from tracker import database
+from db import mlflow_database as database
+from db.session import driver_url
 from tracker.install import ready
 from tracker.settings import TrackerSettings
 
@@ -40,9 +42,7 @@ def prepare(settings: TrackerSettings) -> bool:
     made = [name for name in SECRETS if kept.make(folder / name)]
     url = settings.database_url.get_secret_value()
     migrate.wait_for(url)
-    password = kept.read(folder / "database.password") or ""
-    database.prepare(url, settings.database, password)
-    address = database.address(url, settings.database, password).render_as_string(hide_password=False)
+    address = database_address(url, settings).render_as_string(hide_password=False)
     config = configparser.RawConfigParser()
     config["mlflow"] = {
         "database_uri": address.replace("%", "%%"),  # MLflow reads it with interpolation
@@ -56,6 +56,15 @@ def prepare(settings: TrackerSettings) -> bool:
         config.write(new)
     Path(new.name).rename(folder / "basic_auth.ini")
     return "operator.password" in made
+
+
+def database_address(url: str, settings: TrackerSettings) -> URL:
+    """Return where MLflow's tables are: DATABASE_URL where that is MLflow's own, else made beside it."""
+    if database.is_own(url, settings.database):
+        return driver_url(url)
+    password = kept.read(settings.folder / "database.password") or ""
+    database.prepare(url, settings.database, password)
+    return database.address(url, settings.database, password)
 
 
 def environment(settings: TrackerSettings) -> dict[str, str]:

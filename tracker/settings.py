@@ -5,10 +5,9 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from common.settings import Settings
+from common.settings import DatabaseName, Settings
 
 PRIVATE = ("10.*", "192.168.*", *(f"172.{number}.*" for number in range(16, 32)))
-NAME = r"^[a-z_][a-z0-9_]{0,50}$"  # of a role and a database
 
 
 class InstallSettings(Settings):
@@ -30,7 +29,7 @@ class InstallSettings(Settings):
 
 class TrackerSettings(InstallSettings):
     database_url: SecretStr
-    database: str = Field("mlflow", validation_alias="MLFLOW_DATABASE", pattern=NAME)
+    database: DatabaseName = Field("mlflow", validation_alias="MLFLOW_DATABASE")
     artifacts: str = Field("", validation_alias="MLFLOW_ARTIFACTS")
     bind: str = Field("127.0.0.1", validation_alias="SLIPWAY_BIND")
     port: int = Field(5000, ge=1, le=65535, validation_alias="MLFLOW_PORT")

@@ -1,6 +1,5 @@
 """An address and what it leads to."""
 
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from ml.errors import Rejected
@@ -8,12 +7,12 @@ from ml.fetch import local
 from ml.fetch.allowed import Allowed
 from ml.fetch.bucket import PACKAGES, Bucket
 from ml.fetch.http import Http
-from ml.fetch.local import Local
+from ml.fetch.local import DataFolders, Local
 from ml.fetch.origin import Origin, shown
 
 
-def origin(address: str, *, allowed: Allowed, below: Path) -> Origin:
-    """What brings the file at `address`; files of the appliance only from `below`.
+def origin(address: str, *, allowed: Allowed, folders: DataFolders) -> Origin:
+    """What brings the file at `address`; files of the appliance only from `folders`.
 
     Only these schemes: fsspec has others that read any file, or run programs.
     """
@@ -24,7 +23,8 @@ def origin(address: str, *, allowed: Allowed, below: Path) -> Origin:
     if scheme in ("http", "https"):
         return Http(address, allowed)
     if scheme == "file":
-        return Local(local.path_of(address, below))
+        named = local.path_of(address)
+        return Local(folders.check(named, shown(address)), named)
     if scheme in PACKAGES:
         return Bucket(address)
     raise Rejected(

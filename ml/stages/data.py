@@ -11,11 +11,11 @@ from typing import Any
 
 from ml import stagelog
 from ml.errors import Rejected
-from ml.fetch import local, origins
+from ml.fetch import origins
 from ml.fetch.allowed import Allowed
 from ml.fetch.cache import Cache, wrong
 from ml.fetch.download import Limits, Say
-from ml.fetch.local import Local
+from ml.fetch.local import DataFolders, Local
 from ml.fetch.origin import Origin, file_name, shown
 from ml.home import Home
 from ml.manifest import SCHEME, DataSection
@@ -54,19 +54,17 @@ class DataSets:
 class Supply:
     """Where one model's data may come from besides its repository, and where it is kept."""
 
-    folder: Path  # of all the appliance's data sets
-    own: Path  # the model's in it
+    folders: DataFolders
     allowed: Allowed
     cache: Cache
 
     def origin(self, address: str) -> Origin:
-        return origins.origin(address, allowed=self.allowed, below=self.folder)
+        return origins.origin(address, allowed=self.allowed, folders=self.folders)
 
 
 def supply(settings: Settings, model: str) -> Supply:
     return Supply(
-        settings.data_folder,
-        settings.data_of(model),
+        settings.data_folders(model),
         Allowed.read(settings.data_allow),
         Cache(
             Home(settings.home.absolute()).data_cache,
@@ -129,8 +127,9 @@ class Search:
             return self.elsewhere(named) if SCHEME.match(named) else self.in_repository(named)
         if os.path.lexists(self.source / f"data/{self.name}.csv"):
             return self.in_repository(f"data/{self.name}.csv", "csv")
-        if (path := self.supply.own / f"{self.name}.csv").is_file():
-            return self.fetched(Local(path), f"{path} on the appliance", "csv")
+        if (path := self.supply.folders.own / f"{self.name}.csv").is_file():
+            place = f"{path} on the appliance"
+            return self.fetched(Local(self.supply.folders.check(path, place), path), place, "csv")
         raise Rejected(
             f"there is no {self.name} data: put it at data/{self.name}.csv in the repository, or name it as "
             f"[data] {self.name} in slipway.toml, or put it on the appliance at {path} (SLIPWAY_DATA)"
@@ -154,14 +153,15 @@ class Search:
     def elsewhere(self, address: str) -> DataSet:
         origin = self.supply.origin(address)
         if isinstance(origin, Local) and origin.path.is_dir():
-            place = f"{origin.path} on the appliance"
-            return self.in_place(local.path_of(address, self.supply.folder), place, self.section.format)
+            return self.in_place(origin.path, f"{origin.path} on the appliance", self.section.format)
         return self.fetched(origin, shown(address), self.section.format)
 
     def in_place(self, path: Path, place: str, form: str) -> DataSet:
         if path.is_dir() and form != "path":
             raise Rejected(f'{place} is a folder, and only format = "path" in [data] hands over folders')
-        sha256, size = fingerprint(path, place, self.source)
+        in_repository = path.is_relative_to(self.source)
+        folders = (self.source,) if in_repository else self.supply.folders.readable
+        sha256, size = fingerprint(path, place, folders)
         if self.pin and self.pin != sha256:
             raise wrong(place, sha256, self.pin)
         self.say(f"{place}: {size} bytes, sha256 {sha256}")
@@ -181,16 +181,19 @@ class Search:
         return DataSet(self.into / name, form, stored.sha256, stored.size, place)
 
 
-def inside(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
+def inside(path: Path, *folders: Path) -> bool:
+    return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
 
 
-def fingerprint(path: Path, place: str, source: Path) -> tuple[str, int]:
-    """Digest and bytes. A file's digest is of its bytes; a folder's is of its files' names and bytes."""
+def fingerprint(path: Path, place: str, folders: Sequence[Path]) -> tuple[str, int]:
+    """Digest and bytes. A file's digest is of its bytes; a folder's is of its files' names and bytes.
+
+    Raises `Rejected` for a link that leads out of `folders`.
+    """
     digest, size = hashlib.sha256(), 0
     for file in files_of(path):
-        if path.is_relative_to(source) and not inside(file, source):
-            raise Rejected(f"{file.relative_to(source)} is a link out of the repository")
+        if not inside(file, *folders):
+            raise Rejected(f"{file.relative_to(path.parent)} is a link out of where {place} may be")
         if not file.is_file():
             raise Rejected(f"{place} holds {file.name}, which is no file")
         with file.open("rb") as opened:

@@ -6,6 +6,7 @@ of its own that is there while something is built or told, so that MLflow's clie
 
 import os
 import time
+from contextlib import suppress
 
 import httpx
 from loguru import logger
@@ -19,7 +20,9 @@ from db import appliance, releases, tracking
 from db.lock import OnlyOne
 from db.session import sessions
 from db.wakeup import Wakeup
+from ml import flock
 from ml.builders import Builders
+from ml.home import Home
 from ml.settings import Settings
 from ml.tracking import calls, promotions
 from ml.tracking.calls import Calls, Said
@@ -70,6 +73,9 @@ class Tracker:
             begun, busy = tracking.untold(session, ended=False), releases.building(session)
             ended = tracking.untold(session, ended=True)
             waiting = any(tracking.is_waiting(session, model) for model in models)
+            still_open = tracking.still_open(session)
+        for model in still_open:
+            self._shut_out(self._calls, model)
         for each in begun + ended:  # here alone: no two processes make one
             if each.tracked is None or each.tracked.run is None:
                 self._runs.begin(each.release)
@@ -81,6 +87,20 @@ class Tracker:
         for model in models:
             if model not in untold:
                 promotions.look(self._calls, self.sessions, model)
+
+    def _shut_out(self, made: Calls, model: str) -> None:
+        """Make the password void that a training left, whose builder was killed or found MLflow away.
+
+        Under the lock, and after another look: what begins to build meanwhile gets its own after that.
+        """
+        with flock.hold(Home(self.settings.home.absolute()).tracking_lock(model)):
+            with self.sessions.begin() as session:
+                if model not in tracking.still_open(session):
+                    return
+            with suppress(Said):  # no such user: there is nothing to take away
+                calls.change_password(made, model)
+            with self.sessions.begin() as session:
+                tracking.close(session, model)
 
     def _is_starting(self) -> bool:
         is_own = self.settings.tracking_password_path is not None
@@ -110,6 +130,7 @@ def main() -> None:
     wakeup = Wakeup(settings.database_url, "tracking", "releases", "live")
     stopping = Stopping(wakeup.wake)
     only = OnlyOne(settings.database_url, "tracking")
+    Home(settings.home.absolute()).former_code_key.unlink(missing_ok=True)
     tracker = Tracker(settings, sessions(settings.database_url))
     while not stopping:
         pause = 1.0

@@ -138,17 +138,15 @@ def version_at(calls: Calls, model: str, alias: str) -> int | None:
 def let_in(calls: Calls, model: str, experiment: str) -> bool:
     """Give the model's code a user of its own: EDIT on the experiment, READ on the registered model alone.
 
-    False where the server has no such users, or does not let us make them.
+    Nobody knows its password: each training is given another by `change_password`. False where the server
+    has no such users, or does not let us make them.
     """
-    if not calls.server.password or not calls.server.key:
+    if not calls.server.password:
         return False
     code = calls.server.of_code(model)
     try:
         # asked first: to make one again would leave a hash of the password in Postgres' log
-        if there(calls, "2.0/mlflow/users/get", username=code.username) is not None:
-            # our key may have been made anew, and theirs follows from it
-            calls.patch("2.0/mlflow/users/update-password", username=code.username, password=code.password)
-        else:
+        if there(calls, "2.0/mlflow/users/get", username=code.username) is None:
             calls.post("2.0/mlflow/users/create", username=code.username, password=code.password)
         for kind, which, may in (("experiment", experiment, "EDIT"), ("registered_model", model, "READ")):
             grant = {"resource_type": kind, "resource_id": which, "permission": may}
@@ -156,6 +154,13 @@ def let_in(calls: Calls, model: str, experiment: str) -> bool:
     except Said:
         return False
     return True
+
+
+def change_password(calls: Calls, model: str) -> Server:
+    """Give the user of a model's code a new password; the one before is void from then on."""
+    code = calls.server.of_code(model)
+    calls.patch("2.0/mlflow/users/update-password", username=code.username, password=code.password)
+    return code
 
 
 def there(calls: Calls, path: str, absent: Collection[str] = (MISSING,), **query: str) -> Any | None:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import appliance, tracking
 from db.models import Release, Tracked
+from ml import flock
+from ml.home import Home
 from ml.settings import Settings
 from ml.tracking import calls
 from ml.tracking.calls import Calls, Said
@@ -23,12 +26,15 @@ LOOK = 0.05
 class Logging:
     """What MLflow finds in the environment of a training, and the port that it may connect to.
 
-    `aside` says why what is logged goes into files; it is empty where it does not.
+    `aside` says why what is logged goes into files; it is empty where it does not. `admin` and `lock` are
+    what takes the password away again.
     """
 
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     server: Server | None = None
     aside: str = ""
+    admin: Server | None = None
+    lock: Path | None = None
 
     @property
     def ports(self) -> list[int]:
@@ -46,6 +52,13 @@ class Logging:
         except Said:
             return False
         return False
+
+    def end(self, model: str) -> None:
+        """Make the password that the training had void. While MLflow is away, its tracker does that later."""
+        if self.admin is None or self.lock is None:
+            return
+        with suppress(Away, Said, OSError):
+            change_password(self.admin, model, self.lock)
 
 
 NOWHERE = Logging()
@@ -68,8 +81,19 @@ def logging(
         return aside(scratch, "MLflow is away")
     if not tracked.is_open:
         return aside(scratch, "this MLflow has no user for the model's code")
-    code = server.of_code(release.model)
-    context = {"mlflow.parentRunId": tracked.run, "slipway.release": str(release.id)}
+    lock_file = Home(settings.home.absolute()).tracking_lock(release.model)
+    return let_in(server, release, tracked, lock_file, scratch)
+
+
+def let_in(admin: Server, release: Release, run: Tracked, lock: Path, scratch: Path) -> Logging:
+    """With a password of this training's alone; its `end` makes that void."""
+    try:
+        code = change_password(admin, release.model, lock)
+    except Away:
+        return aside(scratch, "MLflow is away")
+    except Said:
+        return aside(scratch, "this MLflow gives the model's code no password")
+    context = {"mlflow.parentRunId": run.run, "slipway.release": str(release.id)}
     return Logging(
         code.variables()
         | {
@@ -80,7 +104,15 @@ def logging(
             "MLFLOW_DISABLE_TELEMETRY": "true",
         },
         code,
+        admin=admin,
+        lock=lock,
     )
+
+
+def change_password(admin: Server, model: str, lock: Path) -> Server:
+    """Give the model's code a password that it has not had before."""
+    with flock.hold(lock), Calls(admin) as made:
+        return calls.change_password(made, model)
 
 
 def aside(scratch: Path, why: str) -> Logging:

@@ -1,14 +1,12 @@
 """Where MLflow is, how one signs in there, and what the model's own code may use of it."""
 
-import hashlib
-import hmac
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from common import kept as secret
-from ml.home import Home
 from ml.settings import Settings
 
 SET_UP = "MLflow's server is being set up"
@@ -21,16 +19,12 @@ class Away(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """An MLflow server. `password` and `token` are empty where it asks for none.
-
-    What the model's code signs in with follows from `key`, so that nobody has to keep it.
-    """
+    """An MLflow server. `password` and `token` are empty where it asks for none."""
 
     url: str
     username: str = ""
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
-    key: str = field(default="", repr=False)
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
@@ -43,7 +37,7 @@ class Server:
         if not password and settings.tracking_password_path is not None:
             password = kept(settings.tracking_password_path)
         url = parts._replace(netloc=parts.netloc.rpartition("@")[-1]).geturl()  # it stands in what we say
-        return cls(url, username, password, settings.tracking_token, key(settings))
+        return cls(url, username, password, settings.tracking_token)
 
     @property
     def port(self) -> int:
@@ -59,19 +53,8 @@ class Server:
         }
 
     def of_code(self, model: str) -> "Server":
-        """As the code of a model signs in."""
-        password = hmac.new(self.key.encode(), f"code of {model}".encode(), hashlib.sha256).hexdigest()
-        return Server(self.url, CODE + model, password)
-
-
-def key(settings: Settings) -> str:
-    """Made at the first use."""
-    path = Home(settings.home.absolute()).code_key
-    try:
-        secret.make(path)
-        return secret.read(path) or ""
-    except OSError as error:
-        raise Away(f"{path} cannot be used: {error.strerror}") from error
+        """Return how the code of a model signs in, with a new password that the server has to be given."""
+        return Server(self.url, CODE + model, secrets.token_urlsafe(32))
 
 
 def kept(path: Path) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import deployments, releases
+from db import session as db_session
 from db.models import Release
 from db.session import notify
 from ml.settings import Settings
@@ -27,8 +28,9 @@ CACHE = Path(__file__).parents[2] / ".slipway/tests"
 class Appliance:
     """Merges go in, releases come out; builders are real processes."""
 
-    settings: Settings
-    sessions: sessionmaker[Session]
+    settings: Settings  # of watch and its builders
+    serving: Settings  # the same for serve, which has another role in Postgres
+    sessions: sessionmaker[Session]  # the test's own, which may do all
     repository: ModelRepository
     lookout: Lookout
     merged: int = 0
@@ -132,7 +134,7 @@ def shared_home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_appliance(
-    database_url: str,
+    url_of: Callable[[str], str],
     sessions: sessionmaker[Session],
     tmp_path: Path,
     shared_home: Path,
@@ -143,7 +145,7 @@ def make_appliance(
     def make(**variables: str) -> Appliance:
         repository = ModelRepository(tmp_path / "repository")
         environment = {
-            "DATABASE_URL": database_url,
+            "DATABASE_URL": url_of("watch"),
             "SLIPWAY_HOME": str(shared_home),
             "SLIPWAY_REPOSITORY": "acme/web-traffic",
             "SLIPWAY_CLONE_URL": repository.url,
@@ -152,13 +154,17 @@ def make_appliance(
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         settings = Settings()
-        appliance = Appliance(settings, sessions, repository, Lookout(settings, sessions))
+        url = variables.get("DATABASE_URL") or url_of("serve")
+        serving = settings.model_copy(update={"database_url": url})
+        lookout = Lookout(settings, db_session.sessions(settings.database_url))
+        appliance = Appliance(settings, serving, sessions, repository, lookout)
         made.append(appliance)
         return appliance
 
     yield make
     for appliance in made:
         appliance.lookout.stop()
+        appliance.lookout.sessions.kw["bind"].dispose()
 
 
 @pytest.fixture

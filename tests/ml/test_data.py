@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from ml.errors import Rejected
 from ml.fetch.allowed import Allowed
 from ml.fetch.cache import Cache
 from ml.fetch.download import Limits
+from ml.fetch.local import DataFolders
 from ml.manifest import DataSection
+from ml.settings import Settings
 from ml.stages import data
 from ml.stages.data import DataSets, Supply
 from tests.ml.conftest import Appliance
@@ -27,8 +30,12 @@ TRAIN, TEST = b"day,visits\n1,10\n2,20\n", b"day,visits\n3,30\n"
 class Place:
     """A repository's tree, the appliance's folder for data, and a release."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *readable: str) -> None:
+        """`readable` are the folders in SLIPWAY_DATA that the model `web` may read; none: the whole."""
         self.root, self.source, self.folder = root, root / "source", root / "data"
+        self.folders = DataFolders(
+            self.folder, self.folder / "web", tuple(self.folder / name for name in readable or ["."])
+        )
         self.log = root / "logs/data.log"
         self.source.mkdir()
 
@@ -40,7 +47,7 @@ class Place:
 
     def fetch(self, release: int = 1, **section: object) -> DataSets:
         cache = Cache(self.root / "cache", Limits(1 << 30, 60))
-        supply = Supply(self.folder, self.folder / "web", Allowed.read("127.0.0.1"), cache)
+        supply = Supply(self.folders, Allowed.read("127.0.0.1"), cache)
         told = DataSection.model_validate(section)
         into = self.root / f"releases/{release}/data"
         return data.fetch(told, self.source, supply, into=into, log=self.log)
@@ -184,6 +191,127 @@ def test_another_file_of_the_appliance_is_out_of_reach(place: Place) -> None:
     ):
         with pytest.raises(Rejected, match="is not in "):
             place.fetch(train=url)
+
+
+@pytest.fixture
+def one_of_several(tmp_path: Path) -> Place:
+    """Where the model `web` is one of several, and `churn` another."""
+    return Place(tmp_path, "web", "shared")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "churn/train.csv",
+        "train.csv",
+        "web/../churn/train.csv",
+        "web/%2e%2e/churn/train.csv",
+        "web/..%2fchurn/train.csv",
+        "%63hurn/train.csv",
+        "web//../churn/train.csv",
+        "shared/../churn/train.csv",
+        "WEB/train.csv",
+        "webs/train.csv",
+        "web/link.csv",
+        "web/folder/train.csv",
+        "shared/link.csv",
+    ],
+)
+def test_another_models_data_is_out_of_reach(named: str, one_of_several: Place) -> None:
+    for name in ("churn", "WEB", "webs", "."):
+        one_of_several.put(f"data/{name}/train.csv")
+    one_of_several.put("data/web/test.csv")
+    one_of_several.put("data/shared/test.csv")
+    (one_of_several.folder / "web/link.csv").symlink_to("../churn/train.csv")
+    (one_of_several.folder / "web/folder").symlink_to("../churn")
+    (one_of_several.folder / "shared/link.csv").symlink_to("../churn/train.csv")
+
+    with pytest.raises(Rejected) as fault:
+        one_of_several.fetch(train=f"file://{one_of_several.folder}/{named}")
+
+    for word in (f"put it in {one_of_several.folder}/web", f"{one_of_several.folder}/shared", "data = [...]"):
+        assert word in str(fault.value)
+
+
+def test_its_own_folder_and_the_shared_one_are_within_reach(one_of_several: Place) -> None:
+    one_of_several.put("data/web/deep/train.csv", TRAIN)
+    one_of_several.put("data/shared/test.csv", TEST)
+
+    where = one_of_several.folder.as_uri()
+    found = one_of_several.fetch(train=f"{where}/web/deep/train.csv", test=f"{where}/shared/test.csv")
+
+    assert (found.train.sha256, found.test.sha256) == (sha256(TRAIN), sha256(TEST))
+
+
+@pytest.mark.parametrize("target", ["../churn/train.csv", "../../secret.csv", "/etc/passwd"])
+def test_a_link_out_of_a_models_folder_is_not_followed(target: str, one_of_several: Place) -> None:
+    one_of_several.put("data/churn/train.csv")
+    one_of_several.put("secret.csv")
+    one_of_several.put("data/web/test.csv")
+    link = one_of_several.folder / "web/train.csv"
+    link.symlink_to(target)
+    with pytest.raises(Rejected, match="is a link out of"):
+        one_of_several.fetch()
+
+    url = link.parent.as_uri()
+    with pytest.raises(Rejected, match=r"web/train\.csv is a link out of"):
+        one_of_several.fetch(train=url, test=url, format="path")
+
+
+def test_a_models_folder_may_be_a_link(one_of_several: Place) -> None:
+    one_of_several.put("disk/train.csv", TRAIN)
+    one_of_several.put("disk/test.csv", TEST)
+    one_of_several.folder.mkdir()
+    (one_of_several.folder / "web").symlink_to(one_of_several.root / "disk")
+
+    assert one_of_several.fetch().train.sha256 == sha256(TRAIN)
+
+
+def readable(monkeypatch: pytest.MonkeyPatch, folder: Path, model: str, **more: str) -> set[str]:
+    """The folders that the settings let a model read, as they lie in SLIPWAY_DATA."""
+    told = {"DATABASE_URL": "postgresql://nowhere", "SLIPWAY_DATA": str(folder / "data"), **more}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    folders = Settings().data_folders(model).readable  # type: ignore[call-arg]
+    return {os.path.relpath(each, folder / "data") for each in folders}
+
+
+def test_several_models_read_what_the_operator_grants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = tmp_path / "models.toml"
+    several.write_text(
+        '[web]\nrepository = "acme/web"\ndata = ["weather", "/mnt/wide"]\n'
+        '[churn]\nrepository = "acme/churn"\n[other]\nrepository = "acme/other"\ndata = ["."]\n'
+    )
+    found = {
+        name: readable(monkeypatch, tmp_path, name, SLIPWAY_MODELS=str(several)) for name in ("web", "churn")
+    }
+
+    assert found["web"] == {"web", "shared", "weather", os.path.relpath("/mnt/wide", tmp_path / "data")}
+    assert found["churn"] == {"churn", "shared"}
+
+
+def test_a_model_named_shared_shares_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    several = tmp_path / "models.toml"
+    several.write_text('[shared]\nrepository = "acme/shared"\n[churn]\nrepository = "acme/churn"\n')
+
+    assert readable(monkeypatch, tmp_path, "churn", SLIPWAY_MODELS=str(several)) == {"churn"}
+
+
+def test_the_only_model_reads_all_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "." in readable(monkeypatch, tmp_path, "web", SLIPWAY_REPOSITORY="acme/web")
+
+
+@pytest.mark.parametrize("name", ["", "../other", "a/../../b"])
+def test_what_is_granted_lies_in_the_folder_for_data(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = tmp_path / "models.toml"
+    several.write_text(f'[web]\nrepository = "acme/web"\ndata = ["{name}"]\n')
+
+    with pytest.raises(SystemExit, match=r"web\.data\.0: .* is not a folder in SLIPWAY_DATA"):
+        readable(monkeypatch, tmp_path, "web", SLIPWAY_MODELS=str(several))
 
 
 def test_a_release_that_is_fetched_for_says_what_it_used(

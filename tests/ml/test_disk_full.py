@@ -115,7 +115,7 @@ def test_a_full_disk_puts_a_release_off_and_live_goes_on(
     data = tmp_path / "data"
     data.mkdir()
     appliance, home = make_appliance(SLIPWAY_DATA=str(data)), Home(shared_home)
-    shop = Shop(appliance.settings, appliance.sessions, appliance.repository)
+    shop = Shop(appliance.serving, appliance.sessions, appliance.repository)
     with shop.process():
         appliance.merge(model())
         until_begun(appliance, 1, "train")

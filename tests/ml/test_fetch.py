@@ -17,6 +17,7 @@ from ml.fetch import cache as fetch_cache
 from ml.fetch.allowed import Allowed
 from ml.fetch.cache import Cache, Stored
 from ml.fetch.download import Limits
+from ml.fetch.local import DataFolders
 from ml.fetch.origins import origin
 from tests.support.shelf import Shelf, serving
 
@@ -40,7 +41,9 @@ class Fetching:
         timeout: float = 60,
         tell_every: float = 5,
     ) -> Stored:
-        found = origin(url, allowed=Allowed.read(allow), below=self.root.parent / "data")
+        whole = self.root.parent / "data"
+        folders = DataFolders(whole, whole / "web", (whole,))
+        found = origin(url, allowed=Allowed.read(allow), folders=folders)
         limits = Limits(limit, timeout, tell_every)
         return Cache(self.root, limits).get(found, pin, self.said.append)
 

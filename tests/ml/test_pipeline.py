@@ -141,7 +141,7 @@ def test_the_look_out_says_when_it_looked(appliance: Appliance) -> None:
 
 
 def test_data_may_lie_on_the_appliance(appliance: Appliance) -> None:
-    folder = appliance.settings.data_of(appliance.model)
+    folder = appliance.settings.data_folders(appliance.model).own
     folder.mkdir(parents=True)
     for name in ("train", "test"):
         (folder / f"{name}.csv").write_text(working.quick()[f"data/{name}.csv"])

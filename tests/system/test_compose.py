@@ -84,7 +84,11 @@ def predicted_days(stack: Stack) -> int:
 
 def built(stack: Stack) -> str:
     """Each stage that was ever run, and when: a second training would be one more."""
-    query = "SELECT release_id, name, outcome, started_at FROM stages ORDER BY id"
+    return sql(stack, "SELECT release_id, name, outcome, started_at FROM stages ORDER BY id")
+
+
+def sql(stack: Stack, query: str) -> str:
+    """What Postgres answers its owner."""
     return stack.inside("db", "psql", "--username=slipway", "--no-align", "--tuples-only", "--command", query)
 
 
@@ -140,6 +144,17 @@ def test_no_container_shows_the_database_or_has_more_rights_than_it_needs_and_a_
     for service in SERVICES:
         stack.crash(service)
     wait_until(lambda: all(well(stack, service) for service in SERVICES), LONG, "each one is back")
+
+
+@pytest.mark.timeout(1800)
+def test_each_service_knows_no_other_role_of_postgres_than_its_own(stack: Stack) -> None:
+    stack.up()
+    for service in ("vcs", "watch", "serve", "mlflow"):
+        role = "mlflow" if service == "mlflow" else f"slipway_{service}"
+        assert stack.inside(service, "ls", "/run/slipway") == "database-url"
+        assert f"postgresql://{role}:" in stack.inside(service, "cat", "/run/slipway/database-url")
+    supers = "SELECT string_agg(rolname, ' ') FROM pg_roles WHERE rolsuper AND rolcanlogin"
+    assert sql(stack, supers) == "slipway"
 
 
 @pytest.mark.timeout(1800)

@@ -59,10 +59,13 @@ class Whole:
 
 
 @pytest.fixture
-def appliance(make_appliance: Callable[..., Appliance]) -> Appliance:  # noqa: F811
+def appliance(make_appliance: Callable[..., Appliance], database_url: str) -> Appliance:  # noqa: F811
     """What both share; its own look-out never looks."""
     return make_appliance(
-        GITHUB_TOKEN="none", SLIPWAY_SYNC_SECONDS="0", SLIPWAY_SINGER=str(ROOT / ".slipway/tests/singer")
+        DATABASE_URL=database_url,  # as its owner: both migrate it and make the services' roles
+        GITHUB_TOKEN="none",
+        SLIPWAY_SYNC_SECONDS="0",
+        SLIPWAY_SINGER=str(ROOT / ".slipway/tests/singer"),
     )
 
 

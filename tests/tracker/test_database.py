@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import make_url
 
 from cli.postgres import Postgres
+from db import mlflow_database as database
 from tests.conftest import execute
-from tracker import database
 
 NUMBERS = count(1)
 

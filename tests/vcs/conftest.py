@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.server import Config, Limits
+from db import session as db_session
 from resources.demo.github import GitHub, PullRequests, serve
 from tests.support.waiting import wait_until
 from vcs.__main__ import Server
@@ -48,7 +49,7 @@ def github(pulls: PullRequests) -> Iterator[GitHub]:
 
 
 @pytest.fixture
-def settings_of(github: GitHub, database_url: str, singer_home: Path) -> SettingsOf:
+def settings_of(github: GitHub, url_of: Callable[[str], str], singer_home: Path) -> SettingsOf:
     """Settings as of an appliance that only syncs when called; each may be replaced."""
 
     def make(**others: Any) -> VcsSettings:
@@ -56,7 +57,7 @@ def settings_of(github: GitHub, database_url: str, singer_home: Path) -> Setting
             "repository": REPOSITORY,
             "github_token": TOKEN,
             "github_api_url": github.url,
-            "database_url": database_url,
+            "database_url": url_of("vcs"),
             "singer": singer_home,
             "webhook_secret": SECRET,
             "sync_seconds": 0,
@@ -74,14 +75,22 @@ def settings(settings_of: SettingsOf) -> VcsSettings:
 
 
 @pytest.fixture
-def sync(settings: VcsSettings, sessions: sessionmaker[Session]) -> Sync:
-    """One sync at a time, from the test's own thread."""
-    return Sync(settings, sessions, Singer(settings))
+def own_sessions(url_of: Callable[[str], str]) -> Iterator[sessionmaker[Session]]:
+    """As the role of vcs; `sessions` are a test's own, which may do all."""
+    made = db_session.sessions(url_of("vcs"))
+    yield made
+    made.kw["bind"].dispose()
 
 
 @pytest.fixture
-def client(settings: VcsSettings, sessions: sessionmaker[Session]) -> Iterator[httpx.Client]:
-    with listening(settings, sessions) as made:
+def sync(settings: VcsSettings, own_sessions: sessionmaker[Session]) -> Sync:
+    """One sync at a time, from the test's own thread."""
+    return Sync(settings, own_sessions, Singer(settings))
+
+
+@pytest.fixture
+def client(settings: VcsSettings, own_sessions: sessionmaker[Session]) -> Iterator[httpx.Client]:
+    with listening(settings, own_sessions) as made:
         yield made
 
 

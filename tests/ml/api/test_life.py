@@ -14,7 +14,7 @@ def says(shop: Shop, value: float) -> None:
 
 
 def test_rolled_back_twice_restarted_and_merged_again(appliance: Appliance) -> None:
-    shop = Shop(appliance.settings, appliance.sessions, appliance.repository)
+    shop = Shop(appliance.serving, appliance.sessions, appliance.repository)
     with shop.serving(), operators(shop) as operator:
         for value in (1.0, 2.0, 3.0):
             appliance.merge(working.quick(value=value))
@@ -37,7 +37,7 @@ def test_rolled_back_twice_restarted_and_merged_again(appliance: Appliance) -> N
 
 
 def test_what_builds_during_a_rollback_waits_for_an_operator(appliance: Appliance) -> None:
-    shop = Shop(appliance.settings, appliance.sessions, appliance.repository)
+    shop = Shop(appliance.serving, appliance.sessions, appliance.repository)
     with shop.serving(), operators(shop) as operator:
         for value in (1.0, 2.0):
             appliance.merge(working.quick(value=value))

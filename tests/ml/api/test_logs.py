@@ -92,7 +92,7 @@ def test_a_log_is_followed_from_a_real_build_to_its_end(appliance: Appliance) ->
     appliance.merge(files(head="import os, time", train=train))
     release = appliance.wait_for_stage("train").id
     with (
-        Shop(appliance.settings, appliance.sessions, appliance.repository).serving() as shop,
+        Shop(appliance.serving, appliance.sessions, appliance.repository).serving() as shop,
         following(shop, release) as events,
     ):
         seen = until(events, "the first line")

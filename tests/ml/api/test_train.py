@@ -16,7 +16,7 @@ TRAIN = "/models/web-traffic/train"
 @pytest.fixture
 def both(appliance: Appliance) -> Iterator[tuple[Appliance, Shop, Operator]]:
     """The building half and the serving half of one appliance."""
-    made = Shop(appliance.settings, appliance.sessions, appliance.repository)
+    made = Shop(appliance.serving, appliance.sessions, appliance.repository)
     with made.serving() as shop, operators(shop) as operator:
         yield appliance, shop, operator
 

@@ -11,7 +11,7 @@ from tests.support.repositories import ModelRepository
 
 @pytest.fixture
 def make_shop(
-    database_url: str,
+    url_of: Callable[[str], str],
     sessions: sessionmaker[Session],
     tmp_path: Path,
     shared_home: Path,
@@ -22,7 +22,7 @@ def make_shop(
     def make(**variables: str) -> Shop:
         repository = ModelRepository(tmp_path / "repository")
         environment = {
-            "DATABASE_URL": database_url,
+            "DATABASE_URL": url_of("serve"),
             "SLIPWAY_HOME": str(shared_home),
             "SLIPWAY_REPOSITORY": "acme/web-traffic",
             "SLIPWAY_CLONE_URL": repository.url,

@@ -188,9 +188,8 @@ class Shop:
         """`python -m ml` as a process of its own; killed when the block ends."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ml"], cwd=ROOT, env={**os.environ, "ML_PORT": str(port)}
-        )
+        told = {"ML_PORT": str(port), "DATABASE_URL": self.settings.database_url}
+        process = subprocess.Popen([sys.executable, "-m", "ml"], cwd=ROOT, env={**os.environ, **told})
         try:
             wait_until(self.answers, 30, "serve has started")
             yield process

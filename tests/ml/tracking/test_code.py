@@ -1,10 +1,15 @@
 """What the model's own code may do in MLflow while it trains: log below its release's run, no more."""
 
+import re
 from collections.abc import Callable
 
+import httpx
+import pytest
 from mlflow.version import VERSION
 
-from db.models import Status
+from db import releases
+from db.models import Release, Status
+from tests.ml.test_crash import kill_builder
 from tests.ml.tracking.conftest import Tracked
 from tests.models import files
 from tests.support.waiting import wait_until
@@ -36,6 +41,13 @@ TRIES = """
         except Exception as error:
             print(name, "was refused:", getattr(error, "error_code", ""))
 """
+SHOWS = """
+    import os
+    from mlflow import MlflowClient
+    MlflowClient().get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"])
+    print("let in with", os.environ["MLFLOW_TRACKING_PASSWORD"], flush=True)
+"""
+HANGS = SHOWS + "    import time; time.sleep(600)\n"
 WAITS = """
     import time
     import mlflow
@@ -79,6 +91,49 @@ def test_models_code_moves_no_alias_deletes_no_foreign_run_takes_no_name_and_add
     for name in ("alias", "version", "run", "experiment", "name", "webhook"):
         assert f"{name} was refused: PERMISSION_DENIED" in said
     assert tracked.client.get_run(other).info.lifecycle_stage == "active"
+
+
+def password(tracked: Tracked, release: Release) -> str:
+    """The password that a training was let in with, as its code read it."""
+    found = re.findall("let in with (.+)", tracked.appliance.log(release, "train"))
+    assert len(found) == 1
+    return str(found[0])
+
+
+def is_let_in(tracked: Tracked, password: str) -> bool:
+    url = f"{tracked.server.url}/api/2.0/mlflow/experiments/get-by-name?experiment_name={tracked.model}"
+    answer = httpx.get(url, auth=(f"model-{tracked.model}", password), timeout=30, trust_env=False)
+    assert answer.status_code in (200, 401), answer.text
+    return answer.status_code == 200
+
+
+def test_each_training_has_a_password_that_is_void_after_it(tracked: Tracked) -> None:
+    first, second = tracked.live(logging(SHOWS)), tracked.live(logging(SHOWS + "    # again\n"))
+    passwords = [password(tracked, release) for release in (first, second)]
+
+    assert len(set(passwords)) == 2
+    assert [is_let_in(tracked, each) for each in passwords] == [False, False]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "killed"])
+def test_the_password_of_a_training_that_was_cut_off_becomes_void(how: str, tracked: Tracked) -> None:
+    tracked.appliance.merge(logging(HANGS))
+    building = tracked.appliance.wait_for_stage("train")
+    log = tracked.appliance.settings.home / f"releases/{building.id}/logs/train.log"
+    wait_until(lambda: log.exists() and "let in" in log.read_text(), 60, "train() was let in")
+    known = password(tracked, building)
+    assert is_let_in(tracked, known)
+
+    with tracked.appliance.sessions.begin() as session:
+        if how == "killed":
+            kill_builder(tracked.appliance)
+        releases.cancel(session, building.id, "a test")
+
+    def is_void() -> bool:
+        tracked.appliance.lookout.look()
+        return not is_let_in(tracked, known)
+
+    wait_until(is_void, 60, "the password is void")
 
 
 def test_code_that_logs_trains_as_well_without_mlflow(make_tracked: Callable[..., Tracked]) -> None:

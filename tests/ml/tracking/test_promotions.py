@@ -112,7 +112,7 @@ def test_what_was_written_down_and_not_sent_is_sent_and_not_taken_for_a_promotio
 def test_reload_model_wakes_who_looks_where_prod_is(tracked: Tracked) -> None:
     appliance = tracked.appliance
     wakeup = Wakeup(appliance.settings.database_url, "tracking")
-    shop = Shop(appliance.settings, appliance.sessions, appliance.repository)
+    shop = Shop(appliance.serving, appliance.sessions, appliance.repository)
     with shop.serving(), operators(shop) as post:
         assert wakeup.wait(10)  # connected
         assert httpx.post(f"{shop.url}/reload-model", trust_env=False).status_code == 401

@@ -80,7 +80,7 @@ def test_the_pages_say_where_a_release_is_in_mlflow_and_that_mlflow_is_away(
     tracked = make_tracked(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
     release = tracked.live(working.quick())
     appliance = tracked.appliance
-    with Shop(appliance.settings, appliance.sessions, appliance.repository).serving() as shop:
+    with Shop(appliance.serving, appliance.sessions, appliance.repository).serving() as shop:
         page = {"accept": "text/html"}
         wait_until(
             lambda: "it is told of them later" in shop.get("/", **page).text, 60, "the overview says it"
@@ -134,7 +134,7 @@ def test_what_could_not_be_told_is_said_and_told_later(tracked: Tracked) -> None
         appliance.lookout.look()
         return shop.get(f"/releases/{release.id}", accept="text/html").text
 
-    with Shop(appliance.settings, appliance.sessions, appliance.repository).serving() as shop:
+    with Shop(appliance.serving, appliance.sessions, appliance.repository).serving() as shop:
         wait_until(lambda: "MLflow will be told of it later: FileExistsError" in page(), 60, "it is said")
         home.tracking.unlink()
         with appliance.sessions.begin() as session:

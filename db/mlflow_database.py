@@ -1,13 +1,18 @@
 """The MLflow server's own role and database, in the Postgres that holds the appliance's."""
 
+from contextlib import closing
+from pathlib import Path
+
 import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import cursor
 from sqlalchemy.engine import URL
 
+from db import roles
 from db.session import driver_url
 
 LOCK = 7_145_006  # two servers of one appliance at once: the second waits, then finds it done
+MARK = "made by Slipway for the MLflow server"
 CURE = "give the appliance's own another name with MLFLOW_DATABASE"
 
 
@@ -33,7 +38,7 @@ def prepare(appliance: str, name: str, password: str) -> None:
             role = made_for(at, name)
             if role is not None and signs_in(address(appliance, name, password)):
                 return
-            mark = f"made by Slipway for the MLflow server beside the database {connection.info.dbname}"
+            mark = f"{MARK} beside the database {connection.info.dbname}"
             if role not in (None, mark):
                 raise NotAllowed(f"Postgres has a role {name} that was not made for this appliance: {CURE}")
             make_role(at, name, password, mark, new=role is None)
@@ -46,6 +51,28 @@ def prepare(appliance: str, name: str, password: str) -> None:
         ) from error
     finally:
         connection.close()
+
+
+def is_own(url: str, name: str) -> bool:
+    """Return whether this is already the address of MLflow's own database, as its own role."""
+    given = driver_url(url)
+    if not given.username == given.database == name:
+        return False
+    with closing(psycopg2.connect(plain(given), connect_timeout=5)) as connection, connection.cursor() as at:
+        return (made_for(at, name) or "").startswith(MARK)
+
+
+def provide_url(appliance: str, name: str, folder: Path) -> None:
+    """Make both, and write their address to `folder`; the appliance's where they cannot be made.
+
+    The server then tries itself, and says what is missing: nothing else waits for it.
+    """
+    found = roles.service_url(driver_url(appliance), name, folder).set(database=name)
+    try:
+        prepare(appliance, name, str(found.password))
+    except (NotAllowed, psycopg2.Error):
+        found = driver_url(appliance)
+    roles.write_url(found, folder)
 
 
 def plain(url: URL) -> str:
