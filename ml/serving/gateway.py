@@ -1,5 +1,6 @@
 """The hot path: POST /predict as a raw ASGI route beside FastAPI; a body is forwarded as it came."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -139,9 +140,10 @@ def noted(problem: Problem, request: bytes) -> Problem:
 
 
 async def send_pieces(send: Send, pieces: list[bytes]) -> None:
-    """A body; each piece waits until the client has taken enough of those before it."""
+    """A body; each piece waits until the client has taken enough of those before it, and lets others go."""
     for piece in pieces[:-1]:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)
     await send({"type": "http.response.body", "body": pieces[-1]})
 
 

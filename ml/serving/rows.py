@@ -136,6 +136,7 @@ def respond(
     async def stream(_: Sequence[PredictionJson]) -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
+            await asyncio.sleep(0)
 
     return StreamingResponse(stream(of), headers=named, media_type="application/json")
 

@@ -42,6 +42,7 @@ class JsonValidator:
         for piece in prediction.pieces:
             writer.write(piece)
             await writer.drain()
+            await asyncio.sleep(0)  # drain() alone lets nobody else go on
         return await reader.readexactly(1) == b"\1"
 
     async def _start(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
