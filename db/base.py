@@ -3,9 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Enum, MetaData, Text
+from sqlalchemy import DateTime, Dialect, Enum, MetaData, Text, TypeDecorator
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
+
+from common.text import make_json_storable, make_storable
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -15,16 +17,36 @@ NAMES = {
 }
 
 
+class StorableText(TypeDecorator[str]):
+    """Text; what Postgres cannot store of it is kept as its escape, whoever wrote it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return value if value is None else make_storable(value)
+
+
+class StorableJson(TypeDecorator[Any]):
+    """JSONB; what Postgres cannot store of its texts is kept as its escape."""
+
+    impl = JSONB
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
+        return make_json_storable(value)
+
+
 class Base(DeclarativeBase):
     """What `Mapped` says is enough: text without a length, times with a zone, dicts and lists as JSONB."""
 
     metadata = MetaData(naming_convention=NAMES)
     type_annotation_map = {
-        str: Text,
+        str: StorableText,
         datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB,
-        dict[str, float]: JSONB,
-        list[Any]: JSONB,
+        dict[str, Any]: StorableJson,
+        dict[str, float]: StorableJson,
+        list[Any]: StorableJson,
     }
 
 

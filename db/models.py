@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from db.base import Base, words
@@ -251,8 +252,9 @@ class Prediction(Base):
     model: Mapped[str]
     release_id: Mapped[int]
     at: Mapped[datetime] = mapped_column(server_default=func.now())
-    request: Mapped[dict[str, Any]]  # {"features": …}
-    answer: Mapped[dict[str, Any]]  # {"prediction": …}
+    # as they were, or not at all: what is asked again later must be what was asked
+    request: Mapped[dict[str, Any]] = mapped_column(JSONB)  # {"features": …}
+    answer: Mapped[dict[str, Any]] = mapped_column(JSONB)  # {"prediction": …}
 
 
 class Tracked(Base):

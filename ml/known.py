@@ -1,12 +1,12 @@
 """What a release's predictions are shown beside; a model that cannot say it goes live all the same."""
 
 import json
-import math
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ml.errors import Rejected, Unavailable
+from ml.numbers import is_finite
 from ml.runner import trees, verb
 from ml.runner.verb import Room
 from ml.stages.data import DataSet
@@ -47,7 +47,7 @@ def checked(found: dict[str, Any]) -> dict[str, Any] | str:
 
 
 def is_row(row: Any) -> bool:
-    return isinstance(row, list) and len(row) == 2 and is_moment(row[0]) and is_number(row[1])
+    return isinstance(row, list) and len(row) == 2 and is_moment(row[0]) and is_finite(row[1])
 
 
 def is_moment(text: Any) -> bool:
@@ -61,8 +61,4 @@ def is_moment(text: Any) -> bool:
 def is_spread(target: dict[str, Any]) -> bool:
     column = target.get("column")
     named = isinstance(column, str) and column.isprintable()
-    return named and all(is_number(target.get(name)) for name in NUMBERS)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return named and all(is_finite(target.get(name)) for name in NUMBERS)

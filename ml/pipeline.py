@@ -15,6 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
+from common.text import make_storable
 from db import claims, deployments, predictions, releases
 from db.claims import Claim, Deployed, Ended, Later
 from db.models import Deployment, Release, Status, Trigger
@@ -31,6 +32,7 @@ from ml.tracking.code import Logging, logging
 from ml.workshop import Workshop
 
 AWAY = (OperationalError, InterfaceError)  # Postgres
+MAX_REASON = 4000  # characters
 Outcome = Deployed | Ended | Later
 # what is decided, what is live, and what users asked of it
 Sight = tuple[deployments.Seen, Deployment | None, list[Any]]
@@ -127,13 +129,15 @@ def ended_by(fault: Exception, release: Release) -> Outcome:
     later = datetime.now(UTC) + claims.pause(release.attempts)
     match fault:
         case Rejected():
-            return Ended(Status.REJECTED, str(fault))
+            return Ended(Status.REJECTED, make_storable(str(fault), MAX_REASON))
         case Unavailable():
             return Later(str(fault), later)
         case OSError(errno=number) if number in disk.ERRORS:
             return Later(disk.FULL, later)
     logger.opt(exception=fault).error("release {} broke the pipeline", release.id)
-    return Ended(Status.FAILED, f"a bug of Slipway's, not of the commit: {fault!r}")
+    return Ended(
+        Status.FAILED, make_storable(f"a bug of Slipway's, not of the commit: {fault!r}", MAX_REASON)
+    )
 
 
 def told(outcome: Outcome) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from common.plain import indented
+from common.text import make_storable
 
 Say = Callable[[str], None]
 
@@ -20,7 +21,7 @@ def write(log: Path, about: str, text: str) -> None:
     with suppress(OSError):  # the disk may be full: no release fails of a log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as file:
-            file.write(f"{datetime.now():%H:%M:%S} {indented(about + text)}\n")
+            file.write(f"{datetime.now():%H:%M:%S} {indented(about + make_storable(text))}\n")
 
 
 def silent(_: str) -> None:

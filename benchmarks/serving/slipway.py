@@ -54,6 +54,7 @@ class Served:
     lock: str
     server: Server
     switches: int = 0
+    model: str = "forest"
 
     def publish(self) -> int:
         """Leave a release as the gate does: built, and wanted."""
@@ -61,8 +62,8 @@ class Served:
         trained = self.forest.read_bytes()
         with sessions(self.url).begin() as session:
             release = Release(
-                model="forest",
-                repository="acme/forest",
+                model=self.model,
+                repository=f"acme/{self.model}",
                 commit=commit,
                 entry_point="main:entry_point",
                 python=platform.python_version(),
@@ -74,7 +75,7 @@ class Served:
             session.add(release)
             session.flush()
             number = release.id
-            artifact = Home(self.home).artifact("forest", number)
+            artifact = Home(self.home).artifact(self.model, number)
             artifact.parent.mkdir(parents=True, exist_ok=True)
             artifact.write_bytes(trained)
         self.want(number)
@@ -83,7 +84,7 @@ class Served:
     def want(self, number: int) -> None:
         who = "the benchmark"
         with sessions(self.url).begin() as session:
-            deployments.decide(session, "forest", number, Cause.OPERATOR, who=who, why=None, seen=None)
+            deployments.decide(session, self.model, number, Cause.OPERATOR, who=who, why=None, seen=None)
 
     def switch(self) -> None:
         """To the other one of two releases, and until it is live."""
@@ -95,17 +96,19 @@ class Served:
 
     def live(self) -> int | None:
         with sessions(self.url).begin() as session:
-            found = deployments.live(session, "forest")
-            return found.release_id if found and deployments.wanted(session, "forest") is None else None
+            found = deployments.live(session, self.model)
+            return found.release_id if found and deployments.wanted(session, self.model) is None else None
 
 
 def served(environment: Path, trees: int, main: str, **more: str) -> Server:
     return serve(environment, trees, main, **more).server
 
 
-def serve(environment: Path, trees: int, main: str, **more: str) -> Served:
+def serve(
+    environment: Path, trees: int, main: str, *, name: str = "", models: Path | None = None, **more: str
+) -> Served:
     """Its first answer is that of a second start: the environment is there."""
-    name = f"slipway-{trees}-{hashlib.sha256(main.encode()).hexdigest()[:6]}-{len(more)}"
+    name = name or f"slipway-{trees}-{hashlib.sha256(main.encode()).hexdigest()[:6]}-{len(more)}"
     home, port = FOLDER / name, free_port()
     environments.run("rm", "-rf", home)
     repository = ModelRepository(home / "repository")
@@ -113,14 +116,16 @@ def serve(environment: Path, trees: int, main: str, **more: str) -> Served:
     variables = {
         "DATABASE_URL": url,
         "SLIPWAY_HOME": str(home),
-        "SLIPWAY_REPOSITORY": "acme/forest",
-        "SLIPWAY_CLONE_URL": repository.url,
+        "SLIPWAY_REPOSITORY": "" if models else "acme/forest",
+        "SLIPWAY_CLONE_URL": "" if models else repository.url,
+        "SLIPWAY_MODELS": str(models or ""),
         "ML_PORT": str(port),
         "PYTHONDONTWRITEBYTECODE": "",
         **more,
     }
     command, log = [sys.executable, "-m", "ml"], FOLDER / f"{name}.log"
-    address, body = f"http://127.0.0.1:{port}/predict", json.dumps(ROW)
+    path = "models/forest/predict" if models else "predict"
+    address, body = f"http://127.0.0.1:{port}/{path}", json.dumps(ROW)
     forest = environments.forest(environment, trees)
     nobody = Server(psutil.Process(), address, body, 0.0)
     made = Served(url, home, repository, main, forest, lock(environment), nobody)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import repository, tables
+from .bounds import fit_info, wrong_metrics
 from .fault import Fault, call
 from .jsonable import Unfit, jsonable
 
@@ -28,7 +29,10 @@ def metrics(scores: Any) -> dict[str, float]:
     """The scores as plain finite numbers; numpy's scalars are welcome."""
     if not hasattr(scores, "items"):
         raise Fault(f"evaluate() gave {kind(scores)}: it has to return a dict of metrics")
-    found = {str(name): number(str(name), value) for name, value in scores.items()}
+    given = {str(name): value for name, value in scores.items()}
+    if wrong := wrong_metrics(given):
+        raise Fault(wrong)
+    found = {name: number(name, value) for name, value in given.items()}
     if not found:
         raise Fault("evaluate() gave an empty dict: without a number nothing can be judged")
     return found
@@ -37,7 +41,7 @@ def metrics(scores: Any) -> dict[str, float]:
 def number(name: str, value: Any) -> float:
     plain = value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value
     if isinstance(plain, (str, bytes)):
-        raise Fault(f"evaluate() gave {name} = {plain!r}, a text: a metric is a number")
+        raise Fault(f"evaluate() gave {name} = {plain!r:.100}, a text: a metric is a number")
     try:
         plain = float(plain)
     except (TypeError, ValueError) as error:
@@ -54,7 +58,7 @@ def description(info: Any) -> dict[str, Any]:
         plain: dict[str, Any] = jsonable(dict(info))
     except Unfit as unfit:
         raise Fault(f"info() gave something that JSON cannot hold: {unfit}") from unfit
-    return plain
+    return fit_info(plain)
 
 
 def kind(value: Any) -> str:

@@ -11,22 +11,37 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+DEEPEST = 100  # lists and objects in each other
+
 
 class Unfit(ValueError):
     """A value that JSON cannot hold; the text names the place and the type."""
 
 
-def jsonable(value: Any, place: str = "the value") -> Any:
+def jsonable(value: Any, place: str = "the value", depth: int = 0) -> Any:
     """`value` as dicts with text keys, lists, text, finite numbers, booleans and None; raises `Unfit`."""
     if value is None or type(value) in (bool, str, int):
         return value
     if type(value) is float:
         return finite(value, place)
+    if depth >= DEEPEST:
+        raise Unfit(f"{place[:100]}… is nested in more than {DEEPEST} levels")
     if isinstance(value, dict):
-        return {key(k, place): jsonable(v, f"{place}[{k!r}]") for k, v in value.items()}
+        return {key(k, place): jsonable(v, f"{place}[{k!r}]", depth + 1) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [jsonable(v, f"{place}[{i}]") for i, v in enumerate(value)]
-    return foreign(value, place)
+        return [jsonable(v, f"{place}[{i}]", depth + 1) for i, v in enumerate(value)]
+    return foreign(value, place, depth)
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether plain JSON has more lists and objects in each other than that; it may be of any depth."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [one for one in layer if isinstance(one, (list, dict)) and one]
+        if not layer:
+            return False
+        layer = [inner for one in layer for inner in (one.values() if isinstance(one, dict) else one)]
+    return True
 
 
 def finite(value: float, place: str) -> float:
@@ -42,7 +57,7 @@ def key(value: Any, place: str) -> str:
     return plain if isinstance(plain, str) else str(plain)
 
 
-def foreign(value: Any, place: str) -> Any:
+def foreign(value: Any, place: str, depth: int) -> Any:
     """By what it can do, since its type may come from any library."""
     for fits, plain in CONVERSIONS:
         if fits(value):
@@ -51,7 +66,7 @@ def foreign(value: Any, place: str) -> Any:
             except Unfit as unfit:
                 raise Unfit(f"{place}: {unfit}") from unfit
             if type(converted) is not type(value):
-                return jsonable(converted, place)
+                return jsonable(converted, place, depth)
     raise Unfit(f"{place} is of type {type(value).__module__}.{type(value).__name__}")
 
 

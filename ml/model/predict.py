@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from .fault import call
 from .jsonable import Unfit, jsonable
 from .schema import ANYTHING, Mismatch, Taken, learn
 
-LARGEST = 32 << 20  # bytes of a prediction
+LARGEST = 4 << 20  # bytes of a prediction
+PREDICTION = '{"prediction":'
+HALF = re.compile("[\ud800-\udfff]").search
+readable = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -80,17 +84,17 @@ def one(model: Model, row: Any) -> str:
     try:
         features = model.taken.build(row, "")
     except Mismatch as mismatch:
-        return encode({"invalid": str(mismatch)})
+        return encode({"invalid": text(mismatch, 2000)})
     except BaseException as error:  # noqa: BLE001 (a validator of the model's own)
         return encode({"invalid": text(error)})
     try:
         return answer(model.predict(model.loaded, features))
     except Unfit as unfit:
-        message = f"JSON cannot hold what predict() gave: {unfit}"
+        message = f"JSON cannot hold what predict() gave: {text(unfit)}"
         return encode({"error": {"type": "Unfit", "message": message}})
     except BaseException as error:  # noqa: BLE001 (foreign code: sys.exit is one of its answers)
         complain(error)
-        return encode({"error": {"type": type(error).__name__, "message": text(error)}})
+        return encode({"error": {"type": type(error).__name__[:100], "message": text(error)}})
 
 
 def together(model: Model, rows: list[Any]) -> list[str] | None:
@@ -112,10 +116,18 @@ def together(model: Model, rows: list[Any]) -> list[str] | None:
 
 
 def answer(prediction: Any) -> str:
-    said = encode({"prediction": jsonable(prediction, "the prediction")})
+    plain = jsonable(prediction, "the prediction")
+    said = encode(plain)
     if len(said) > LARGEST:
-        raise Unfit(f"the prediction has {len(said)} bytes as JSON, and at most {LARGEST} are sent")
-    return said
+        raise Unfit(f"the prediction has {len(said):,} bytes as JSON, and at most {LARGEST:,} are sent")
+    if has_halves(plain, said):
+        raise Unfit("the prediction has a text with half a character (a lone surrogate)")
+    return PREDICTION + said + "}"
+
+
+def has_halves(plain: Any, said: str) -> bool:
+    """Whether a text in it has half a character: Python's JSON lets that pass, and nobody can read it."""
+    return "\\ud" in said and bool(HALF(readable(plain)))
 
 
 def complain(error: BaseException) -> None:

@@ -1,14 +1,16 @@
 """Holds one release's model and answers predictions: the model's side of the wire to the gateway.
 
-Frames, both ways: !II (bytes of payload, id of the frame), then the payload, JSON.
+A question   !II (bytes of payload, id), then the payload: [features, ...], what users sent, as they sent it
+A reply      !IIB (bytes of payload, id of the question, kind), then the payload, JSON in ASCII
 
-    first, id 0    {"examples": [...] | null, "schema": {...} | null, "batch": bool, "load": bool}
-                   or {"error": {"message"}} when the model could not be loaded; then this process ends
-    a question     [features, ...]: what users sent, as they sent it; the empty array is a ping
-    its answers    with the same id, in order, one or more to a frame:
-                   [{"prediction": ...} | {"error": {"type", "message"}} | {"invalid": message}, ...]
-                   or {"unreadable": message} when Python cannot read the question
+    kind 0   once, first, of id 0; at most 256 KiB
+             {"examples": [...] | null, "schema": {...} | null, "batch": bool, "load": bool}
+             or {"error": {"message"}} when the model could not be loaded; then this process ends
+    kind 1   the prediction for one row, nothing around it; at most 4 MiB
+    kind 2   {"error": {"type", "message"}} or {"invalid": message}: why a row has none; at most 32 KiB
+    kind 3   {"unreadable": message}: Python cannot read the question; it has no other reply
 
+A question has one reply for each row, in their order. The gateway ends a worker that says more.
 Without predict_batch() each answer leaves before the next row begins: the gateway always knows which row is
 being worked on, and a slow one holds up no answer that is there already.
 """
@@ -22,11 +24,16 @@ import socket
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 from .fault import Fault
-from .predict import Model, encode, one, prepare, text, together
+from .jsonable import DEEPEST, is_deeper
+from .predict import PREDICTION as PREFIX
+from .predict import Model, encode, has_halves, one, prepare, text, together
 
-HEADER = struct.Struct("!II")
+QUESTION, REPLY = struct.Struct("!II"), struct.Struct("!IIB")
+HELLO, PREDICTION, FAULT, UNREADABLE = range(4)
+MAX_EXAMPLE, MAX_SCHEMA = 48 << 10, 192 << 10  # bytes: both go into the first reply
 
 
 def serve(directory: str, fd: int) -> None:
@@ -37,12 +44,13 @@ def serve(directory: str, fd: int) -> None:
     given = json.loads(Path(directory, "input.json").read_text(encoding="utf-8"))
     try:
         hello, model = prepare(given)
+        said = encode(fitting(hello))
     except Fault as fault:
-        send(connection, 0, encode({"error": fault.document()}))
+        connection.sendall(reply(0, HELLO, encode({"error": fault.document()})))
         os._exit(1)
     gc.collect()
     gc.freeze()  # a first full collection over a model's objects stalls for 25 ms otherwise
-    send(connection, 0, encode(hello))
+    connection.sendall(reply(0, HELLO, said))
     try:
         converse(connection, model)
     except OSError:  # the gateway is gone
@@ -51,27 +59,60 @@ def serve(directory: str, fd: int) -> None:
         os._exit(0)  # no teardown of the interpreter: it takes 90 ms of CPU right after a switch
 
 
+def fitting(hello: dict[str, Any]) -> dict[str, Any]:
+    """As much of it as is taken: the first of the examples that is not too large, and the schema.
+
+    Raises `Fault` when the schema is too large by itself.
+    """
+    schema = hello["schema"]
+    if schema is not None and "examples" in schema and not fits(schema, MAX_SCHEMA):
+        schema = {name: value for name, value in schema.items() if name != "examples"}
+    if not fits(schema, MAX_SCHEMA):
+        raise Fault(
+            f"the schema of predict()'s features has more than {MAX_SCHEMA:,} bytes as JSON, or more "
+            f'than {DEEPEST} levels: give predict() a smaller type, or info() smaller "features"'
+        )
+    given = hello["examples"] or ()
+    examples = next(([example] for example in given if fits(example, MAX_EXAMPLE)), None)
+    if given and examples is None:
+        sys.stderr.write(f"none of examples() has at most {MAX_EXAMPLE:,} bytes as JSON: none is used\n")
+    return dict(hello, schema=schema, examples=examples)
+
+
+def fits(value: Any, limit: int) -> bool:
+    if is_deeper(value, DEEPEST):
+        return False
+    said = encode(value)
+    return len(said) <= limit and not has_halves(value, said)
+
+
 def converse(connection: socket.socket, model: Model) -> None:
-    """Answer frame after frame, until the gateway closes."""
+    """Answer question after question, until the gateway closes."""
     reader = connection.makefile("rb", buffering=1 << 16)
     while True:
-        header = reader.read(HEADER.size)
-        if len(header) < HEADER.size:
+        header = reader.read(QUESTION.size)
+        if len(header) < QUESTION.size:
             return
-        length, frame = HEADER.unpack(header)
+        length, question = QUESTION.unpack(header)
         payload = reader.read(length)
         try:
             rows = json.loads(payload)
         except (ValueError, RecursionError) as error:
-            send(connection, frame, encode({"unreadable": text(error)}))
+            connection.sendall(reply(question, UNREADABLE, encode({"unreadable": text(error)})))
             continue
         answers = together(model, rows)
-        if answers is not None or not rows:
-            send(connection, frame, "[" + ",".join(answers or ()) + "]")
+        if answers is not None:
+            connection.sendall(b"".join([of_row(question, answer) for answer in answers]))
             continue
         for row in rows:
-            send(connection, frame, "[" + one(model, row) + "]")
+            connection.sendall(of_row(question, one(model, row)))
 
 
-def send(connection: socket.socket, frame: int, payload: str) -> None:
-    connection.sendall(HEADER.pack(len(payload), frame) + payload.encode("ascii"))
+def of_row(question: int, answer: str) -> bytes:
+    if answer.startswith(PREFIX):
+        return reply(question, PREDICTION, answer[len(PREFIX) : -1])
+    return reply(question, FAULT, answer)
+
+
+def reply(question: int, kind: int, payload: str) -> bytes:
+    return REPLY.pack(len(payload), question, kind) + payload.encode("ascii")

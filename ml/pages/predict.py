@@ -4,15 +4,22 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from common.problems import Problem
 from ml.pages import query, series
 from ml.pages.form import Field, fields, labelled, wrong
 from ml.pages.render import page, wants_page
 from ml.pages.series import before, chart, points, shares
+from ml.serving import answers
+from ml.serving.answers import Label
 from ml.serving.gateway import Gateway, nothing_live
 from ml.serving.live import Live, Place, Places
+from ml.serving.protocol import PredictionJson
+from ml.serving.rows import respond
+from ml.serving.threads import aside
+
+MAX_DRAWN_BYTES = 256 << 10  # of a prediction that is made into a page or a table
 
 
 def routes(places: Places, gateway: Gateway) -> APIRouter:
@@ -50,18 +57,25 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
         live, pairs = tried(places.find(name), request)
         if wants_page(request):
             return await form(request, name, live, pairs)
-        document, release = await ask(request, name, live, pairs)
-        return JSONResponse(document, headers={"X-Slipway-Release": release, "Vary": "Accept"})
+        prediction, label = await predicted(request, name, live, pairs)
+        return respond(answers.labelled(prediction, label), label, [prediction], {"Vary": "Accept"})
 
-    async def ask(
+    async def predicted(
         request: Request, name: str | None, live: Live, pairs: list[tuple[str, str]]
-    ) -> tuple[dict[str, Any], str]:
+    ) -> tuple[PredictionJson, Label]:
         if not pairs:
             detail = "Give the features in the address (?num_days=7), or POST them as JSON."
             raise Problem(400, "No features", detail)
         body = msgspec.json.encode(query.features(pairs, live.schema))
-        payload, release = await gateway.predict(name, body, {}, request.scope["request_id"])
-        return msgspec.json.decode(payload), release.decode()
+        return await gateway.ask(name, body, {}, request.scope["request_id"])
+
+    async def ask(
+        request: Request, name: str | None, live: Live, pairs: list[tuple[str, str]]
+    ) -> tuple[dict[str, Any], str]:
+        prediction, label = await predicted(request, name, live, pairs)
+        [value] = await aside(answers.values, [prediction], MAX_DRAWN_BYTES)
+        document = {"prediction": value, "model": label.model, "release": label.release}
+        return {**document, "commit": label.commit}, str(label.release)
 
     async def form(request: Request, name: str | None, live: Live, pairs: list[tuple[str, str]]) -> Response:
         """The form with what was typed; with something typed, the answer or what was wrong with it."""

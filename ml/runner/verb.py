@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from common.leash import FILES, OUT_OF_DISK, OUT_OF_MEMORY
+from common.text import make_storable
 from ml import disk
 from ml.errors import Rejected, Unavailable
+from ml.model.jsonable import is_deeper
 from ml.runner import local, sandbox, trees
 from ml.runner.sandbox import MODEL, Sandbox
 
 LIMITED = ("train", "evaluate")  # whose time limit is a setting
 CONNECTED = ("train",)  # what may use the network
 ANSWER = 16 << 20  # bytes of output.json
+DEEPEST = 150  # lists and objects in each other in it
+MAX_MESSAGE = 2000  # characters of an error's text
 LEFT = ("input.json", "output.json", "artifact")  # what a process leaves for us
 
 
@@ -110,6 +114,7 @@ def answer(verb: str, output: Path, code: int, held: Sandbox) -> dict[str, Any]:
     try:
         assert output.stat().st_size <= ANSWER
         document = json.loads(output.read_bytes())
+        assert not is_deeper(document, DEEPEST)
         if "error" in document:
             message = told(document["error"], held)
             raise (
@@ -126,7 +131,7 @@ def answer(verb: str, output: Path, code: int, held: Sandbox) -> dict[str, Any]:
 
 def told(error: dict[str, Any], held: Sandbox) -> str:
     """The model's fault in its own words, and the limit that it ran into."""
-    message = str(error["message"])[:2000]
+    message = make_storable(str(error["message"]), MAX_MESSAGE)
     limit = LIMITS.get(str(error.get("limit")))
     return f"{message}: {limit(held)}" if limit else message
 

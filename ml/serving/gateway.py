@@ -1,5 +1,6 @@
 """The hot path: POST /predict as a raw ASGI route beside FastAPI; a body is forwarded as it came."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -8,8 +9,9 @@ from loguru import logger
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.problems import Problem
-from ml.serving.answers import labelled, signed
+from ml.serving.answers import Label, labelled, signed
 from ml.serving.live import Live, Places
+from ml.serving.protocol import PredictionJson
 from ml.serving.recorder import Recorder
 from ml.serving.requests import Held, named, not_json, read
 from ml.serving.tally import Calls
@@ -51,7 +53,7 @@ class Gateway:
             if body is None:
                 status = LEFT
                 return
-            payload, release = await self.predict(model, body, headers, request)
+            prediction, label = await self.ask(model, body, headers, request)
             status = 200
         except Problem as problem:
             status = problem.status
@@ -59,19 +61,20 @@ class Gateway:
             return
         finally:
             self.calls.add(self.places.name(model), "predict", status, began)
+        payload = labelled(prediction, label)
         said = [
             JSON,
-            (b"content-length", b"%d" % len(payload)),
-            (b"x-slipway-release", release),
+            (b"content-length", b"%d" % sum(map(len, payload))),
+            (b"x-slipway-release", label.header),
             (b"x-request-id", request),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": said})
-        await send({"type": "http.response.body", "body": payload})
+        await send_pieces(send, payload)
 
-    async def predict(
+    async def ask(
         self, model: str | None, body: bytes, headers: dict[bytes, bytes], request: bytes
-    ) -> tuple[bytes, bytes]:
-        """The answer's body and the release that gave it; raises `Problem`."""
+    ) -> tuple[PredictionJson, Label]:
+        """The prediction and who made it; raises `Problem`."""
         live = self.live(model)
         try:
             try:
@@ -81,14 +84,13 @@ class Gateway:
             size = len(body)
             self.held.add(size)
             try:
-                row, label = await live.pool.ask(body, request)
+                prediction, label = await live.pool.ask(body, request)
             finally:
                 self.held.bytes -= size
-            payload = labelled(row, label)
         except Problem as problem:
             raise noted(signed(problem, live.pool.label), request) from problem
-        self.recorder.offer(label, body, row)
-        return payload, label.header
+        self.recorder.offer(label, body, prediction)
+        return prediction, label
 
     def live(self, model: str | None) -> Live:
         """What is live of a model, or of the only one when none is named; raises `Problem`."""
@@ -135,6 +137,14 @@ def noted(problem: Problem, request: bytes) -> Problem:
         told = logger.bind(**{name: problem.extra.get(name) for name in ("model", "release")})
         told.bind(request=request.decode()).warning("request {}: {}", request.decode(), problem.detail)
     return problem
+
+
+async def send_pieces(send: Send, pieces: list[bytes]) -> None:
+    """A body; each piece waits until the client has taken enough of those before it, and lets others go."""
+    for piece in pieces[:-1]:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": pieces[-1]})
 
 
 async def tell(send: Send, problem: Problem, request: bytes) -> None:

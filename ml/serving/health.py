@@ -10,7 +10,7 @@ import msgspec
 from common.problems import Problem
 from ml.errors import Rejected
 from ml.runner.verb import duration
-from ml.serving.answers import fault
+from ml.serving.answers import ModelFault
 from ml.serving.live import schema_example
 from ml.serving.pool import Pool
 
@@ -46,14 +46,17 @@ async def check(pool: Pool, chosen: Input | None) -> None:
     body = msgspec.json.encode(chosen.features if chosen else None)
     answers = [pool.ask(body) for _ in pool.workers]
     try:
-        rows = await asyncio.wait_for(asyncio.gather(*answers), pool.limits.predict_timeout + 5)
+        gathered = asyncio.gather(*answers, return_exceptions=True)
+        answered = await asyncio.wait_for(gathered, pool.limits.predict_timeout + 5)
+        for answer in answered:
+            if isinstance(answer, BaseException) and not isinstance(answer, ModelFault):
+                raise answer
     except (Problem, TimeoutError) as error:
         raise Rejected(unanswered(error, pool, chosen)) from error
-    for row, label in rows:
-        if chosen and not row.startswith(b'{"prediction":'):
-            detail = fault(row, label).detail
+    for answer in answered:
+        if chosen and isinstance(answer, ModelFault):
             source = f"features: {shown(body)}, {chosen.source}"
-            raise Rejected(f"the health prediction failed: {detail} ({source})")
+            raise Rejected(f"the health prediction failed: {answer.detail} ({source})")
     if pool.deaths:
         raise Rejected("its worker ended during the health prediction, and answered only when started again")
 
@@ -61,7 +64,7 @@ async def check(pool: Pool, chosen: Input | None) -> None:
 def unanswered(error: Exception, pool: Pool, chosen: Input | None) -> str:
     source = f" (features: {chosen.source})" if chosen else ""
     if isinstance(error, Problem) and error.status == 503:
-        return f"its worker ended during the health prediction{source}"
+        return f"its worker ended during the health prediction{source}: {error.detail}"
     return f"the health prediction took longer than {duration(pool.limits.predict_timeout)}{source}"
 
 

@@ -13,9 +13,10 @@ from common.problems import Problem
 from ml.errors import Rejected, Unavailable
 from ml.serving import batching
 from ml.serving.answers import Label, signed
-from ml.serving.protocol import Hello
-from ml.serving.requests import overloaded, texts
+from ml.serving.protocol import Garbled, Hello, PredictionJson
+from ml.serving.requests import Held, overloaded, texts
 from ml.serving.tally import Work
+from ml.serving.validation import JsonValidator
 from ml.serving.worker import Recipe, Request, Worker
 
 START_TIMEOUT = 120.0  # seconds in which a model has to be loaded
@@ -47,6 +48,8 @@ class Pool:
         self.deaths = 0
         self.crashed: Callable[[bytes], None] = lambda _: None  # hears of features that ended two workers
         self.unstartable: Callable[[str], None] = lambda _: None  # hears why no worker starts any more
+        self._validator = JsonValidator()
+        self._unsent = Held(what="answers wait for their clients to take them")  # of large ones
         self._failed_starts = 0  # in a row
         self._lately: deque[float] = deque()  # when the last deaths were
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -68,9 +71,9 @@ class Pool:
             raise
         return self.hello
 
-    def ask(self, body: bytes, name: bytes = b"") -> "asyncio.Future[tuple[bytes, Label]]":
-        """The answer's row and the label of whoever gave it; raises `Problem` in its place."""
-        answer: asyncio.Future[tuple[bytes, Label]] = self._loop.create_future()
+    def ask(self, body: bytes, name: bytes = b"") -> "asyncio.Future[tuple[PredictionJson, Label]]":
+        """The prediction's JSON and the label of whoever gave it; raises `Problem` in its place."""
+        answer: asyncio.Future[tuple[PredictionJson, Label]] = self._loop.create_future()
         if len(self.waiting) >= WAITING:
             raise overloaded(f"{WAITING} predictions wait already")
         if not self.workers and self._pause() > HOPELESS:
@@ -101,11 +104,12 @@ class Pool:
             task.cancel()
         await asyncio.gather(*(worker.end() for worker in self.workers), *tasks, return_exceptions=True)
         self.workers.clear()
+        self._validator.close()
         while self.waiting:
             self._refuse(self.waiting.popleft(), overloaded("the service is ending"))
 
     async def _start(self) -> Hello:
-        worker = Worker(self.label, self._freed, self._lost)
+        worker = Worker(self.label, self._freed, self._lost, self._validator, self._unsent)
         try:
             hello = await worker.start(self.recipe, self.limits.start_timeout)
         except BaseException:
@@ -167,7 +171,7 @@ class Pool:
             if held[0].blamed:
                 self.crashed(held[0].body)
                 logger.warning("{} ended twice over request {}", self.label, texts([held[0].name]))
-                self._refuse(held.pop(0), died())
+                self._refuse(held.pop(0), died(worker.garbled))
             else:
                 blamed = held if self.hello.batch else held[:1]
                 logger.warning("{} ended over request {}", self.label, texts(one.name for one in blamed))
@@ -236,6 +240,8 @@ def blame(requests: list[Request]) -> None:
         request.blamed, request.arrived = True, time.monotonic()
 
 
-def died() -> Problem:
+def died(garbled: Garbled | None) -> Problem:
     detail = "The model's process ended twice while it worked on this prediction."
+    if garbled is not None:
+        detail = f"The model's process was ended twice over this prediction: {garbled}."
     return Problem(503, "The model crashed", detail, headers={"Retry-After": "5"})

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import predictions
 from db.models import Prediction
 from ml.serving.answers import Label
+from ml.serving.protocol import PredictionJson
 from ml.serving.threads import aside
 
 SAMPLE = 50  # predictions kept of those between two writes
@@ -29,16 +30,16 @@ class Recorder:
         self._seen = 0
         self._something = asyncio.Event()
 
-    def offer(self, label: Label, body: bytes, row: bytes) -> None:
+    def offer(self, label: Label, body: bytes, prediction: PredictionJson) -> None:
         """A prediction that was answered; each of those between two writes is kept with the same chance."""
-        if not self._on:
+        if not self._on or not isinstance(prediction, bytes):  # a large one is too large to keep
             return
         self._seen += 1
         if len(self._sample) < SAMPLE:
-            self._sample.append((label, body, row))
+            self._sample.append((label, body, prediction))
             self._something.set()
         elif (at := int(random.random() * self._seen)) < SAMPLE:  # noqa: S311 (a sample, no secret)
-            self._sample[at] = (label, body, row)
+            self._sample[at] = (label, body, prediction)
 
     async def run(self) -> None:
         while True:
@@ -69,12 +70,13 @@ class Recorder:
             predictions.record(session, rows)
 
 
-def parsed(label: Label, body: bytes, row: bytes) -> list[Prediction]:
+def parsed(label: Label, body: bytes, prediction: bytes) -> list[Prediction]:
     """The table's row, or none when it is too large to keep, or no JSON (the worker's part is foreign)."""
-    if len(body) + len(row) > LARGEST:
+    if len(body) + len(prediction) > LARGEST:
         return []
     try:
-        request, answer = {"features": msgspec.json.decode(body)}, msgspec.json.decode(row)
+        request = {"features": msgspec.json.decode(body)}
+        answer = {"prediction": msgspec.json.decode(prediction)}
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return []
     return [Prediction(model=label.model, release_id=label.release, request=request, answer=answer)]

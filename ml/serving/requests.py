@@ -21,14 +21,17 @@ _process, _count = secrets.token_hex(5).encode(), itertools.count(1)
 class Held:
     """How many bytes of bodies are held right now."""
 
-    def __init__(self, limit: int = HELD) -> None:
-        self.limit, self.bytes = limit, 0
+    def __init__(self, limit: int = HELD, what: str = "features wait already") -> None:
+        self.limit, self.bytes, self._what = limit, 0, what
 
     def add(self, more: int) -> None:
         """Give them back with `bytes -= more`; raises `Problem` when there is no room for them."""
         if self.bytes + more > self.limit:
-            raise overloaded(f"{self.limit >> 20} MiB of features wait already")
+            raise overloaded(f"{self.limit >> 20} MiB of {self._what}")
         self.bytes += more
+
+    def give_back(self, less: int) -> None:
+        self.bytes -= less
 
 
 def named(given: bytes | None) -> bytes:

@@ -1,24 +1,26 @@
 """Many rows in one call: all are answered, and by one release, or none is."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 
 from common.problems import Problem
-from ml.serving.answers import Label, labelled, signed
-from ml.serving.gateway import JSON, UNREADABLE, Gateway, check, noted
+from ml.serving.answers import Label, signed, size, whole
+from ml.serving.gateway import UNREADABLE, Gateway, check, noted
 from ml.serving.live import Live
 from ml.serving.pool import Pool
+from ml.serving.protocol import PredictionJson
 from ml.serving.requests import not_json, overloaded, read
 
 MOST = 1000  # rows of a call
 TRIES = 3  # a switch during a call has it asked once more; more than one is rare
-PREDICTION = len(b'{"prediction":')
+MAX_BYTES = 16 << 20  # of the predictions of one call
 
 Form = TypeVar("Form")
 
@@ -37,7 +39,7 @@ class Answered:
     """The predictions as JSON, in the order of the rows, and who made them."""
 
     label: Label
-    predictions: list[bytes]
+    predictions: list[PredictionJson]
 
 
 async def call(gateway: Gateway, request: Request) -> Call:
@@ -68,8 +70,8 @@ async def predict(
     if len(rows) > MOST:
         detail = f"{len(rows)} rows in one call, and at most {MOST} are taken: send them in several."
         raise Problem(413, "Too many rows", detail)
-    size = sum(map(len, rows))
-    gateway.held.add(size)
+    held = sum(map(len, rows))
+    gateway.held.add(held)
     try:
         for _ in range(TRIES):
             live = gateway.live(model)
@@ -79,9 +81,9 @@ async def predict(
         else:
             raise overloaded("the releases change while it is asked for")
     finally:
-        gateway.held.bytes -= size
+        gateway.held.bytes -= held
     for row, prediction in zip(rows, answered.predictions, strict=True):
-        gateway.recorder.offer(answered.label, row, b'{"prediction":' + prediction + b"}")
+        gateway.recorder.offer(answered.label, row, prediction)
     return answered
 
 
@@ -89,16 +91,19 @@ async def together(
     pool: Pool, rows: list[bytes], name: bytes, place: Callable[[int], str]
 ) -> Answered | None:
     """None when the rows were answered by several releases: a switch came between."""
-    asked: list[asyncio.Future[tuple[bytes, Label]]] = []
-    predictions, labels, at = [], set(), 0
+    asked: list[asyncio.Future[tuple[PredictionJson, Label]]] = []
+    predictions: list[PredictionJson] = []
+    labels, at, total = set(), 0, 0
     try:
         for row in rows:
             asked.append(pool.ask(row, name))
         for at, future in enumerate(asked):  # noqa: B007 (which row it was)
-            said, label = await future
+            prediction, label = await future
             labels.add(label)
-            labelled(said, label)
-            predictions.append(said[PREDICTION:-1])
+            predictions.append(prediction)
+            total += size(prediction)
+            if total > MAX_BYTES:
+                raise too_much()
     except Problem as problem:
         raise noted(located(signed(problem, pool.label), at, place(at)), name) from problem
     finally:
@@ -114,15 +119,40 @@ def located(problem: Problem, row: int, place: str) -> Problem:
     return problem
 
 
-def answer(payload: bytes, answered: Answered) -> Response:
-    release = answered.label.header.decode()
-    return Response(payload, headers={JSON[0].decode(): JSON[1].decode(), "X-Slipway-Release": release})
+def too_much() -> Problem:
+    detail = f"The predictions so far have more than {MAX_BYTES:,} bytes together: send fewer rows in a call."
+    return Problem(413, "The answer is too large", detail)
+
+
+def respond(
+    pieces: list[bytes], label: Label, of: Sequence[PredictionJson], headers: dict[str, str] | None = None
+) -> Response:
+    """JSON that is never put together where it came in pieces, which are those `of` predictions."""
+    length = str(sum(map(len, pieces)))
+    named = {"Content-Length": length, "X-Slipway-Release": label.header.decode(), **(headers or {})}
+    if len(pieces) == 1:
+        return Response(pieces[0], headers=named, media_type="application/json")
+
+    async def stream(_: Sequence[PredictionJson]) -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+            await asyncio.sleep(0)
+
+    return StreamingResponse(stream(of), headers=named, media_type="application/json")
 
 
 def predictions(answered: Answered) -> Response:
     """`{"predictions": [...], "model": ..., "release": ..., "commit": ...}`."""
-    payload = b'{"predictions":[' + b",".join(answered.predictions) + b"]" + answered.label.ending
-    return answer(payload, answered)
+    if all(isinstance(one, bytes) for one in answered.predictions):
+        joined = b",".join(map(whole, answered.predictions))
+        pieces = [b'{"predictions":[' + joined + b"]" + answered.label.ending]
+    else:
+        pieces = [b'{"predictions":[']
+        for prediction in answered.predictions:
+            pieces += [prediction] if isinstance(prediction, bytes) else prediction.pieces
+            pieces.append(b",")
+        pieces[-1] = b"]" + answered.label.ending
+    return respond(pieces, answered.label, answered.predictions)
 
 
 def of_version(live: Live, version: str | None) -> Live:

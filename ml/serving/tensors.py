@@ -10,8 +10,9 @@ import msgspec
 
 from common.problems import Problem
 from ml.model.shape import resolved
-from ml.serving import fitting
+from ml.serving import answers, fitting
 from ml.serving.live import Live
+from ml.serving.protocol import PredictionJson
 from ml.serving.rows import MOST
 
 RANK = 16  # dimensions of a tensor
@@ -143,9 +144,9 @@ def wrong(place: str, what: str) -> Problem:
     return Problem(422, "The tensors do not fit", f"{place} {what}.")
 
 
-def outputs(predictions: list[bytes]) -> list[dict[str, Any]]:
+def outputs(predictions: list[PredictionJson]) -> list[dict[str, Any]]:
     """Objects of the same members are a tensor a member, all else is the tensor `prediction`."""
-    values = [msgspec.json.decode(one) for one in predictions]
+    values = answers.values(predictions)
     first = values[0]
     if (
         isinstance(first, dict)

@@ -9,8 +9,11 @@ from fastapi.responses import JSONResponse
 
 from common.problems import Problem
 from ml.serving import rows, tensors
+from ml.serving.answers import size
 from ml.serving.gateway import Gateway
+from ml.serving.protocol import MAX_SMALL_BYTES
 from ml.serving.tensors import BINARY, Tensor
+from ml.serving.threads import aside
 
 
 class Output(msgspec.Struct):
@@ -71,21 +74,33 @@ def routes(gateway: Gateway) -> APIRouter:
             raise Problem(415, "Tensors in binary", BINARY)
         given = rows.parsed(asked, form, 'an object with "inputs", a list of tensors')
         answered = await rows.predict(gateway, name, tensors.rows(given.inputs, live), asked, "row {}".format)
-        label = answered.label
-        document = {
-            "model_name": label.model,
-            "model_version": str(label.release),
-            "id": given.id if given.id is not None else asked.name.decode(),
-            "outputs": wanted(given.outputs, tensors.outputs(answered.predictions)),
-            "parameters": {"model": label.model, "release": label.release, "commit": label.commit},
-        }
-        return rows.answer(msgspec.json.encode(document), answered)
+        identity = given.id if given.id is not None else asked.name.decode()
+        large = sum(map(size, answered.predictions)) > MAX_SMALL_BYTES
+        if large:
+            payload = await aside(document, answered, identity, given.outputs)
+        else:
+            payload = document(answered, identity, given.outputs)
+        return rows.respond([payload], answered.label, ())
 
     for prefix in OF:
         router.get(prefix)(metadata)
         router.get(prefix + "/ready")(model_ready)
         router.post(prefix + "/infer")(infer)
     return router
+
+
+def document(answered: rows.Answered, identity: str, asked: list[Output] | None) -> bytes:
+    """The answer as JSON; raises `Problem`."""
+    label = answered.label
+    return msgspec.json.encode(
+        {
+            "model_name": label.model,
+            "model_version": str(label.release),
+            "id": identity,
+            "outputs": wanted(asked, tensors.outputs(answered.predictions)),
+            "parameters": {"model": label.model, "release": label.release, "commit": label.commit},
+        }
+    )
 
 
 def wanted(asked: list[Output] | None, given: list[dict[str, Any]]) -> list[dict[str, Any]]:

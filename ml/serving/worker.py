@@ -11,27 +11,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+from weakref import finalize
 
 from loguru import logger
 
 from common.leash import OUT_OF_DISK, OUT_OF_MEMORY
+from common.problems import Problem
 from ml.errors import Rejected, Unavailable
 from ml.runner import local, verb
 from ml.runner.sandbox import Sandbox
 from ml.serving import protocol
-from ml.serving.answers import Label
-from ml.serving.protocol import Frames, Garbled, Hello
+from ml.serving.answers import Label, fault, signed
+from ml.serving.protocol import Fault, Frames, Garbled, Hello, Large, PredictionJson
+from ml.serving.requests import Held, overloaded
 from ml.serving.threads import aside
+from ml.serving.validation import JsonValidator
+from ml.serving.validator import is_json
 
 TOO_MUCH = {OUT_OF_MEMORY: "memory", OUT_OF_DISK: "on disk"}
 
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """Features as a user sent them, and the promise of an answer: the row's JSON and who gave it."""
+    """Features as a user sent them, and the promise of an answer: a prediction's JSON and who gave it."""
 
     body: bytes
-    answer: "asyncio.Future[tuple[bytes, Label]]"
+    answer: "asyncio.Future[tuple[PredictionJson, Label]]"
     arrived: float  # when it began to wait
     blamed: bool = False  # a worker died over it: once more, alone
     name: bytes = b""  # what the client and the log call it; none: it is our own
@@ -53,18 +58,26 @@ class Worker(asyncio.Protocol):
     """Takes one frame of rows at a time; `freed` is called when it could take the next, `lost` at its end."""
 
     def __init__(
-        self, label: Label, freed: Callable[["Worker"], None], lost: Callable[["Worker"], None]
+        self,
+        label: Label,
+        freed: Callable[["Worker"], None],
+        lost: Callable[["Worker"], None],
+        validator: JsonValidator,
+        unsent: Held,
     ) -> None:
         self._label, self._freed, self._lost = label, freed, lost
-        self._frames = Frames(self._take)
-        self._frame = protocol.HELLO
+        self._validator, self._unsent = validator, unsent
+        self._frames = Frames(self._take, self._take_large, self._take_other)
+        self._frame = 0
+        self._validating: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._process: local.Process | None = None
-        self.hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
+        self.hello: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.held: deque[Request] = deque()  # in their order: the first is being worked on
         self.since = 0.0  # when it began with that one
         self.seconds_a_row = 0.0
         self.ended = False
+        self.garbled: Garbled | None = None  # what it was ended for
 
     @property
     def free(self) -> bool:
@@ -81,7 +94,8 @@ class Worker(asyncio.Protocol):
             raise Unavailable(f"a worker could not be started: {error}") from error
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
         try:
-            hello = await asyncio.wait_for(asyncio.shield(self.hello), timeout)
+            payload = await asyncio.wait_for(asyncio.shield(self.hello), timeout)
+            hello = await aside(protocol.hello, payload)
         except TimeoutError as error:
             raise Rejected(f"the model was not loaded within {verb.duration(timeout)}") from error
         except (Garbled, OSError) as error:
@@ -96,7 +110,8 @@ class Worker(asyncio.Protocol):
         assert self._process is not None
         if isinstance(error, Garbled):
             said = f"the worker said what no worker says: {error}"
-            return Rejected(f"{said}. Does the model write to foreign sockets?")
+            hint = "" if "examples()" in said else ". Does the model write to foreign sockets?"
+            return Rejected(said + hint)
         try:
             return verb.unanswered("loading the model", await aside(self._process.wait, 5), held)
         except local.TimedOut:
@@ -108,6 +123,7 @@ class Worker(asyncio.Protocol):
         self._frame = self._frame % 0xFFFFFFFF + 1
         self.held.extend(requests)
         self.since = time.monotonic()
+        self._frames.expect(self._frame, len(requests))
         self._transport.write(protocol.question(self._frame, [request.body for request in requests]))
 
     def leave(self, error: Exception | None = None) -> None:
@@ -115,6 +131,8 @@ class Worker(asyncio.Protocol):
         if self.ended:
             return
         self.ended = True
+        if self._validating is not None:
+            self._validating.cancel()
         if not self.hello.done():
             self.hello.set_exception(error or ConnectionError("the worker ended"))
             self.hello.exception()  # looked at: nobody may be waiting for it any more
@@ -139,40 +157,90 @@ class Worker(asyncio.Protocol):
         try:
             self._frames.feed(data)
         except Garbled as error:
-            logger.warning("a worker is ended: {}", error)
-            self.leave(error)
+            self._refuse(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.leave(exc)
 
-    def _take(self, frame: int, payload: bytes) -> None:
-        if not self.hello.done():
-            self.hello.set_result(protocol.hello(payload))
-            return
-        if frame != self._frame or not self.held:
-            raise Garbled("it answered what was not asked")
-        if payload.startswith(b'{"unreadable"'):
-            self._unreadable(payload)
-            return
-        rows = protocol.rows(payload)
-        if not 0 < len(rows) <= len(self.held):
-            raise Garbled(f"it gave {len(rows)} answers to {len(self.held)} rows")
+    def _refuse(self, error: Garbled) -> None:
+        logger.warning("a worker of {} is ended: {}", self._label, error)
+        self.garbled = error
+        self.leave(error)
+
+    def _take(self, replies: list[bytes | Fault]) -> None:
+        """Small answers to the first of what it holds."""
+        bad = next(
+            (at for at, one in enumerate(replies) if isinstance(one, bytes) and not is_json(one)), None
+        )
+        fine = replies[:bad]
+        for request, reply in zip(self._answered(len(fine)) if fine else (), fine, strict=True):
+            if request.answer.done():
+                continue
+            if isinstance(reply, bytes):
+                request.answer.set_result((reply, self._label))
+            else:
+                request.answer.set_exception(fault(reply.payload, self._label))
+        if bad is not None:
+            raise Garbled("it gave a prediction that is no JSON")
+
+    def _answered(self, rows: int) -> list[Request]:
+        """That many from the front of what it holds, timed."""
         now = time.monotonic()
-        self.seconds_a_row += 0.1 * ((now - self.since) / len(rows) - self.seconds_a_row)
+        self.seconds_a_row += 0.1 * ((now - self.since) / rows - self.seconds_a_row)
         self.since = now
-        answered = [self.held.popleft() for _ in rows]
+        answered = [self.held.popleft() for _ in range(rows)]
         if not self.held:
             self._freed(self)  # the next frame leaves before these answers are written
-        for request, row in zip(answered, rows, strict=True):
-            if not request.answer.done():
-                request.answer.set_result((row, self._label))
+        return answered
+
+    def _take_large(self, prediction: Large) -> None:
+        """Read no more of it until this one is looked through: one at a time is all that is held of it."""
+        assert self._transport is not None
+        self._frames.paused = True
+        self._transport.pause_reading()
+        self._validating = asyncio.get_running_loop().create_task(self._validate(prediction))
+
+    async def _validate(self, prediction: Large) -> None:
+        problem = None
+        try:
+            valid = await self._validator.is_json(prediction)
+            self._unsent.add(prediction.size)
+            finalize(prediction, self._unsent.give_back, prediction.size)
+        except OSError as error:
+            valid, problem = True, overloaded(str(error))
+        except Problem as full:
+            problem = full
+        self._validating = None
+        if not valid:
+            self._refuse(Garbled("it gave a prediction that is no JSON"))
+            return
+        [request] = self._answered(1)
+        if not request.answer.done() and problem is not None:
+            request.answer.set_exception(signed(problem, self._label))
+        elif not request.answer.done():
+            request.answer.set_result((prediction, self._label))
+        del prediction, request  # it is its client's alone from here on
+        self._read_on()
+
+    def _read_on(self) -> None:
+        assert self._transport is not None
+        self._frames.paused = False
+        if not self.ended:
+            self._transport.resume_reading()
+            self.data_received(b"")
+
+    def _take_other(self, kind: int, payload: bytes) -> None:
+        if kind == protocol.HELLO:
+            self.hello.set_result(payload)
+        else:
+            self._unreadable(payload)
 
     def _unreadable(self, payload: bytes) -> None:
         """One of the rows cannot be read by the model's Python: each for itself, to find out which."""
         held = list(self.held)
         self.held.clear()
         if len(held) == 1 and not held[0].answer.done():
-            held[0].answer.set_result((payload, self._label))
+            held[0].answer.set_exception(fault(payload, self._label))
         else:
             for request in held:
                 request.blamed = True

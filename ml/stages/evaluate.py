@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ml import numbers
 from ml.errors import Rejected
+from ml.model import bounds
 from ml.runner import trees, verb
 from ml.runner.verb import Room
 from ml.stages.data import DataSet
@@ -29,9 +31,20 @@ def score(
         trees.remove(new)
         question = {"entry_point": entry_point, "artifact": str(artifact.path), "data": data.question()}
         result = verb.ask("evaluate", question, room=room, folder=new, log=log, timeout=timeout)
-        kept = {name: result.get(name) for name in ("metrics", "info")}
-        if not all(isinstance(value, dict) for value in kept.values()):
+        metrics, info = result.get("metrics"), result.get("info")
+        if not isinstance(metrics, dict) or not isinstance(info, dict):
             raise Rejected("evaluate() wrote something of its own over Slipway's output.json")
+        check_metrics(metrics)
+        kept = {"metrics": metrics, "info": bounds.fit_info(info)}
         (new / done.name).write_text(json.dumps(kept | {"history": result.get("history") is True}))
         new.rename(into)
     return Scored(**json.loads(done.read_text()))
+
+
+def check_metrics(metrics: dict[str, Any]) -> None:
+    """Raise `Rejected` unless they are few finite numbers with names; the model may have written anything."""
+    if wrong := bounds.wrong_metrics(metrics):
+        raise Rejected(wrong)
+    for name, value in metrics.items():
+        if not numbers.is_finite(value):
+            raise Rejected(f"evaluate() gave {name} = {value!r:.40}: a metric is a finite number")

@@ -79,7 +79,7 @@ def together(shop: Shop, features: list[Any]) -> list[httpx.Response]:
         ("exit", 500, "predict() raised SystemExit: 7"),
         ("nan", 500, "JSON cannot hold what predict() gave: the prediction['a'][1] is inf"),
         ("object", 500, "the prediction is of type builtins.object"),
-        ("deep", 500, "RecursionError"),
+        ("deep", 500, "is nested in more than 100 levels"),
         ("die", 503, "The model's process ended twice"),
         ("close", 503, "The model's process ended twice"),
         ("hang", 504, "longer than 1 s"),
