@@ -1,7 +1,7 @@
 #!/bin/sh
-# Answers git's questions with the token, for GitHub's host alone; it is never written down.
+# Answers git's questions with the login of one host; it is never written down.
 case "$1" in
-  "Username for 'https://$SLIPWAY_GIT_HOST'"*) echo x-access-token ;;
-  "Password for 'https://x-access-token@$SLIPWAY_GIT_HOST'"*) echo "$SLIPWAY_GIT_TOKEN" ;;
+  "Username for '$SLIPWAY_GIT_ORIGIN'"*) printf '%s\n' "$SLIPWAY_GIT_USER" ;;
+  "Password for '"*"@${SLIPWAY_GIT_ORIGIN#*://}'"*) printf '%s\n' "$SLIPWAY_GIT_PASSWORD" ;;
   *) exit 1 ;;
 esac

@@ -4,8 +4,11 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import git
 
@@ -16,6 +19,12 @@ from ml.settings import Model
 from ml.stagelog import Say, silent
 
 ASKPASS = Path(__file__).with_name("askpass.sh")
+CONFIGURATION = {"GIT_CONFIG_GLOBAL": str(Path(__file__).with_name("gitconfig")), "GIT_CONFIG_NOSYSTEM": "1"}
+FROM_CONFIGURATION = {
+    "http.proxy": ("http_proxy", "https_proxy"),
+    "http.sslcainfo": ("GIT_SSL_CAINFO",),
+    "http.sslcapath": ("GIT_SSL_CAPATH",),
+}
 LIMIT = 600  # seconds for one fetch
 FILES, BYTES = 100_000, 8 << 30  # at most, in one commit
 DEPTH = 100  # folders in each other, at most: much that walks through folders gives up at a thousand
@@ -52,7 +61,7 @@ def fetch(
     try:
         with flock.hold(clone.with_suffix(".lock")):
             repository = bare(clone)
-            with repository.git.custom_environment(**credentials(token, host)):
+            with repository.git.custom_environment(**credentials(model.clone_url, token, host)):
                 if not has(repository, reference(commit)):
                     bring(repository, model, commit, say)
             files, size = examine(repository, commit)
@@ -70,10 +79,12 @@ def bare(clone: Path) -> git.Repo:
     for lock in [*clone.glob("*.lock"), *(clone / "refs").rglob("*.lock")]:
         lock.unlink(missing_ok=True)
     try:
-        return git.Repo(clone)
+        repository = git.Repo(clone)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError):
         shutil.rmtree(clone, ignore_errors=True)
-        return git.Repo.init(clone, bare=True)
+        repository = git.Repo.init(clone, bare=True)
+    repository.git.update_environment(**CONFIGURATION)
+    return repository
 
 
 def reference(commit: str) -> str:
@@ -96,12 +107,13 @@ def bring(repository: git.Repo, model: Model, commit: str, say: Say) -> None:
     alone = f"+{commit}:{reference(commit)}"
     branch = f"+refs/heads/{model.branch}:refs/heads/{model.branch}"
     kept = repository.git(c="fetch.unpackLimit=1")  # in one file, which git sees to the disk, and whole
+    plain = without_login(model.clone_url)
     try:
-        kept.fetch("--no-tags", "--depth=1", "--", model.clone_url, alone, kill_after_timeout=LIMIT)
+        kept.fetch("--no-tags", "--depth=1", "--", plain, alone, kill_after_timeout=LIMIT)
     except git.GitCommandError:
         say(f"it is not to be had by itself: fetching the branch {model.branch}")
         try:
-            kept.fetch("--no-tags", "--", model.clone_url, branch, kill_after_timeout=LIMIT)
+            kept.fetch("--no-tags", "--", plain, branch, kill_after_timeout=LIMIT)
             if has(repository, commit):
                 repository.git.update_ref(reference(commit), commit)
         except git.GitCommandError as failure:
@@ -117,12 +129,12 @@ def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tup
     """The `v*` tags of a repository and their commits, newest version first; or `Unavailable`."""
     asking = git.Git()
     try:
-        with asking.custom_environment(**credentials(token, host)):
+        with asking.custom_environment(**credentials(model.clone_url, token, host)):
             answer = asking.ls_remote(
                 "--tags",
                 "--sort=-version:refname",
                 "--",
-                model.clone_url,
+                without_login(model.clone_url),
                 "refs/tags/v*",
                 kill_after_timeout=60,
             )
@@ -221,9 +233,42 @@ def lay_out(repository: git.Repo, commit: str, into: Path) -> None:
     new.rename(into)
 
 
-def credentials(token: str, host: str) -> dict[str, str]:
-    """git's environment: it never asks a person, and gets the token for `host` alone, through askpass."""
+def without_login(clone_url: str) -> str:
+    """Return the address as it may stand among arguments, which every user of the machine can read."""
+    url = urlsplit(clone_url)
+    if url.scheme.lower() not in ("http", "https") or not url.password:
+        return clone_url
+    return urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2]))
+
+
+def credentials(clone_url: str, token: str, host: str) -> dict[str, str]:
+    """Return git's environment: it asks no person, and has the login for one host alone, through askpass.
+
+    That is the login in `clone_url` for its own host, else the token for `host`.
+    """
     asking = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
-    if not token:
+    asking |= network() | CONFIGURATION
+    url = urlsplit(clone_url)
+    if without_login(clone_url) != clone_url:
+        origin = f"{url.scheme.lower()}://{url.netloc.rpartition('@')[2]}"
+        user, password = unquote(url.username or ""), unquote(url.password or "")
+    elif token:
+        origin, user, password = f"https://{host}", "x-access-token", token
+    else:
         return asking | {"GIT_ASKPASS": os.devnull}
-    return asking | {"GIT_ASKPASS": str(ASKPASS), "SLIPWAY_GIT_HOST": host, "SLIPWAY_GIT_TOKEN": token}
+    login = {"SLIPWAY_GIT_ORIGIN": origin, "SLIPWAY_GIT_USER": user, "SLIPWAY_GIT_PASSWORD": password}
+    return asking | {"GIT_ASKPASS": str(ASKPASS)} | login
+
+
+@cache
+def network() -> dict[str, str]:
+    """Return what the operator's own configuration of git says of proxies and certificates, as variables.
+
+    Nothing else of it is for other people's repositories: what it names as filters are programs.
+    """
+    found: dict[str, str] = {}
+    for name, variables in FROM_CONFIGURATION.items():
+        with suppress(git.GitCommandError):  # it is not set
+            value = git.Git().config("--get", name)
+            found |= {variable: value for variable in variables if variable not in os.environ}
+    return found

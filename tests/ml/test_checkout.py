@@ -1,11 +1,15 @@
 """The tree of a commit, also after a git that was killed in the midst of its work."""
 
+import base64
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -117,3 +121,67 @@ def test_a_server_that_gives_branches_alone(
     assert "it is not to be had by itself: fetching the branch main" in said
     with pytest.raises(Rejected, match="was main rewritten after the merge"):
         fetched(repository, "0" * 40, tmp_path, "2")
+
+
+LOGIN = "reader:p%40ss-4711"
+
+
+class Asking(SimpleHTTPRequestHandler):
+    """Serves a repository's files to whoever signs in."""
+
+    def do_GET(self) -> None:
+        login = base64.b64encode(b"reader:p@ss-4711").decode()
+        if self.headers.get("Authorization") == f"Basic {login}":
+            super().do_GET()
+            return
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", "Basic realm=git")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_login_in_the_address_is_in_no_argument_list(
+    repository: ModelRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = repository.write(working.quick()).commit("First model")
+    subprocess.run(["git", "clone", "--quiet", "--bare", repository.path, tmp_path / "bare.git"], check=True)
+    git(tmp_path / "bare.git", "update-server-info")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Asking, directory=tmp_path))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    trace = tmp_path / "trace"
+    monkeypatch.setenv("GIT_TRACE", str(trace))
+    address = f"http://{LOGIN}@127.0.0.1:{server.server_address[1]}/bare.git"
+    model = Model("web-traffic", "acme/web-traffic", address, repository.branch)
+    tree = checkout.fetch(model, commit, clone=tmp_path / "clone.git", into=tmp_path / "1/source")
+    server.shutdown()
+    server.server_close()
+
+    assert (tree / "main.py").is_file()
+    assert "remote-http" in trace.read_text()
+    assert "4711" not in trace.read_text()
+    assert "4711" not in (tmp_path / "clone.git/config").read_text()
+
+
+def test_an_operators_own_filters_do_not_run(
+    repository: ModelRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git LFS is such a filter: the files stay the pointers that the commit has."""
+    home, marker = tmp_path / "operator", tmp_path / "was-here"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("GIT_CONFIG_GLOBAL", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    (home / ".gitconfig").write_text(
+        f'[filter "lfs"]\n\tsmudge = touch {marker}; cat\n\trequired = true\n[http]\n\tproxy = http://proxy.example:3128\n'
+    )
+    files = {**working.quick(), ".gitattributes": "* filter=lfs\n"}
+    commit = repository.write(files).commit("First model")
+    fetched(repository, commit, tmp_path)
+
+    assert not marker.exists()
+    checkout.network.cache_clear()
+    assert checkout.network()["https_proxy"] == "http://proxy.example:3128"
+    checkout.network.cache_clear()
