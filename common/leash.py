@@ -39,6 +39,7 @@ SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER = 1, 4, 36  # <linux/prctl.h>
 LEASH = (sys.executable, "-I", "-S", __file__)  # the command line that others start it by
 OUT_OF_MEMORY, OUT_OF_DISK = 230, 231
 LOOK_EVERY = 0.5  # seconds between two looks at the tree's memory
+GROWTH_EVERY = 1.0  # the same where what is new counts
 WALK_EVERY = 5.0  # seconds between two looks at folders, and more where that takes long
 FILES = 1_000_000
 HELD_TOO_MUCH = b"[slipway: ended, it held more memory than it may]\n"
@@ -133,8 +134,11 @@ class Watch:
         code: int,
         words: bytes,
         clean_up: Callable[[], None] = lambda: None,
+        *,
+        at_end: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.above, self.every, self.code, self.words, self.clean_up = above, every, code, words, clean_up
+        self.above, self.every, self.code, self.words = above, every, code, words
+        self.clean_up, self.at_end = clean_up, at_end  # at_end: whether it is above as the command has ended
         self.due = time.monotonic() + every
 
     def over(self) -> bool:
@@ -157,10 +161,33 @@ def watches(options: dict[str, int], folders: list[str], child: int, *, counted:
         made.append(Watch(above, LOOK_EVERY, OUT_OF_MEMORY, HELD_TOO_MUCH, looker.remove_left))
     if disk := options.get("--disk"):
         words = b"[slipway: ended, its files hold more than they may, are too many or too deep]\n"
-        before = [*walk(folders)] if "--growth" in options else []
-        limit, most = disk + sum(before), FILES + len(before)
-        made.append(Watch(lambda: disk_above(limit, folders, most), WALK_EVERY, OUT_OF_DISK, words))
+        if "--growth" in options:
+            made.append(growth(disk, folders, words))
+        else:
+            made.append(Watch(lambda: disk_above(disk, folders), WALK_EVERY, OUT_OF_DISK, words))
     return made
+
+
+def growth(limit: int, folders: list[str], words: bytes) -> Watch:
+    """What comes to be below the folders; looked at as the command ends, too, for that may be soon."""
+    free = [free_bytes(folder) for folder in folders]
+    before = [*walk(folders)]
+    size, most = limit + sum(before), FILES + len(before)
+
+    def is_above() -> bool:
+        return disk_above(size, folders, most)
+
+    def is_above_at_end() -> bool:
+        """Walk only where the disk has lost as much as half of it: all that others do is seldom so little."""
+        lost = max(there - free_bytes(folder) for there, folder in zip(free, folders, strict=True))
+        return lost > limit // 2 and is_above()
+
+    return Watch(is_above, GROWTH_EVERY, OUT_OF_DISK, words, at_end=is_above_at_end)
+
+
+def free_bytes(folder: str) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 class Log:
@@ -283,6 +310,9 @@ def hold(
             code = ended[child] if ended[child] >= 0 else 128 - ended[child]
             if group and group.ran_out():
                 return close(group, watched, log, OUT_OF_MEMORY, HELD_TOO_MUCH)
+            passed = next((watch for watch in watched if watch.at_end()), None)
+            if passed is not None:
+                return close(group, watched, log, passed.code, passed.words)
             return close(group, watched, log, code)
         for watch in watched:
             if watch.over():

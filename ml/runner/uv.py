@@ -4,15 +4,18 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from common.leash import OUT_OF_DISK, OUT_OF_MEMORY
 from ml import disk
 from ml.environments.egress_proxy import EgressProxy
 from ml.environments.record import Interpreter
 from ml.errors import Rejected, Unavailable
-from ml.runner import indexes, local
+from ml.quantities import written
+from ml.runner import indexes, local, trees
 from ml.runner.sandbox import NOT_CONFINED, Sandbox
 
 WORLD = re.compile(
@@ -104,6 +107,9 @@ def run(
                 kept.write(told + "\n" if told else "")
         if code == NOT_CONFINED:
             raise Unavailable(f"uv could not be confined on this machine: {told}")
+        if code in (OUT_OF_MEMORY, OUT_OF_DISK):
+            clear_cache(cache, cwd=cwd, pythons=pythons, log=log, sandbox=sandbox, foreign=foreign)
+            raise Rejected(excess(code, sandbox))
         if code != 0 and disk.is_full(cwd):
             raise Unavailable(f"its environment could not be made: {disk.FULL}")
         if code != 0 and proxy.refused:
@@ -115,6 +121,24 @@ def run(
             raise fault(told)
         printed = plain(scratch / ".output")
         return printed if doorway is None else doorway.as_outside(printed)
+
+
+def excess(code: int, sandbox: Sandbox) -> str:
+    """Return in words which limit was passed."""
+    if code == OUT_OF_MEMORY:
+        return f"its packages took more than {written(sandbox.memory)} of memory to install (SLIPWAY_MEMORY)"
+    most = written(sandbox.disk or 0)
+    return f"its packages hold more than {most} unpacked, twice SLIPWAY_FILE_SIZE, or are too many files"
+
+
+def clear_cache(cache: Path, *, cwd: Path, pythons: Path, log: Path, sandbox: Sandbox, foreign: bool) -> None:
+    """Take away what filled the cache; uv waits until no other uv works in it."""
+    if foreign:
+        trees.remove(cache)
+        return
+    free = replace(sandbox, disk=None)
+    with suppress(Rejected, Unavailable):
+        run(["cache", "clean"], cwd=cwd, cache=cache, pythons=pythons, log=log, sandbox=free)
 
 
 def compile_bytecode(
