@@ -77,7 +77,7 @@ def run(
                 lock.write_text(doorway.as_here(lock.read_text()))
         process = local.start(
             ["/bin/sh", "-c", 'exec "$@" >"$HOME/.output"', "sh", program(), *arguments, *wheels],
-            sandbox=sandbox if foreign else sandbox.for_uv,
+            sandbox=replace(sandbox, counts_growth=True) if foreign else sandbox.for_uv,
             cwd=cwd,
             log=said,
             scratch=scratch,
