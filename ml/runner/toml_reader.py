@@ -51,6 +51,8 @@ def read_toml(path: Path, most: int = MAX_FILE_BYTES) -> dict[str, Any]:
         process = subprocess.Popen(
             [
                 *LEASH,
+                "--processes",
+                "16",
                 "--memory",
                 str(MEMORY_BYTES),
                 "0",

@@ -23,7 +23,7 @@ from tests.ml.serving.support import ROOT, Shop, main_py
 from tests.support.raw import connect, exchange
 from tests.support.waiting import wait_until
 
-QUICK = Limits(header_seconds=0.5, answer_seconds=0.5, proxies=("127.0.0.1",))
+QUICK = Limits(header_seconds=2, answer_seconds=2, proxies=("127.0.0.1",))
 UPGRADE = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 HEAD = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 
@@ -224,7 +224,7 @@ def is_connected(port: int) -> bool:
 
 
 def test_whoever_reads_slowly_gets_all_of_it(serve: Callable[[Limits], Shop]) -> None:
-    shop = serve(QUICK)
+    shop = serve(Limits(answer_seconds=8))
     release = shop.publish(main_py(), status=Status.REJECTED)
     log = Home(shop.settings.home).log(release, "train")
     log.parent.mkdir(parents=True)

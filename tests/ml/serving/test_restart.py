@@ -52,7 +52,8 @@ def test_it_is_restored_when_its_source_and_its_environment_are_gone(make_shop: 
         good = shop.publish(main_py(), lock=lock)
     shutil.rmtree(home.release(good))
     shutil.rmtree(home.repository(shop.model))
-    shutil.rmtree(home.environment(Resolved(lock, platform.python_version()).key))
+    key = Resolved(lock, platform.python_version()).key
+    shutil.rmtree(home.environment(f"{key}-{shop.model}"))  # its lock has no hashes: it is its model's alone
 
     with shop.serving():
         serves(shop, good)
