@@ -1,8 +1,6 @@
 """The appliance in containers: a merge goes live, and stays live when all but the volumes is made anew."""
 
 import os
-import re
-import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 
 from ml.runner import users
 from tests.support.waiting import wait_until
-from tests.system.stack import ROOT, SERVICES, Stack, engine
+from tests.system.stack import SERVICES, Stack, engine
 
 KEEPERS = {"watch", "serve"}  # what runs models
 NEEDED = set(users.NEEDED)
@@ -222,12 +220,3 @@ def test_mlflow_hears_of_a_release_and_what_its_training_logs(stack: Stack) -> N
     rows = [metric for run in runs for metric in run["data"].get("metrics", ()) if metric["key"] == "rows"]
     assert len(rows) == 1
     assert rows[0]["value"] > 0
-
-
-def test_the_images_use_the_uv_of_the_lock() -> None:
-    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
-    locked = next(package["version"] for package in packages if package["name"] == "uv")
-    files = [ROOT / room / "Dockerfile" for room in ("ml", "tracker", "vcs")]
-    assert {tag for file in files for tag in re.findall(r"astral-sh/uv:([\w.]+)", file.read_text())} == {
-        locked
-    }
