@@ -12,7 +12,6 @@ import pytest
 
 from common import token
 from db.models import Score, Status
-from db.session import sessions as make_sessions
 from tests.ml.conftest import shared_home  # noqa: F401 (a fixture)
 from tests.ml.serving.conftest import make_shop, shop  # noqa: F401 (fixtures)
 from tests.ml.serving.support import Shop, main_py
@@ -116,10 +115,9 @@ def test_train_and_cancel(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
 
 def score(shop: Shop, status: Status, **facts: Any) -> None:  # noqa: F811
     """Do the look-out's work for the first score that is asked for."""
-    factory = make_sessions(shop.settings.database_url)
 
     def scored() -> bool:
-        with factory.begin() as session:
+        with shop.sessions.begin() as session:
             asked = session.query(Score).first()
             if asked is not None:
                 asked.status = status
