@@ -103,8 +103,9 @@ def password(tracked: Tracked, release: Release) -> str:
 def is_let_in(tracked: Tracked, password: str) -> bool:
     url = f"{tracked.server.url}/api/2.0/mlflow/experiments/get-by-name?experiment_name={tracked.model}"
     answer = httpx.get(url, auth=(f"model-{tracked.model}", password), timeout=30, trust_env=False)
-    assert answer.status_code in (200, 401), answer.text
-    return answer.status_code == 200
+    # MLflow answers 500 while the password is being changed: that one is not void yet
+    assert answer.status_code in (200, 401, 500), answer.text
+    return answer.status_code != 401
 
 
 def test_each_training_has_a_password_that_is_void_after_it(tracked: Tracked) -> None:
@@ -120,7 +121,9 @@ def test_the_password_of_a_training_that_was_cut_off_becomes_void(how: str, trac
     tracked.appliance.merge(logging(HANGS))
     building = tracked.appliance.wait_for_stage("train")
     log = tracked.appliance.settings.home / f"releases/{building.id}/logs/train.log"
-    wait_until(lambda: log.exists() and "let in" in log.read_text(), 60, "train() was let in")
+    wait_until(
+        lambda: log.exists() and re.search("let in with .+\n", log.read_text()), 60, "train() was let in"
+    )
     known = password(tracked, building)
     assert is_let_in(tracked, known)
 
