@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ml.environments.record import Interpreter
 from ml.errors import Rejected
+from ml.plain_file import read_start
 
 CONFIGURATION = "pyvenv.cfg"
 MADE_BY_UV = {"bin", "lib", "lib64", CONFIGURATION, ".gitignore", ".lock", "CACHEDIR.TAG"}
@@ -28,19 +29,12 @@ ADVICE = (
 )
 
 
-def read_configuration(staged: Path) -> bytes:
-    """Return pyvenv.cfg as it stands, or nothing where it is no plain file of a sane size."""
-    try:
-        descriptor = os.open(staged / CONFIGURATION, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return b""
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return b""
-        return file.read(MAX_CONFIGURATION_BYTES)
+def read_configuration(staged: Path) -> bytes | None:
+    """Return pyvenv.cfg as it stands, or None where it is no plain file."""
+    return read_start(staged / CONFIGURATION, MAX_CONFIGURATION_BYTES)
 
 
-def check_staged(staged: Path, configuration: bytes, interpreter: Interpreter) -> None:
+def check_staged(staged: Path, configuration: bytes | None, interpreter: Interpreter) -> None:
     """Raise RejectedError where a package put something beside its modules that is not its business.
 
     `configuration` is pyvenv.cfg as uv wrote it, before anything was installed. `secure_tree` has passed.
@@ -58,7 +52,7 @@ def check_staged(staged: Path, configuration: bytes, interpreter: Interpreter) -
     for path in sorted((staged / "bin").iterdir()):
         if not stat.S_ISREG(path.lstat().st_mode) and not is_of_python(path.name):
             raise refuse("a package", f"bin/{path.name}", "which is no plain file")
-    if read_configuration(staged) != configuration:
+    if configuration is None or read_configuration(staged) != configuration:
         raise refuse("a package", CONFIGURATION, "which says what Python is run")
 
 

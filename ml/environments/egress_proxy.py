@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from select import select
 from urllib.parse import unquote, urlsplit
 
-from ml.fetch.allowed import parse, public
+from ml.fetch.allowed import parse, public, resolve
 
 PORTS = (80, 443)
 CONNECT_SECONDS, IDLE_SECONDS = 30, 300
@@ -148,12 +148,6 @@ class ProxyRequestHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """uv says what went wrong, `refused` what was not allowed."""
-
-
-def resolve(host: str, port: int) -> list[str]:
-    """Return all addresses of a host; raises OSError where it has none."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def check_public(host: str, addresses: list[str]) -> None:

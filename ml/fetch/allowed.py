@@ -1,5 +1,6 @@
 """Which addresses may be asked for data: public ones, and what the operator allows besides."""
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -63,3 +64,9 @@ def meanings(address: Address) -> Iterator[Address]:
 def parse(text: str) -> Address:
     """An address as the resolver gives it, `fe80::1%eth0` included."""
     return ip_address(text.split("%", 1)[0])
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Return all addresses of a host; raises OSError where it has none, UnicodeError for no host's name."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

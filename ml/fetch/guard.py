@@ -1,13 +1,12 @@
 """Connects to addresses that may be asked, and to no other, whatever a name is made to mean."""
 
-import socket
 from collections.abc import Iterable
 
 import httpcore
 from httpcore import SOCKET_OPTION
 
 from ml.errors import Rejected
-from ml.fetch.allowed import Allowed, parse
+from ml.fetch.allowed import Allowed, parse, resolve
 
 
 class Guard(httpcore.NetworkBackend):
@@ -41,12 +40,11 @@ class Guard(httpcore.NetworkBackend):
     def checked(self, host: str, port: int) -> list[str]:
         """All addresses of a host; one that may not be asked spoils the host."""
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = resolve(host, port)
         except UnicodeError as error:
             raise Rejected(f"{host} is not the name of a host") from error
         except OSError as error:
             raise httpcore.ConnectError(f"it cannot be resolved: {error.strerror}") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for address in addresses:
             if not self.allowed.admits(host, parse(address)):
                 raise refused(host, address, "is not on the internet")

@@ -2,8 +2,6 @@
 
 import difflib
 import json
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from ml.api.documents import change
 from ml.api.metrics import in_order
 from ml.environments.locks import packages_of
 from ml.home import Home
+from ml.plain_file import read_start
 
 LINES, BYTES = 3000, 256 << 10  # of each side, at most
 
@@ -72,11 +71,4 @@ def said(data: dict[str, Any] | None) -> list[str]:
 
 def text(path: Path) -> list[str]:
     """The file's lines; none where there is no file. The repository is foreign: no link is followed."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return []
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return []
-        return file.read(BYTES).decode(errors="replace").splitlines()
+    return (read_start(path, BYTES) or b"").decode(errors="replace").splitlines()

@@ -4,12 +4,11 @@ Run as a program it is that process: `python toml_reader.py FILE` prints `{"docu
 """
 
 import json
-import os
-import stat
 import subprocess
 import sys
 import tempfile
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,44 +24,33 @@ def read_text(path: Path, most: int = MAX_FILE_BYTES) -> str:
     Raises RejectedError where it is no file of its own, or has more than `most` bytes.
     """
     from ml.errors import Rejected  # noqa: PLC0415 (not for the program)
+    from ml.plain_file import read_start  # noqa: PLC0415
 
-    size = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most >> 10} KiB"
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise Rejected(f"{path.name} has to be a file of its own, of at most {size}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
-            raise Rejected(f"{path.name} has to be a file of its own, of at most {size}")
-        return file.read(most).decode(errors="replace")
+    found = read_start(path, most + 1)
+    if found is None or len(found) > most:
+        size = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most >> 10} KiB"
+        raise Rejected(f"{path.name} has to be a file of its own, of at most {size}")
+    return found.decode(errors="replace")
 
 
 def read_toml(path: Path, most: int = MAX_FILE_BYTES) -> dict[str, Any]:
-    """Return the document in a TOML file, dates as text.
+    """Return the document in a TOML file, dates as text. Callers leave it as it is: it is read once.
 
     Raises RejectedError where `read_text` does, and where it is not TOML or takes too long to be read.
     """
+    return _parse(path, read_text(path, most))
+
+
+@lru_cache(maxsize=8)
+def _parse(path: Path, _: str) -> dict[str, Any]:
+    """Return the document in a file of this text, which a build asks for more than once."""
     from common.leash import LEASH, OUT_OF_MEMORY  # noqa: PLC0415 (not for the program)
     from ml.errors import Rejected  # noqa: PLC0415
 
-    read_text(path, most)
+    limits = ("--processes", "16", "--memory", str(MEMORY_BYTES))
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [
-                *LEASH,
-                "--processes",
-                "16",
-                "--memory",
-                str(MEMORY_BYTES),
-                "0",
-                "SIGKILL",
-                sys.executable,
-                "-I",
-                "-S",
-                __file__,
-                path,
-            ],
+            [*LEASH, *limits, "0", "SIGKILL", *PROGRAM, path],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.DEVNULL,

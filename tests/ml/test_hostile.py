@@ -1,16 +1,13 @@
 """Models that mean harm: each is stopped, named in its release where that ends it, and leaves nothing."""
 
 import base64
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,6 +34,7 @@ from tests.ml.conftest import CACHE, Appliance
 from tests.ml.serving.conftest import make_shop  # noqa: F401
 from tests.ml.serving.support import Shop, main_py
 from tests.models import files, working
+from tests.support.packages import build_sdist, build_wheel
 from tests.support.processes import NOBODY, mentioning, normal_user
 
 ROOT = Path(__file__).parents[2]
@@ -491,50 +489,16 @@ def build_wheel(folder, *_):
         wheel.writestr("nosy-1.0.dist-info/RECORD", "")
     return name
 """
-PROJECT = """
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
-[project]
-name = "nosy"
-version = "1.0"
-"""
 LOGIN, PASSWORD = "reader", "index-password-4711"
-
-
-def sdist() -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for name, text in {
-            "pyproject.toml": PROJECT,
-            "backend.py": BACKEND,
-            "PKG-INFO": "Metadata-Version: 2.1\nName: nosy\nVersion: 1.0\n",
-        }.items():
-            entry = tarfile.TarInfo(f"nosy-1.0/{name}")
-            entry.size = len(text.encode())
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    return packed.getvalue()
-
-
-def wheel() -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("inhouse/__init__.py", "answer = 42\n")
-        archive.writestr(
-            "inhouse-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: inhouse\nVersion: 1.0\n"
-        )
-        archive.writestr(
-            "inhouse-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr("inhouse-1.0.dist-info/RECORD", "")
-    return packed.getvalue()
 
 
 @pytest.fixture
 def private_index() -> Iterator[str]:
     """The address, without the login that it asks for: one package as a wheel, one that has to be built."""
-    held = {"/files/nosy-1.0.tar.gz": sdist(), "/files/inhouse-1.0-py3-none-any.whl": wheel()}
+    held = {
+        "/files/nosy-1.0.tar.gz": build_sdist("nosy", backend=BACKEND),
+        "/files/inhouse-1.0-py3-none-any.whl": build_wheel("inhouse"),
+    }
     pages = {f"/simple/{Path(name).name.partition('-')[0]}/": name for name in held}
 
     class Answer(BaseHTTPRequestHandler):

@@ -56,13 +56,13 @@ def build_wheel(
     return packed.getvalue()
 
 
-def build_sdist(name: str, body: str) -> bytes:
-    """Return a source distribution whose build runs `body`."""
+def build_sdist(name: str, body: str = "", backend: str | None = None) -> bytes:
+    """Return a source distribution whose build runs `body`, or a `backend` of its own."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for path, text in {
             "pyproject.toml": PROJECT.format(name=name),
-            "backend.py": BACKEND.format(name=name, body=body),
+            "backend.py": backend or BACKEND.format(name=name, body=body),
             "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
         }.items():
             entry = tarfile.TarInfo(f"{name}-1.0/{path}")
