@@ -1,5 +1,6 @@
 """The form that tries the live model, and a prediction by an address alone."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -19,11 +20,10 @@ from ml.serving.protocol import PredictionJson
 from ml.serving.rows import respond
 from ml.serving.threads import aside
 
-MAX_DRAWN_BYTES = 256 << 10  # of a prediction that is made into a page or a table
-
 
 def routes(places: Places, gateway: Gateway) -> APIRouter:
     router = APIRouter(tags=["predictions"])
+    drawing = asyncio.Lock()  # many threads at once would leave the event loop little of Python
 
     @router.get("/predict", summary="A prediction by an address alone; for a person, the form")
     async def predict(request: Request) -> Response:
@@ -44,12 +44,10 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
     async def table(request: Request, name: str | None) -> Response:
         """What the page has as a chart: the known series and the forecast."""
         live, pairs = tried(places.find(name), request)
-        document, release = await ask(request, name, live, pairs)
-        found = drawn(live, document["prediction"])
-        if "points" not in found:
-            raise Problem(406, "No series", "This prediction is no series of (time, number) rows.")
-        text = series.table(found["known"], found["points"])
-        return Response(text, media_type="text/csv", headers={"X-Slipway-Release": release})
+        prediction, label = await predicted(request, name, live, pairs)
+        async with drawing:
+            text = await aside(csv, live, prediction)
+        return Response(text, media_type="text/csv", headers={"X-Slipway-Release": str(label.release)})
 
     async def answer(request: Request, name: str | None) -> Response:
         if name is None and len(places.by_model) > 1 and wants_page(request):
@@ -69,31 +67,23 @@ def routes(places: Places, gateway: Gateway) -> APIRouter:
         body = msgspec.json.encode(query.features(pairs, live.schema))
         return await gateway.ask(name, body, {}, request.scope["request_id"])
 
-    async def ask(
-        request: Request, name: str | None, live: Live, pairs: list[tuple[str, str]]
-    ) -> tuple[dict[str, Any], str]:
-        prediction, label = await predicted(request, name, live, pairs)
-        [value] = await aside(answers.values, [prediction], MAX_DRAWN_BYTES)
-        document = {"prediction": value, "model": label.model, "release": label.release}
-        return {**document, "commit": label.commit}, str(label.release)
-
     async def form(request: Request, name: str | None, live: Live, pairs: list[tuple[str, str]]) -> Response:
         """The form with what was typed; with something typed, the answer or what was wrong with it."""
-        status, values, headers = 200, shown(live, name, pairs) | {"query": request.url.query}, {}
-        if pairs:
-            try:
-                document, headers["X-Slipway-Release"] = await ask(request, name, live, pairs)
-                values |= {"answer": document} | drawn(live, document["prediction"])
-                values["shares"] = shares(document["prediction"])
+        values = shown(live, name, pairs) | {"query": request.url.query}
+        try:
+            if pairs:
+                prediction, label = await predicted(request, name, live, pairs)
                 values["call"] = query.features(pairs, live.schema)
-            except Problem as problem:
-                status, values["problem"] = problem.status, problem.document()
-                found = wrong(values["fields"], problem.detail) if status == 422 else None
-                values["wrong"] = found and (found, labelled(values["fields"], found, problem.detail))
-                headers = problem.headers
-        response = page(request, "predict.html", status, **values)
-        response.headers.update(headers)
-        return response
+                async with drawing:
+                    return await aside(filled, request, values, live, prediction, label)
+        except Problem as problem:
+            values["problem"] = problem.document()
+            found = wrong(values["fields"], problem.detail) if problem.status == 422 else None
+            values["wrong"] = found and (found, labelled(values["fields"], found, problem.detail))
+            response = page(request, "predict.html", problem.status, **values)
+            response.headers.update(problem.headers)
+            return response
+        return page(request, "predict.html", 200, **values)
 
     return router
 
@@ -109,6 +99,27 @@ def named(place: Place) -> tuple[str, str, bool]:
     """A model's name, what people call it, and whether it can be tried."""
     info = (place.live.release.info if place.live else None) or {}
     return place.model.name, str(info.get("Name") or place.model.name), place.live is not None
+
+
+def filled(
+    request: Request, values: dict[str, Any], live: Live, prediction: PredictionJson, label: Label
+) -> Response:
+    """The form with the answer; slow where the prediction is large. Raises `Problem` when it is too large."""
+    [value] = answers.values([prediction])
+    answer = {"prediction": value, "model": label.model, "release": label.release, "commit": label.commit}
+    values = values | drawn(live, value) | {"answer": answer, "shares": shares(value)}
+    response = page(request, "predict.html", 200, **values)
+    response.headers["X-Slipway-Release"] = str(label.release)
+    return response
+
+
+def csv(live: Live, prediction: PredictionJson) -> str:
+    """The series as a table; slow where the prediction is large. Raises `Problem` when it is none."""
+    [value] = answers.values([prediction])
+    found = drawn(live, value)
+    if "points" not in found:
+        raise Problem(406, "No series", "This prediction is no series of (time, number) rows.")
+    return series.table(found["known"], found["points"])
 
 
 def drawn(live: Live, prediction: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from starlette.types import Scope
 
 RESOURCES = Path(__file__).parents[2] / "resources"
 STATIC = RESOURCES / "static"
+READ = 100_000  # characters of a JSON document in a page
 
 SAFE = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -148,7 +149,13 @@ def inline(value: Any) -> str:
 
 
 def pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """JSON over several lines, as much as somebody reads: depth alone makes a lot of a little."""
+    text, room = [], READ
+    for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+        text.append(piece[:room])
+        if (room := room - len(piece)) < 0:
+            return "".join(text) + "\n… the rest is left out here"
+    return "".join(text)
 
 
 def plain(value: Any) -> Any:

@@ -54,11 +54,11 @@ def labelled(prediction: PredictionJson, label: Label) -> list[bytes]:
     return [PREFIX, *prediction.pieces, label.ending]
 
 
-def values(predictions: Sequence[PredictionJson], limit: int = MAX_VALUES_BYTES) -> list[Any]:
+def values(predictions: Sequence[PredictionJson]) -> list[Any]:
     """Predictions as Python's values; raises `Problem` when they are too many, or beyond what that holds."""
-    if sum(map(size, predictions)) > limit:
+    if sum(map(size, predictions)) > MAX_VALUES_BYTES:
         detail = (
-            f"Its predictions have more than {limit:,} bytes as JSON, and no more are taken apart here. "
+            f"Its predictions have more than {MAX_VALUES_BYTES:,} bytes as JSON: too many to take apart. "
             "POST /predict gives one row's prediction as it is, up to 4 MiB."
         )
         raise Problem(413, "The answer is too large", detail)

@@ -195,6 +195,35 @@ def test_classes_are_shown_with_their_probabilities(shop: Shop) -> None:
     assert "dog 75.0 % cat 25.0 %" in text(page)
 
 
+LARGE = {
+    "rows": ("[['2026-01-01T00:00:%02d' % (n % 60), n + 0.25] for n in range(25_000)]", "24,600 are in the"),
+    "depth": ("functools.reduce(lambda inner, _: [inner], range(90), [1] * 300_000)", "rest is left out"),
+    "classes": ("{f'{n:05}': 1 / 50_000 for n in range(50_000)}", "49,600 less likely ones"),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_large_prediction_makes_no_large_page(shop: Shop, kind: str) -> None:
+    prediction, said = LARGE[kind]
+    shop.publish(main_py(f"return {prediction}", head="import functools"))
+
+    page = shop.get("/predict?x=1", HTML)
+
+    assert page.status_code == 200
+    assert said in text(page.text)
+    assert len(page.text) < 300_000
+
+
+def test_a_prediction_over_a_mebibyte_is_no_page(shop: Shop) -> None:
+    shop.publish(main_py("return [1] * 600_000"))
+
+    page = shop.get("/predict?x=1", HTML)
+
+    assert page.status_code == 413
+    assert "more than 1,048,576 bytes as JSON" in text(page.text)
+    assert len(shop.get("/predict?x=1", "application/json").json()["prediction"]) == 600_000
+
+
 def test_the_form_comes_from_the_schema_and_keeps_what_was_typed(shop: Shop) -> None:
     shop.publish(main_py("return features.area * 2", head=HOUSE, features="features: House"))
 
