@@ -61,15 +61,17 @@ class Gateway:
             return
         finally:
             self.calls.add(self.places.name(model), "predict", status, began)
-        payload = labelled(prediction, label)
+        pieces = labelled(prediction, label)
         said = [
             JSON,
-            (b"content-length", b"%d" % sum(map(len, payload))),
+            (b"content-length", b"%d" % sum(map(len, pieces))),
             (b"x-slipway-release", label.header),
             (b"x-request-id", request),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": said})
-        await send_pieces(send, payload)
+        if len(pieces) > 1:
+            await send_all_but_last(send, pieces)
+        await send({"type": "http.response.body", "body": pieces[-1]})
 
     async def ask(
         self, model: str | None, body: bytes, headers: dict[bytes, bytes], request: bytes
@@ -139,12 +141,11 @@ def noted(problem: Problem, request: bytes) -> Problem:
     return problem
 
 
-async def send_pieces(send: Send, pieces: list[bytes]) -> None:
-    """A body; each piece waits until the client has taken enough of those before it, and lets others go."""
+async def send_all_but_last(send: Send, pieces: list[bytes]) -> None:
+    """Each piece waits until the client has taken enough of those before it, and lets others go."""
     for piece in pieces[:-1]:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
         await asyncio.sleep(0)
-    await send({"type": "http.response.body", "body": pieces[-1]})
 
 
 async def tell(send: Send, problem: Problem, request: bytes) -> None:

@@ -168,19 +168,21 @@ class Worker(asyncio.Protocol):
         self.leave(error)
 
     def _take(self, replies: list[bytes | Fault]) -> None:
-        """Small answers to the first of what it holds."""
-        bad = next(
-            (at for at, one in enumerate(replies) if isinstance(one, bytes) and not is_json(one)), None
-        )
-        fine = replies[:bad]
-        for request, reply in zip(self._answered(len(fine)) if fine else (), fine, strict=True):
+        """Small answers to the first of what it holds; raises `Garbled` at one that is no JSON."""
+        fine = 0
+        for reply in replies:
+            if isinstance(reply, bytes) and not is_json(reply):
+                break
+            fine += 1
+        label = self._label
+        for request, reply in zip(self._answered(fine) if fine else (), replies, strict=False):
             if request.answer.done():
                 continue
             if isinstance(reply, bytes):
-                request.answer.set_result((reply, self._label))
+                request.answer.set_result((reply, label))
             else:
-                request.answer.set_exception(fault(reply.payload, self._label))
-        if bad is not None:
+                request.answer.set_exception(fault(reply.payload, label))
+        if fine < len(replies):
             raise Garbled("it gave a prediction that is no JSON")
 
     def _answered(self, rows: int) -> list[Request]:
