@@ -184,7 +184,8 @@ def examine(repository: git.Repo, commit: str) -> tuple[int, int]:
                 files, size = files + 1, size + int(length)
             if files > FILES or folders > FILES or size > BYTES:
                 raise Rejected(
-                    f"the repository is too large: more than {FILES:,} files or folders, or {BYTES >> 30} GiB. "
+                    f"the repository is too large: more than {FILES:,} files, as many folders, or "
+                    f"{BYTES >> 30} GiB. "
                     "Name large data under [data] in slipway.toml"
                 )
     finally:
