@@ -78,8 +78,8 @@ def key_of(files: list[Path], source: Path, model: str, python: Interpreter) -> 
     for part in parts:
         made.update(f"{len(part)}:{part}\0".encode())
     for file in files:
-        name = os.path.relpath(file.resolve(), source.resolve())
-        made.update(f"{len(name)}:{name}:{file.stat().st_size}\0".encode())
+        name = os.fsencode(os.path.relpath(file.resolve(), source.resolve()))  # not always text
+        made.update(b"%d:%b:%d\0" % (len(name), name, file.stat().st_size))
         with file.open("rb") as content:
             made.update(hashlib.file_digest(content, "sha256").digest())
     return made.hexdigest()[:32]

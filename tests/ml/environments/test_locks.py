@@ -160,3 +160,9 @@ def test_a_repository_may_say_which_python_it_needs(
     resolved = installer.resolve({name: text, "requirements.txt": "six\n"})
 
     assert installer.module(installer.build(resolved), "six") == "x"
+
+
+def test_names_of_files_need_not_be_text(make_installer: MakeInstaller, shelf: Shelf) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    with pytest.raises(Rejected, match="part"):
+        installer.resolve({"requirements.txt": "./part\n", "part/\udcff": ""})
