@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 
 from ml.environments.record import Interpreter
@@ -96,12 +97,12 @@ def installed_outside(staged: Path, packages: str) -> Iterator[tuple[str, str]]:
     """
     for record in sorted((staged / packages).glob("*.dist-info/RECORD")):
         package = record.parent.name.partition("-")[0]
-        if record.stat().st_size > MAX_RECORD_BYTES:
+        if record.lstat().st_size > MAX_RECORD_BYTES:
             raise refuse(package, record.name, f"a list of more than {MAX_RECORD_BYTES >> 20} MiB")
         try:
             with record.open(newline="", errors="replace") as file:
                 names = [os.path.normpath(packages + row[0]) for row in csv.reader(file) if row]
-        except csv.Error as error:
+        except (csv.Error, OSError) as error:
             raise refuse(package, record.name, f"a list that cannot be read ({error})") from error
         yield from ((package, name) for name in names if not name.startswith(packages))
 
@@ -119,18 +120,31 @@ def secure_tree(staged: Path) -> None:
 
 
 def _secure_tree(root: str) -> None:
-    for folder, folders, files, place in os.fwalk(root):
+    for folder, folders, files, place in os.fwalk(root, onerror=refuse_closed):
         where = Path(folder)
         for name in (*folders, *files):
             found = os.stat(name, dir_fd=place, follow_symlinks=False)
             if stat.S_ISLNK(found.st_mode):
-                target = os.path.normpath(where / os.readlink(name, dir_fd=place))
-                if not (target.startswith(root + os.sep) or is_program_of_python(where / name, root)):
+                target = os.readlink(name, dir_fd=place)
+                if not (is_inside(target, where, root) or is_program_of_python(where / name, root)):
                     raise refuse("a package", os.path.relpath(where / name, root), "a link that leads out")
             elif not stat.S_ISDIR(found.st_mode) and not stat.S_ISREG(found.st_mode):
                 raise refuse("a package", name, "which is neither a file nor a folder")
             elif found.st_mode & (FOR_OTHERS | stat.S_ISUID | stat.S_ISGID):
                 os.chmod(name, stat.S_IMODE(found.st_mode) & 0o755, dir_fd=place)
+
+
+def refuse_closed(error: OSError) -> None:
+    raise refuse("a package", str(error.filename), "a folder that cannot be looked into")
+
+
+def is_inside(target: str, folder: Path, root: str) -> bool:
+    """Return whether a link in `folder` leads into `root`, by way of other links too.
+
+    What goes up after it went down is refused: where that leads is for a link on the way to say.
+    """
+    parts = list(dropwhile("..".__eq__, Path(target).parts))
+    return ".." not in parts and os.path.normpath(folder / target).startswith(root + os.sep)
 
 
 def is_program_of_python(path: Path, root: str) -> bool:

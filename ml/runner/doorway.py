@@ -7,9 +7,10 @@ import json
 import re
 import secrets
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import httpx
 
@@ -30,7 +31,8 @@ class Doorway(ThreadingHTTPServer):
     def __init__(self, indexes: list[Index]) -> None:
         super().__init__(("127.0.0.1", 0), Visitor)
         self.indexes = indexes
-        self.links: dict[str, str] = {}
+        self.links: dict[str, str] = {}  # what pages of the indexes link to, by its digest
+        self.unlisted: dict[str, str] = {}  # what a lock names, until it is found on such a page
         self.secret = secrets.token_urlsafe(16)
         self.port: int = self.server_address[1]
         self.address = f"http://127.0.0.1:{self.port}/{self.secret}"
@@ -53,7 +55,7 @@ class Doorway(ThreadingHTTPServer):
             return None
         if kind == "file":
             digest, _, name = rest.partition("/")
-            link = self.links.get(digest)
+            link = self.links.get(digest) or self.listed(digest)
             return link + ".metadata" if link and name.endswith(".metadata") else link
         if not kind.isdigit() or int(kind) >= len(self.indexes) or ".." in unquote(rest):
             return None
@@ -66,24 +68,54 @@ class Doorway(ThreadingHTTPServer):
                 return {"Authorization": "Basic " + base64.b64encode(login).decode()}
         return {}
 
+    def listed(self, digest: str) -> str | None:
+        """Return what a lock names, once its index is found to list it.
+
+        Repositories write locks: the login is for what an index offers, not for all that its server has.
+        """
+        address = self.unlisted.get(digest)
+        if address is None:
+            return None
+        for index in self.indexes:
+            for project in projects_of(file_name(address)) if index.origin == urlsplit(address)[:2] else ():
+                page = f"{index.address}{project}/"
+                headers = {"Accept": "text/html", **self.credentials(page)}
+                with suppress(httpx.HTTPError):
+                    answer = self.client.get(page, headers=headers)
+                    self.page(str(answer.url), answer.headers.get("content-type", ""), answer.content)
+                if unquote(address) in map(unquote, [*self.links.values()]):
+                    self.links[digest] = address
+                    return address
+        return None
+
     def link(self, base: str, link: str) -> str:
         """The address here for a link on the page at `base`."""
         address, _, fragment = urljoin(base, link).partition("#")
-        digest = hashlib.sha256(address.encode()).hexdigest()[:32]
-        self.links[digest] = address
-        name = urlsplit(address).path.rstrip("/").rpartition("/")[2]
-        return f"{self.address}/file/{digest}/{name}" + (f"#{fragment}" if fragment else "")
+        self.links[digest_of(address)] = address
+        return self.place(address) + (f"#{fragment}" if fragment else "")
+
+    def place(self, address: str) -> str:
+        """The address here that stands for a file's."""
+        return f"{self.address}/file/{digest_of(address)}/{file_name(address)}"
 
     def as_outside(self, lock: str) -> str:
         """A lock that was made here, with the addresses that the indexes have."""
-        return HERE.sub(lambda found: self.target(urlsplit(found[0]).path) or found[0], lock)
+        places = {self.place(address): address for address in (*self.links.values(), *self.unlisted.values())}
+
+        def outside(found: re.Match[str]) -> str:
+            return places.get(found[0]) or self.target(urlsplit(found[0]).path) or found[0]
+
+        return HERE.sub(outside, lock)
 
     def as_here(self, lock: str) -> str:
         """A lock with the addresses here for what lies on the servers of the indexes."""
         origins = {index.origin for index in self.indexes}
 
         def here(found: re.Match[str]) -> str:
-            return self.link("", found[0]) if urlsplit(found[0])[:2] in origins else found[0]
+            if urlsplit(found[0])[:2] not in origins:
+                return found[0]
+            self.unlisted[digest_of(found[0])] = found[0]
+            return self.place(found[0])
 
         return ADDRESS.sub(here, lock)
 
@@ -98,6 +130,23 @@ class Doorway(ThreadingHTTPServer):
         for file in document.get("files", []):
             file["url"] = self.link(base, file["url"])
         return json.dumps(document).encode()
+
+
+def digest_of(address: str) -> str:
+    return hashlib.sha256(address.encode()).hexdigest()[:32]
+
+
+def file_name(address: str) -> str:
+    return urlsplit(address).path.rstrip("/").rpartition("/")[2]
+
+
+def projects_of(file: str) -> list[str]:
+    """Return the projects, as indexes name them, that a file may be of; the likeliest first."""
+    words = unquote(file).split("-")[:10]
+    names = (
+        words[:1] if file.endswith(".whl") else ["-".join(words[:n]) for n in range(len(words) - 1, 0, -1)]
+    )
+    return [quote(re.sub(r"[-_.]+", "-", name).lower(), safe="") for name in names]
 
 
 class Visitor(BaseHTTPRequestHandler):

@@ -15,6 +15,7 @@ from typing import Any
 SECONDS = 10
 MEMORY_BYTES = 1 << 30
 MAX_FILE_BYTES = 1 << 20
+MAX_DEPTH = 100  # of tables and lists in each other
 PROGRAM = (sys.executable, "-I", "-S", __file__)
 
 
@@ -76,10 +77,21 @@ def _parse(path: Path, _: str) -> dict[str, Any]:
     return document
 
 
+def check_depth(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document; raise ValueError where it nests deeper than those who walk through it can go."""
+    level: list[Any] = [document]
+    for _ in range(MAX_DEPTH):
+        within = [value for each in level for value in (each.values() if isinstance(each, dict) else each)]
+        level = [value for value in within if isinstance(value, dict | list)]
+        if not level:
+            return document
+    raise ValueError(f"it has more than {MAX_DEPTH} tables and lists in each other")
+
+
 def main() -> None:
     try:
         with open(sys.argv[1], "rb") as file:  # noqa: PTH123 (fast to start)
-            answer = json.dumps({"document": tomllib.load(file)}, default=str)
+            answer = json.dumps({"document": check_depth(tomllib.load(file))}, default=str)
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number or a nesting without end
         answer = json.dumps({"error": str(error)[:500]})
     sys.stdout.write(answer)

@@ -28,7 +28,7 @@ FROM_CONFIGURATION = {
 LIMIT = 600  # seconds for one fetch
 FILES, BYTES = 100_000, 8 << 30  # at most, in one commit
 DEPTH = 100  # folders in each other, at most: much that walks through folders gives up at a thousand
-SUBMODULE, LINK = "160000", "120000"  # modes in a tree
+SUBMODULE, LINK, FOLDER = "160000", "120000", "040000"  # modes in a tree
 SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # user:password in an address
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 MISSING = (
@@ -163,10 +163,10 @@ def examine(repository: git.Repo, commit: str) -> tuple[int, int]:
 
     `Rejected` when the commit's tree is too large to be laid out, or has parts that would be missing.
 
-    Read as it comes: a tree of a few objects can name more files than there are in the world.
+    Read as it comes, folders too: a tree of a few objects can name more of both than there are in the world.
     """
-    listing = repository.git.ls_tree("-r", "-z", "--long", "--full-tree", commit, as_process=True)
-    files, size = 0, 0
+    listing = repository.git.ls_tree("-r", "-t", "-z", "--long", "--full-tree", commit, as_process=True)
+    files, folders, size = 0, 0, 0
     try:
         for entry in entries(listing.stdout):
             facts, _, name = entry.partition("\t")
@@ -178,10 +178,14 @@ def examine(repository: git.Repo, commit: str) -> tuple[int, int]:
                 )
             if name.count("/") > DEPTH:
                 raise Rejected(f"{name[:60]}… lies more than {DEPTH} folders deep: move it up")
-            files, size = files + 1, size + int(length)
-            if files > FILES or size > BYTES:
+            if mode == FOLDER:
+                folders += 1
+            else:
+                files, size = files + 1, size + int(length)
+            if files > FILES or folders > FILES or size > BYTES:
                 raise Rejected(
-                    f"the repository is too large: more than {FILES:,} files or {BYTES >> 30} GiB. "
+                    f"the repository is too large: more than {FILES:,} files, as many folders, or "
+                    f"{BYTES >> 30} GiB. "
                     "Name large data under [data] in slipway.toml"
                 )
     finally:

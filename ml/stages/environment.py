@@ -78,8 +78,8 @@ def key_of(files: list[Path], source: Path, model: str, python: Interpreter) -> 
     for part in parts:
         made.update(f"{len(part)}:{part}\0".encode())
     for file in files:
-        name = os.path.relpath(file.resolve(), source.resolve())
-        made.update(f"{len(name)}:{name}:{file.stat().st_size}\0".encode())
+        name = os.fsencode(os.path.relpath(file.resolve(), source.resolve()))  # not always text
+        made.update(b"%d:%b:%d\0" % (len(name), name, file.stat().st_size))
         with file.open("rb") as content:
             made.update(hashlib.file_digest(content, "sha256").digest())
     return made.hexdigest()[:32]
@@ -125,9 +125,9 @@ def find_interpreter(pin: str, home: Home, log: Path, held: Sandbox) -> Interpre
 
     It is looked for outside of the repository: a Python that lies in there is foreign code.
     """
-    home.root.mkdir(parents=True, exist_ok=True)
+    home.pythons.mkdir(parents=True, exist_ok=True)
     ask = partial(
-        uv.run, cwd=home.root, cache=home.package_cache, pythons=home.pythons, log=log, sandbox=held
+        uv.run, cwd=home.pythons, cache=home.package_cache, pythons=home.pythons, log=log, sandbox=held
     )
     find = ["python", "find", "--no-project", "--system"]
     try:
@@ -238,6 +238,9 @@ class Maker:
         if locks.packages_of(self.resolved.lock):
             options: list[str | Path] = ["--quiet", "--link-mode=copy", "--no-deps"]
             options += ["--python", staged / "bin/python", "--requirements", lock]
+            if not locks.has_hashes(self.resolved.lock):
+                # what is in the cache is told apart by its hash alone: locks of others say from where it is
+                options.append("--no-cache")
             run(["pip", "install", *options], reads=[lock, *base.prefixes], lock=lock)
         uv.compile_bytecode(staged, base, self.log, self.held, foreign=self.foreign)
         sandbox.own_again(staged)

@@ -123,6 +123,22 @@ def test_a_server_that_gives_branches_alone(
         fetched(repository, "0" * 40, tmp_path, "2")
 
 
+def test_folders_without_a_file_are_counted_too(repository: ModelRepository, tmp_path: Path) -> None:
+    """A dozen objects that name more folders than git could list in a year."""
+    git_dir = repository.path / ".git"
+    tree = git(git_dir, "mktree")
+    for _ in range(12):
+        entries = "".join(f"040000 tree {tree}\t{number}\n" for number in range(16))
+        tree = git(git_dir, "mktree", given=entries.encode())
+    commit = repository.commit("Start")
+    login = ("-c", "user.name=Dana", "-c", "user.email=dana@example.com")
+    commit = git(git_dir, *login, "commit-tree", "-m", "Bomb", "-p", commit, tree)
+    git(git_dir, "update-ref", "refs/heads/main", commit)
+
+    with pytest.raises(Rejected, match="too large"):
+        fetched(repository, commit, tmp_path)
+
+
 LOGIN = "reader:p%40ss-4711"
 
 

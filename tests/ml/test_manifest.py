@@ -174,3 +174,10 @@ def test_a_file_of_any_size_is_not_read(name: str, tmp_path: Path) -> None:
             environment.requested(tmp_path)
             environment.requirements(tmp_path)
             inclusions.check(tmp_path / name, tmp_path)
+
+
+@pytest.mark.parametrize("depth", [200, 980])
+def test_tables_within_tables_without_end_are_the_commits_fault(depth: int, tmp_path: Path) -> None:
+    (tmp_path / "slipway.toml").write_text("[" + ".".join("a" * depth) + "]\nb = 1\n")
+    with pytest.raises(Rejected, match=r"slipway\.toml"):
+        manifest.read(tmp_path)

@@ -1,5 +1,6 @@
 """What was resolved once is used again for the same files of the same model, and installed by its hashes."""
 
+import hashlib
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,22 @@ from tests.support.packages import build_wheel, put_package
 from tests.support.shelf import Shelf
 
 MakeInstaller = Callable[..., Installer]
+PROJECT = '[project]\nname = "project"\nversion = "1"\ndependencies = ["six"]\n'
+LYING_LOCK = """
+version = 1
+revision = 2
+requires-python = ">=3.8"
+[[package]]
+name = "six"
+version = "1.0"
+source = {{ registry = "{index}" }}
+wheels = [{{ url = "{url}six-1.0-py3-none-any.whl", hash = "sha256:{digest}" }}]
+[[package]]
+name = "project"
+version = "1"
+source = {{ virtual = "." }}
+dependencies = [{{ name = "six" }}]
+"""
 
 
 def offer(shelf: Shelf, text: str, name: str = "six") -> None:
@@ -101,6 +118,22 @@ def test_a_lock_of_an_older_release_is_installed(make_installer: MakeInstaller, 
     assert made.name.endswith("-one")
 
 
+def test_an_older_lock_is_not_installed_from_what_another_model_cached(
+    make_installer: MakeInstaller, shelf: Shelf, other_shelf: Shelf
+) -> None:
+    """A lock may say of any file that it comes from the operator's index, and uv keeps it as such."""
+    index = shelf.url("/simple/")
+    installer = make_installer(UV_DEFAULT_INDEX=index, UV_INDEX=other_shelf.url("/empty/"))
+    offer(shelf, "good")
+    offer(other_shelf, "evil")
+    wheel, url = other_shelf.items["/files/six-1.0-py3-none-any.whl"].content, other_shelf.url("/files/")
+    lock = LYING_LOCK.format(index=index, url=url, digest=hashlib.sha256(wheel).hexdigest())
+    evil = installer.resolve({"pyproject.toml": PROJECT, "uv.lock": lock}, "attacker")
+    assert installer.module(installer.build(evil, "attacker"), "six") == "evil"
+
+    assert installer.module(installer.build(Resolved("six==1.0\n", evil.python), "victim"), "six") == "good"
+
+
 @pytest.mark.parametrize(
     "lock",
     [
@@ -115,3 +148,21 @@ def test_a_lock_of_an_older_release_is_installed(make_installer: MakeInstaller, 
 def test_a_lock_that_uv_did_not_write_is_refused(lock: str) -> None:
     with pytest.raises(Rejected):
         locks.check_lock(lock)
+
+
+@pytest.mark.parametrize("name", [".python-version", "pyproject.toml"])
+def test_a_repository_may_say_which_python_it_needs(
+    name: str, make_installer: MakeInstaller, shelf: Shelf
+) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    offer(shelf, "x")
+    text = ">=3.10" if name == ".python-version" else PROJECT + 'requires-python = ">=3.10"\n'
+    resolved = installer.resolve({name: text, "requirements.txt": "six\n"})
+
+    assert installer.module(installer.build(resolved), "six") == "x"
+
+
+def test_names_of_files_need_not_be_text(make_installer: MakeInstaller, shelf: Shelf) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    with pytest.raises(Rejected, match="part"):
+        installer.resolve({"requirements.txt": "./part\n", "part/\udcff": ""})

@@ -98,6 +98,16 @@ BUILDS = {
     "build-link-to-folder": "os.rename(packages, packages + '-'); os.symlink('{home}/cache', packages)",
     "build-pipe": "os.mkfifo(packages + '/pipe')",
     "build-bin": "shutil.rmtree(staged + '/bin'); os.symlink('/tmp', staged + '/bin')",
+    "build-link-over-link": (
+        "os.symlink('../../../bin', packages + '/over'); "
+        "os.symlink('over/../../../token', packages + '/link')"
+    ),
+    "build-closed-folder": (
+        "os.mkdir(packages + '/closed'); os.symlink('{token}', packages + '/closed/link'); "
+        "os.chmod(packages + '/closed', 0)"
+    ),
+    "build-closed-bin": "os.chmod(staged + '/bin', 0); os.symlink('{token}', packages + '/link')",
+    "build-record-folder": "os.makedirs(packages + '/other.dist-info/RECORD')",
     "build-cached-code": "os.symlink('{home}/cache/packages', packages + '/__pycache__')",
 }
 HARMLESS_BUILDS = {
@@ -285,6 +295,16 @@ def test_nothing_outside_of_environments_was_changed(outcome: Outcome) -> None:
     if outcome.home.stat().st_uid != 0:
         return  # a user may change the modes of its own files: nothing of Linux's takes that right away
     assert {path: stat.S_IMODE((outcome.home / path).stat().st_mode) for path in MODES} == MODES
+
+
+def test_nothing_half_made_is_left(outcome: Outcome) -> None:
+    left = [
+        path.name
+        for path in (outcome.home / "environments").iterdir()
+        if path.suffix in (".staged", ".new") and path.is_dir()
+    ]
+
+    assert left == []
 
 
 def test_a_package_may_bring_manuals_headers_and_scripts(outcome: Outcome) -> None:

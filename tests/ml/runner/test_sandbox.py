@@ -3,9 +3,10 @@
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ml.errors import Rejected, Unavailable
@@ -13,6 +14,14 @@ from ml.runner import indexes, measures, sandbox, users, verb
 from ml.runner.doorway import Doorway
 from ml.settings import Settings
 from ml.stages import inclusions
+from tests.support.packages import build_sdist, put_package
+from tests.support.shelf import Shelf, serving
+
+
+@pytest.fixture
+def shelf() -> Iterator[Shelf]:
+    with serving() as made:
+        yield made
 
 
 @pytest.fixture
@@ -136,3 +145,17 @@ def test_an_answer_of_the_models_own_making_is_the_models_fault(text: str, tmp_p
     (tmp_path / "output.json").write_text(text)
     with pytest.raises(Rejected, match="wrote something of its own"):
         verb.answer("train", tmp_path / "output.json", 0, held)
+
+
+def test_logins_of_indexes_open_listed_files_alone(shelf: Shelf) -> None:
+    """A lock names addresses, and a repository may write locks."""
+    put_package(shelf, "more-six", build_sdist("more_six"), "tar.gz")
+    shelf.put(b"keys", "/private/more_six-2.0.tar.gz")
+    file, private = shelf.url("/files/more_six-1.0.tar.gz"), shelf.url("/private/more_six-2.0.tar.gz")
+    with Doorway([indexes.index(shelf.url("/simple/", user="reader:p4711@"))]) as doorway:
+        here, closed = doorway.as_here(f'"{file}" "{private}"').replace('"', "").split()
+        answers = [httpx.get(address, trust_env=False).status_code for address in (here, closed)]
+
+    assert answers == [200, 404]
+    assert doorway.as_outside(f"{here} {closed}") == f"{file} {private}"
+    assert "/private/more_six-2.0.tar.gz" not in [asked.path for asked in shelf.asked]
