@@ -40,6 +40,7 @@ SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER = 1, 4, 36  # <linux/prctl.h>
 LEASH = (sys.executable, "-I", "-S", __file__)  # the command line that others start it by
 OUT_OF_MEMORY, OUT_OF_DISK = 230, 231
 LOOK_EVERY = 0.5  # seconds between two looks at the tree's memory
+POLLS_EVERY = 1.0  # the same at what the kernel watches for it, which a user has so much of
 GROWTH_EVERY = 1.0  # the same where what is new counts
 WALK_EVERY = 5.0  # seconds between two looks at folders, and more where that takes long
 FILES = 1_000_000
@@ -216,6 +217,12 @@ def watches(options: dict[str, int], folders: list[str], child: int, *, counted:
                 HELD_TOO_MUCH,
                 looker.remove_left,
             )
+        )
+    if limit := options.get("--memory"):
+        from common import polls  # noqa: PLC0415 (the same)
+
+        made.append(
+            Watch(lambda: polls.is_above(own_tree(), limit), POLLS_EVERY, OUT_OF_MEMORY, HELD_TOO_MUCH)
         )
     if disk := options.get("--disk"):
         words = b"[slipway: ended, its files hold more than they may, are too many or too deep]\n"

@@ -45,6 +45,14 @@ MEMORY = {
         kept.write(bytes(1 << 20))
     time.sleep(20)
     """,
+    "in what it has watched": """
+    polls, files = [], [os.pipe()[0] for _ in range(1000)]
+    for _ in range(1000):
+        polls.append(select.epoll())
+        for file in files:
+            polls[-1].register(file, select.EPOLLIN)
+    time.sleep(20)
+    """,
     "in tables of pages": """
     for _ in range(400):
         kept = mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE | 0x4000, prot=mmap.PROT_READ)
@@ -58,7 +66,7 @@ MEMORY = {
 
 @pytest.mark.parametrize("where", MEMORY)
 def test_memory_that_is_not_mapped_is_counted(where: str, bench: Bench) -> None:  # noqa: F811
-    head = "import mmap, socket, time\nHELD = []\n"
+    head = "import mmap, select, socket, time\nHELD = []\n"
     answer = bench.train(MEMORY[where], head=head, memory=LIMIT)
 
     assert ENDED in str(answer)
