@@ -12,7 +12,8 @@ else. Standard library only, to start fast.
           comes then is lost, or with --log-anew the file begins anew
 --memory  the tree is ended when it holds more than so much; the exit code is then OUT_OF_MEMORY. Where we may
           make a control group the kernel counts, and bounds the tree to N processes; else we look
---disk    the same for what is below these FOLDERs, also when that is too many files or too deep: OUT_OF_DISK
+--disk    the same for what is below these FOLDERs, also when that is too many files or too deep, and for
+          files that it keeps open and are in no folder: OUT_OF_DISK
 --growth  what was below the FOLDERs at the start does not count
 --gently  the command's session steps back behind others (sched(7), autogroup) until we get a SIGUSR1
 """
@@ -39,6 +40,7 @@ SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SUBREAPER = 1, 4, 36  # <linux/prctl.h>
 LEASH = (sys.executable, "-I", "-S", __file__)  # the command line that others start it by
 OUT_OF_MEMORY, OUT_OF_DISK = 230, 231
 LOOK_EVERY = 0.5  # seconds between two looks at the tree's memory
+POLLS_EVERY = 1.0  # the same at what the kernel watches for it, which a user has so much of
 GROWTH_EVERY = 1.0  # the same where what is new counts
 WALK_EVERY = 5.0  # seconds between two looks at folders, and more where that takes long
 FILES = 1_000_000
@@ -46,8 +48,8 @@ HELD_TOO_MUCH = b"[slipway: ended, it held more memory than it may]\n"
 prctl = ctypes.CDLL(None).prctl
 
 
-def descendants() -> list[int]:
-    """Everything below this process, daemons included: a subreaper inherits what lost its parent."""
+def descendants(guard: int) -> list[int]:
+    """Everything below a guard, daemons included: a subreaper inherits what lost its parent."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -55,7 +57,7 @@ def descendants() -> list[int]:
         except OSError:
             continue
         children.setdefault(parent, []).append(int(stat.parent.name))
-    found = list(children.get(os.getpid(), ()))
+    found = list(children.get(guard, ()))
     for process in found:
         found += children.get(process, ())
     return found
@@ -75,14 +77,40 @@ def kill_tree(group: groups.Group | None) -> dict[int, int]:
     ended = reap()
     if group:
         group.kill()
-    while tree := descendants():
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for process in tree:
-                with suppress(ProcessLookupError):
-                    os.kill(process, number)
-        time.sleep(0.01)
+    while tree := descendants(os.getpid()):
+        kill(tree)
         ended |= reap()
     return ended
+
+
+def kill(tree: list[int]) -> None:
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in tree:
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+    time.sleep(0.01)
+
+
+def kill_below(guard: int, seconds: float) -> bool:
+    """End what a guard holds that does not do so itself, and return whether all has ended.
+
+    The guard has to be there until then: without it what lost its parent is out of reach for good.
+    """
+    until = time.monotonic() + seconds
+    while tree := [process for process in descendants(guard) if not has_ended(process)]:
+        if time.monotonic() > until:
+            return False
+        kill(tree)
+    return True
+
+
+def has_ended(process: int) -> bool:
+    """Whether it only waits for its parent to notice; where its first thread alone has ended, others run."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return True
+    return fields[0] in ("Z", "X") and int(fields[17]) <= 1
 
 
 def family(process: int | str) -> list[int]:
@@ -95,14 +123,38 @@ def family(process: int | str) -> list[int]:
     return found + [below for child in found for below in family(child)]
 
 
-def disk_above(limit: int, folders: list[str], most: int = FILES) -> bool:
-    """Whether the files below hold more, are too many, or lie too deep to be looked at."""
-    size = count = 0
-    for found in walk(folders):
-        size, count = size + found, count + 1
-        if size > limit or count > most or found < 0:
+def own_tree() -> list[int]:
+    """Everything below this process; not all kernels list children."""
+    return family("self") or descendants(os.getpid())
+
+
+class Disk:
+    """What a tree may hold on disk: in `folders`, and in files that no folder has any more."""
+
+    def __init__(self, limit: int, folders: list[str]) -> None:
+        self.limit, self.folders = limit, folders
+        self._free = [free_bytes(folder) for folder in folders]
+
+    def lost(self) -> int:
+        """Bytes that the disk has less than at the start, whoever has them."""
+        return max(free - free_bytes(folder) for free, folder in zip(self._free, self.folders, strict=True))
+
+    def is_above(self, before: int = 0, count_before: int = 0) -> bool:
+        """Whether the files hold more than was there before, are too many, or lie too deep to be looked at.
+
+        What may be held unseen counts by what the disk has lost.
+        """
+        from common import unlinked  # noqa: PLC0415 (a guard that is just starting does without)
+
+        kept = unlinked.Unlinked(own_tree())
+        size, count = kept.bytes, 0
+        if size > self.limit + before or (kept.has_hidden and self.lost() > self.limit):
             return True
-    return False
+        for found in walk(self.folders):
+            size, count = size + found, count + 1
+            if size > self.limit + before or count > FILES + count_before or found < 0:
+                return True
+        return False
 
 
 def walk(folders: list[str]) -> Iterator[int]:
@@ -157,30 +209,41 @@ def watches(options: dict[str, int], folders: list[str], child: int, *, counted:
         from common import memory  # noqa: PLC0415 (others need not wait for it)
 
         looker = memory.Looker(options["--memory"], child)
-        above = lambda: looker.is_above(family("self") or descendants())  # noqa: E731 (not all kernels list them)
-        made.append(Watch(above, LOOK_EVERY, OUT_OF_MEMORY, HELD_TOO_MUCH, looker.remove_left))
+        made.append(
+            Watch(
+                lambda: looker.is_above(own_tree()),
+                LOOK_EVERY,
+                OUT_OF_MEMORY,
+                HELD_TOO_MUCH,
+                looker.remove_left,
+            )
+        )
+    if limit := options.get("--memory"):
+        from common import polls  # noqa: PLC0415 (the same)
+
+        made.append(
+            Watch(lambda: polls.is_above(own_tree(), limit), POLLS_EVERY, OUT_OF_MEMORY, HELD_TOO_MUCH)
+        )
     if disk := options.get("--disk"):
         words = b"[slipway: ended, its files hold more than they may, are too many or too deep]\n"
+        held = Disk(disk, folders)
         if "--growth" in options:
-            made.append(growth(disk, folders, words))
+            made.append(growth(held, words))
         else:
-            made.append(Watch(lambda: disk_above(disk, folders), WALK_EVERY, OUT_OF_DISK, words))
+            made.append(Watch(held.is_above, WALK_EVERY, OUT_OF_DISK, words))
     return made
 
 
-def growth(limit: int, folders: list[str], words: bytes) -> Watch:
+def growth(held: Disk, words: bytes) -> Watch:
     """What comes to be below the folders; looked at as the command ends, too, for that may be soon."""
-    free = [free_bytes(folder) for folder in folders]
-    before = [*walk(folders)]
-    size, most = limit + sum(before), FILES + len(before)
+    before = [*walk(held.folders)]
 
     def is_above() -> bool:
-        return disk_above(size, folders, most)
+        return held.is_above(sum(before), len(before))
 
     def is_above_at_end() -> bool:
         """Walk only where the disk has lost as much as half of it: all that others do is seldom so little."""
-        lost = max(there - free_bytes(folder) for there, folder in zip(free, folders, strict=True))
-        return lost > limit // 2 and is_above()
+        return held.lost() > held.limit // 2 and is_above()
 
     return Watch(is_above, GROWTH_EVERY, OUT_OF_DISK, words, at_end=is_above_at_end)
 

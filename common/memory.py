@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 
 SHARED = "/dev/shm"  # noqa: S108 (looked at, not written to)
 PIPE = 1 << 16  # bytes; the kernel bounds the sum of those that hold more
+MAPPING_BYTES = 256  # of the kernel's own for each mapping of a process, and for each open descriptor:
+DESCRIPTOR_BYTES, SOCKET_BYTES = 512, 2560  # a socket takes that too where nothing waits in it
 OF_STATUS = ("VmRSS", "VmSwap", "VmPTE", "HugetlbPages")
 MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)")
 ANONYMOUS = (
@@ -31,6 +33,12 @@ class Open:
     def __init__(self) -> None:
         self.sockets, self.pipes = set[int](), set[int]()
         self.files = dict[Inode, int]()
+        self.descriptors = 0
+
+    @property
+    def fixed(self) -> int:
+        """Bytes that they take of the kernel's memory, whatever they hold."""
+        return len(self.pipes) * PIPE + self.descriptors * DESCRIPTOR_BYTES + len(self.sockets) * SOCKET_BYTES
 
 
 class Looker:
@@ -50,12 +58,18 @@ class Looker:
         if not shared.is_own:
             self.user = shared.user
             self.seen |= opened.files.keys()
-        most = sum(map(mapped, tree)) + len(opened.pipes) * PIPE + shared.used
-        if most + queues.bound(len(opened.sockets)) <= self.limit:
+        most = sum(map(mapped, tree)) + opened.fixed + shared.used
+        if most + queues.bound(len(opened.sockets)) + len(tree) * most_of_mappings() <= self.limit:
             return False
+        fixed = opened.fixed
+        for process in tree:
+            fixed += of_mappings(process)
+            if fixed > self.limit:  # now: the next steps take long where there are so many
+                return True
+        most += fixed - opened.fixed
         if most + queues.held(opened.sockets, nobody.sockets, shared.user) <= self.limit:
             return False
-        held = sum(map(own, tree)) + len(opened.pipes) * PIPE
+        held = sum(map(own, tree)) + fixed
         for is_last in (False, True):
             found = look_at(rest(tree), shared.device, maps=True) if is_last else nobody
             queued = queues.held(opened.sockets, found.sockets, shared.user)
@@ -128,7 +142,9 @@ def look_at(processes: list[int], device: int, *, maps: bool = False) -> Open:
     found.files = mapped_shared(processes, device) if maps else {}
     for process in processes:
         with suppress(OSError), seen_as(process):  # it ended meanwhile, or hides
-            for name in os.listdir(f"/proc/{process}/fd"):  # noqa: PTH208
+            names = os.listdir(f"/proc/{process}/fd")  # noqa: PTH208
+            found.descriptors += len(names)
+            for name in names:
                 with suppress(OSError):
                     note(f"/proc/{process}/fd/{name}", found, device)
     return found
@@ -152,6 +168,24 @@ def mapped(process: int) -> int:
         facts = read(f"/proc/{process}/status")
         return sum(kibibytes(facts[name]) for name in OF_STATUS if name in facts)
     return 0
+
+
+def of_mappings(process: int) -> int:
+    """What the kernel keeps for a process's mappings; the most where it hides them."""
+    try:
+        with seen_as(process), open(f"/proc/{process}/maps", "rb") as file:  # noqa: PTH123
+            return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 16), b"")) * MAPPING_BYTES
+    except FileNotFoundError:  # it ended meanwhile
+        return 0
+    except OSError:
+        return most_of_mappings()
+
+
+def most_of_mappings() -> int:
+    """The same of a process that has as many mappings as one may have."""
+    with suppress(OSError, ValueError), open("/proc/sys/vm/max_map_count") as file:  # noqa: PTH123
+        return int(file.read()) * MAPPING_BYTES
+    return 65530 * MAPPING_BYTES
 
 
 def own(process: int) -> int:

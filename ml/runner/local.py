@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from common.leash import LEASH
+from loguru import logger
+
+from common.leash import LEASH, kill_below
 from ml.environments.record import read_record
 from ml.runner.sandbox import CERTIFICATES, Sandbox, prefix
 
 # what a process needs to speak TLS as this machine does; no setting of ours is among them
 MACHINE = ("LANG", "TZ", *CERTIFICATES)
 LOG_LIMIT = 16 << 20  # bytes
+GUARD_SECONDS = 10.0  # in which a guard has to have ended what it holds: then we do that
+BELOW_SECONDS = 60.0  # in which that has to be done
 GENTLY = 10  # the nice value of a worker that loads its model
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -52,8 +56,10 @@ class Process:
         with suppress(OSError):
             self._leash.stdin.close()
         try:
-            self._leash.wait(10)
+            self._leash.wait(GUARD_SECONDS)
         except subprocess.TimeoutExpired:
+            if not kill_below(self.pid, BELOW_SECONDS):
+                logger.error("processes of a model did not end within {:g} s", BELOW_SECONDS)
             self._leash.kill()
             self._leash.wait()
 

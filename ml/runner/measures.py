@@ -50,8 +50,14 @@ def measures(settings: Settings) -> tuple[list[str], list[str]]:
     if os.geteuid() == 0 and not own_user and not counted:
         lacks.append("starting processes without a bound (root, without the rights to change the user)")
     if not users.capabilities() >> users.ADMINISTER & 1:
-        lacks.append("leaving files in /dev/shm, which all share (only root with SYS_ADMIN makes own mounts)")
+        lacks.append(of_shared_memory(own_user=own_user))
     return holds, lacks
+
+
+def of_shared_memory(*, own_user: bool) -> str:
+    """What a model may do in a /dev/shm that all share."""
+    what = "leaving files" if own_user else "leaving files, and reading those of other models,"
+    return f"{what} in /dev/shm, which all share (only root with SYS_ADMIN makes own mounts)"
 
 
 def of_the_user(version: int, *, own_user: bool) -> Iterator[str]:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import predictions
 from db.models import Prediction
+from ml.model.jsonable import DEEPEST, is_deeper
 from ml.serving.answers import Label
 from ml.serving.protocol import PredictionJson
 from ml.serving.threads import aside
@@ -71,12 +72,17 @@ class Recorder:
 
 
 def parsed(label: Label, body: bytes, prediction: bytes) -> list[Prediction]:
-    """The table's row, or none when it is too large to keep, or no JSON (the worker's part is foreign)."""
+    """The table's row; none when it is too large, too deep, or no JSON (the worker's part is foreign).
+
+    What can just be read cannot be written: where that happens, more frames are on the stack.
+    """
     if len(body) + len(prediction) > LARGEST:
         return []
     try:
         request = {"features": msgspec.json.decode(body)}
         answer = {"prediction": msgspec.json.decode(prediction)}
     except (msgspec.MsgspecError, ValueError, RecursionError):
+        return []
+    if is_deeper([request, answer], DEEPEST):
         return []
     return [Prediction(model=label.model, release_id=label.release, request=request, answer=answer)]

@@ -261,6 +261,37 @@ def test_many_files_that_fill_a_disk_together_are_counted(bench: Bench) -> None:
     assert "train() was ended: its files hold more than 0.0312 GiB (twice SLIPWAY_FILE_SIZE)" in reason
 
 
+UNLINKED = """
+    sent, kept, full = socket.socketpair(), [], bytes(1 << 20)
+    for _ in range(200):
+        with open(os.environ["HOME"] + "/gone", "w+b", buffering=0) as file:
+            os.unlink(file.name)
+            for _ in range(4):
+                file.write(full)
+            KEEP
+        time.sleep(0.02)
+    time.sleep(20)
+"""
+UNSEEN = {
+    "open": "kept.append(os.dup(file.fileno()))",
+    "mapped": "kept.append(Mapping(file.fileno(), 4096))",
+    "on their way": 'socket.send_fds(sent[0], [b"."], [file.fileno()])',
+}
+MAPPING = """import ctypes, socket, time
+def Mapping(place, length):  # mmap's own keeps the descriptor
+    found = ctypes.CDLL(None).mmap(None, ctypes.c_size_t(length), 1, 1, place, ctypes.c_long(0))
+    assert found != -1
+"""
+
+
+@pytest.mark.parametrize("how", UNSEEN)
+def test_files_that_no_folder_has_any_more_are_counted(how: str, bench: Bench) -> None:
+    body = UNLINKED.replace("KEEP", UNSEEN[how])
+    reason = bench.train(body, head=MAPPING, disk=32 * MIB)["rejected"]
+
+    assert "train() was ended: its files hold more than 0.0312 GiB (twice SLIPWAY_FILE_SIZE)" in reason
+
+
 def test_a_daemon_ends_with_the_training(bench: Bench) -> None:
     body = """
         if os.fork() == 0:

@@ -45,6 +45,32 @@ MEMORY = {
         kept.write(bytes(1 << 20))
     time.sleep(20)
     """,
+    "in lists of mappings": """
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    many = libc.mmap(None, ctypes.c_size_t(64000 << 12), 0, 0x22, -1, ctypes.c_long(0))
+    for at in range(0, 64000, 2):
+        libc.mprotect(ctypes.c_void_p(many + (at << 12)), ctypes.c_size_t(1), 1)
+    for _ in range(40):
+        if os.fork() == 0:
+            break
+    time.sleep(40)
+    """,
+    "in sockets that are empty": """
+    for _ in range(30):
+        if os.fork() == 0:
+            kept = [socket.socketpair() for _ in range(2000)]
+            break
+    time.sleep(25)
+    """,
+    "in what it has watched": """
+    polls, files = [], [os.pipe()[0] for _ in range(1000)]
+    for _ in range(1000):
+        polls.append(select.epoll())
+        for file in files:
+            polls[-1].register(file, select.EPOLLIN)
+    time.sleep(20)
+    """,
     "in tables of pages": """
     for _ in range(400):
         kept = mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE | 0x4000, prot=mmap.PROT_READ)
@@ -58,7 +84,7 @@ MEMORY = {
 
 @pytest.mark.parametrize("where", MEMORY)
 def test_memory_that_is_not_mapped_is_counted(where: str, bench: Bench) -> None:  # noqa: F811
-    head = "import mmap, socket, time\nHELD = []\n"
+    head = "import ctypes, mmap, select, socket, time\nHELD = []\n"
     answer = bench.train(MEMORY[where], head=head, memory=LIMIT)
 
     assert ENDED in str(answer)

@@ -234,6 +234,26 @@ print(refused)
     assert done.stdout == "['path', 'listen']\n"
 
 
+@pytest.mark.parametrize("how", ["refuse_sockets()", "only_tcp(ask=False)"])
+def test_pairs_of_sockets_are_of_this_machine_alone(how: str) -> None:
+    """The kernel makes pairs of TIPC as well, whose messages may go to other machines."""
+    code = f"""
+from ml.runner.confine import kernel, seccomp
+import errno, socket
+kernel.prctl(kernel.SET_NO_NEW_PRIVS, 1)
+seccomp.{how}
+for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+    socket.socketpair(socket.AF_UNIX, kind)
+    try:
+        socket.socketpair(socket.AF_TIPC, kind)
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "EACCES\nEACCES\n"
+
+
 ASKED_FOR_A_SOCKET = """
 import socket
 try:

@@ -113,8 +113,20 @@ def sockets(*, unix: bool, tcp: bool) -> list[Instruction]:
 
 
 def pairs() -> list[Instruction]:
-    """Pairs of sockets that stay connected: the others could send to any socket in the file system."""
-    kinds = (argument(1), (AND, 0, 0, 0xF), (EQUAL, 2, 0, STREAM), (EQUAL, 1, 0, SEQPACKET), CLOSED, PASS)
+    """Pairs of sockets that stay connected: the others could send to any socket in the file system.
+
+    Of TIPC there are pairs too, and its module is loaded for whoever asks.
+    """
+    local = (argument(0), (EQUAL, 1, 0, UNIX), CLOSED)
+    kinds = (
+        *local,
+        argument(1),
+        (AND, 0, 0, 0xF),
+        (EQUAL, 2, 0, STREAM),
+        (EQUAL, 1, 0, SEQPACKET),
+        CLOSED,
+        PASS,
+    )
     return of("socketpair", *kinds)
 
 

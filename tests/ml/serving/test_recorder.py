@@ -32,6 +32,17 @@ def test_what_was_asked_and_answered_is_kept(shop: Shop) -> None:
         assert {row.release_id for row in session.scalars(select(Prediction))} == {release}
 
 
+def test_what_is_nested_too_deep_to_be_kept_costs_no_others(shop: Shop) -> None:
+    """JSON of a depth that can be read, and cannot be written from deeper within a program."""
+    shop.publish(main_py("return 1"))
+    for number in range(7):
+        for depth in range(940, 996, 8):
+            shop.client.post(shop.url + "/predict", content="[" * depth + "]" * depth)
+        shop.predict({"number": number})
+
+    wait_until(lambda: ({"number": 6}, 1) in recorded(shop), 10, "the others are recorded")
+
+
 def test_what_is_kept_is_bounded_in_rows_and_in_age(sessions: sessionmaker[Session]) -> None:
     def made(number: int, model: str = "web-traffic", days: int = 0) -> Prediction:
         at = datetime.now(UTC) - timedelta(days=days)
