@@ -75,7 +75,7 @@ def test_nothing_is_left_behind(supervised: Supervised, number: signal.Signals) 
     everybody = tree(supervised.process.pid)
     assert len(everybody) == 6  # itself, two leashes, two children, a daemon
     supervised.process.send_signal(number)
-    supervised.process.wait(20)
+    supervised.process.wait(60)
     wait_until(lambda: not alive(everybody), 20, f"all have ended after {number.name}")
 
 
@@ -85,7 +85,7 @@ def test_asked_twice_it_does_not_wait_for_the_stubborn(tmp_path: Path) -> None:
     supervised.process.send_signal(signal.SIGINT)
     supervised.until("stubborn", "I stay")
     supervised.process.send_signal(signal.SIGINT)
-    supervised.process.wait(20)
+    supervised.process.wait(60)
     assert alive(everybody) == []
 
 
@@ -95,7 +95,7 @@ def test_nohup_keeps_it_running(tmp_path: Path) -> None:
     supervised.child("good").kill()
     supervised.until("good", "good is here", times=2)
     supervised.process.terminate()
-    assert supervised.process.wait(20) == 0
+    assert supervised.process.wait(60) == 0
 
 
 def test_a_child_that_dies_is_started_again(supervised: Supervised) -> None:

@@ -21,7 +21,7 @@ FILL = """
                 one.send(full)
         except BlockingIOError:
             KEEP
-    time.sleep(20)
+    time.sleep(120)
 """
 ON_THE_WAY = """pairs.append(socket.socketpair())
             socket.send_fds(pairs[-1][0], [b"."], [one.fileno(), other.fileno()])
@@ -31,7 +31,7 @@ SHM = """
         for _ in range(400):
             file.write(bytes(1 << 20))
         AND
-        time.sleep(20)
+        time.sleep(120)
 """
 MEMORY = {
     "in sockets": FILL.replace("KEEP", "pairs.append((one, other))"),
@@ -43,7 +43,7 @@ MEMORY = {
     kept = mmap.mmap(-1, 400 << 20)
     for _ in range(400):
         kept.write(bytes(1 << 20))
-    time.sleep(20)
+    time.sleep(120)
     """,
     "in lists of mappings": """
     libc = ctypes.CDLL(None)
@@ -54,14 +54,14 @@ MEMORY = {
     for _ in range(40):
         if os.fork() == 0:
             break
-    time.sleep(40)
+    time.sleep(120)
     """,
     "in sockets that are empty": """
     for _ in range(30):
         if os.fork() == 0:
             kept = [socket.socketpair() for _ in range(2000)]
             break
-    time.sleep(25)
+    time.sleep(120)
     """,
     "in what it has watched": """
     polls, files = [], [os.pipe()[0] for _ in range(1000)]
@@ -69,7 +69,7 @@ MEMORY = {
         polls.append(select.epoll())
         for file in files:
             polls[-1].register(file, select.EPOLLIN)
-    time.sleep(20)
+    time.sleep(120)
     """,
     "in tables of pages": """
     for _ in range(400):
@@ -77,7 +77,7 @@ MEMORY = {
         for at in range(0, 1 << 30, 2 << 20):
             kept[at]
         HELD.append(kept)
-    time.sleep(20)
+    time.sleep(120)
     """,
 }
 
