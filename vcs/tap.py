@@ -30,7 +30,8 @@ from tap_github.sync import sync  # type: ignore[import-not-found]
 PAUSES = (0.5, 1.5)  # between tries; what lasts longer is for the next sync
 PATIENCE = 5  # seconds: a limit that is lifted sooner is waited for
 TIMEOUT = 30  # seconds without a byte from GitHub
-TYPES = {"string": str, "integer": int, "boolean": bool, "array": list, "null": type(None)}
+TYPES = {"string": str, "integer": int, "null": type(None)}
+LARGEST = 2**63 - 1  # that Postgres can hold
 NEEDED = ("id", "number", "state", "base_ref", "created_at", "updated_at")
 
 Record = dict[str, Any]
@@ -144,19 +145,16 @@ class GitHub:
         return Page(self.news.among([self.slim(record) for record in records]), answer.links)
 
     def slim(self, raw: Any) -> Record:
-        """The fields of the catalog and no others: most of a record is the same long repository, twice."""
+        """The fields of the catalog and no others: what Slipway does not read can stop no sync."""
         if not isinstance(raw, dict):
             raise Failure("malformed", f"in place of a pull request came {str(raw)[:100]!r}")
         user, head, base = (part(raw, name) for name in ("user", "head", "base"))
         flat = {
             **raw,
             "user_login": user.get("login"),
-            "user_id": user.get("id"),
             "head_ref": head.get("ref"),
             "head_sha": head.get("sha"),
             "base_ref": base.get("ref"),
-            "base_sha": base.get("sha"),
-            "labels": labels(raw),
         }
         record = {name: tidy(flat[name]) for name in self.properties if name in flat}
         for name, value in record.items():
@@ -167,7 +165,8 @@ class GitHub:
 
     def check(self, record: Record, name: str, value: Any) -> None:
         allowed = self.properties[name]
-        if type(value) not in (TYPES[word] for word in allowed["type"]):
+        too_large = isinstance(value, int) and abs(value) > LARGEST
+        if type(value) not in (TYPES[word] for word in allowed["type"]) or too_large:
             raise Failure("malformed", f"pull request {record.get('number')}: {name} is {str(value)[:100]!r}")
         if allowed.get("format") == "date-time" and value is not None and not is_time(value):
             message = f"pull request {record.get('number')}: {name} is no time: {value[:100]!r}"
@@ -179,14 +178,6 @@ def is_time(value: str) -> bool:
         return datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
         return False
-
-
-def labels(record: Record) -> Any:
-    """Their names. What is no list is left as it is, for the catalog to refuse."""
-    found = record.get("labels")
-    if not isinstance(found, list):
-        return found
-    return [{"name": tidy(label.get("name"))} for label in found if isinstance(label, dict)]
 
 
 def part(record: Record, name: str) -> Record:
