@@ -76,6 +76,11 @@ def state(session: Session, repository: str) -> dict[str, Any] | None:
     return known.state if known else None
 
 
+def seconds(session: Session) -> float:
+    """Seconds since 1970 by the database's clock, to measure how long something kept there is ago."""
+    return float(session.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+
+
 def save_state(session: Session, repository: str, state: dict[str, Any]) -> None:
     statement = insert(SyncState).values(repository=repository, state=state)
     session.execute(

@@ -25,6 +25,7 @@ from vcs.singer import CATALOG, Brought, Progress, Singer
 
 CHANNEL = "pull_requests"
 APART = 2.0  # seconds from the beginning of one sync to the beginning of the next
+HOUR, DAY = 3600, 86400
 LOW = 0.1  # of the quota: below it only the tick syncs
 
 
@@ -33,7 +34,7 @@ class Synced:
     """What a sync found."""
 
     repository: str
-    rows: int  # pull requests that are new or changed
+    rows: int  # pull requests that were brought: new, changed, or all of them, once a day
     newly_accepted: int
     newest_merge: Accepted | None
     seconds: float
@@ -50,6 +51,7 @@ class Sync:
         self.sessions, self.singer = sessions, singer
         # Other columns are in every row only when everything is brought once more.
         self.catalog = hashlib.sha256(CATALOG.read_bytes()).hexdigest()[:16]
+        self._not_whole_before: dict[str, float] = {}  # by `time.monotonic`, after one that failed
 
     def run(self) -> Synced:
         """One repository after the other; one that fails keeps no other from being asked."""
@@ -77,9 +79,12 @@ class Sync:
         try:
             with self.sessions() as session:
                 known = pull_requests.state(session, repository) or {}
-            brought = self.singer.sync(repository, self.progress(known))
+                now = pull_requests.seconds(session)
+            progress = self.progress(repository, known, now)
+            brought = self.bring(repository, progress)
+            whole = known["whole"] if progress.state else {"at": now, "requests": brought.requests}
             with self.sessions.begin() as session:
-                accepted = self.settle(session, repository, known, brought)
+                accepted = self.settle(session, repository, known, brought, whole)
                 newest = newest_of(
                     merge
                     for branch in self.branches[repository]
@@ -90,12 +95,37 @@ class Sync:
             raise failures.database(code, type(error.orig).__name__, str(error.orig)) from error
         return Synced(repository, brought.rows, accepted, newest, round(time.perf_counter() - began, 3))
 
-    def progress(self, known: dict[str, Any]) -> Progress:
-        if known.get("catalog") != self.catalog:
+    def progress(self, repository: str, known: dict[str, Any], now: float) -> Progress:
+        """What the tap has to know. Once a day everything is asked for: GitHub may show a change late."""
+        if known.get("catalog") != self.catalog or "whole" not in known:
             return Progress()
-        return Progress(known["singer"], known["newest"])
+        return Progress(
+            {} if self.is_whole_due(repository, known["whole"], now) else known["singer"], known["newest"]
+        )
 
-    def settle(self, session: Session, repository: str, known: dict[str, Any], brought: Brought) -> int:
+    def is_whole_due(self, repository: str, last: dict[str, Any], now: float) -> bool:
+        quota = self.singer.quota
+        if abs(now - last["at"]) < DAY or (quota and not quota.allows(last["requests"])):
+            return False
+        return time.monotonic() >= self._not_whole_before.get(repository, 0)
+
+    def bring(self, repository: str, progress: Progress) -> Brought:
+        """One that asks for everything and fails gives way to those that ask for news."""
+        try:
+            return self.singer.sync(repository, progress)
+        except SyncFailed:
+            if not progress.state:
+                self._not_whole_before[repository] = time.monotonic() + HOUR
+            raise
+
+    def settle(
+        self,
+        session: Session,
+        repository: str,
+        known: dict[str, Any],
+        brought: Brought,
+        whole: dict[str, Any],
+    ) -> int:
         """Move the state forward and wake the look-out; how many are accepted that were not so before.
 
         Counted against the last sync that ended well: what came with one that did not is news as well.
@@ -107,6 +137,7 @@ class Sync:
             "singer": brought.progress.state,
             "newest": brought.progress.newest,
             "catalog": self.catalog,
+            "whole": whole,  # when everything was asked for, by Postgres's clock; how many requests it took
             "accepted": accepted,
         }
         pull_requests.save_state(session, repository, state)
@@ -142,7 +173,7 @@ class Syncer:
         self._turn = threading.Condition()
         self._asked: Future[Synced] | None = None  # of all who wait for the next sync
         self._began = -math.inf
-        self._pause: tuple[float, SyncFailed] | None = None  # until when GitHub wants to hear nothing
+        self._pause: tuple[float, SyncFailed] | None = None  # until when GitHub is not to be asked
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="sync", daemon=True)
 
@@ -175,30 +206,31 @@ class Syncer:
     def _refusal(self) -> SyncFailed | None:
         if self._stopping:
             return SyncFailed("stopping", "no sync is begun any more")
-        now, quota = time.time(), self.sync.singer.quota
+        now, quota = time.monotonic(), self.sync.singer.quota
         if self._pause and now < self._pause[0]:
             until, failure = self._pause
             return SyncFailed(failure.kind, failure.cause, math.ceil(until - now))
-        if quota and now < quota.reset and quota.remaining < quota.limit * LOW:
-            cause = f"{quota.remaining} of {quota.limit} calls are left for {quota.reset - now:.0f} s"
-            return SyncFailed("low-quota", cause, math.ceil(quota.reset - now))
+        if quota and (left := quota.seconds) > 0 and quota.remaining < quota.limit * LOW:
+            cause = f"{quota.remaining} of {quota.limit} calls are left for {left:.0f} s"
+            return SyncFailed("low-quota", cause, math.ceil(left))
         return None
 
     def _due(self) -> float:
         """Seconds until the next sync; 0 or less: now."""
-        now, since = time.time(), time.monotonic() - self._began
+        now = time.monotonic()
+        since = now - self._began
         if self._pause and now < self._pause[0]:
             return self._pause[0] - now
         if self._asked:
             return APART - since
-        return self._interval(now) - since if self.tick else math.inf
+        return self._interval() - since if self.tick else math.inf
 
-    def _interval(self, now: float) -> float:
+    def _interval(self) -> float:
         """The tick, or longer where what is left of the quota has to last until the window ends."""
         quota = self.sync.singer.quota
-        if not quota or now >= quota.reset:
+        if not quota or quota.seconds <= 0:
             return self.tick
-        return max(self.tick, (quota.reset - now) / max(1, quota.remaining))
+        return max(self.tick, quota.seconds / max(1, quota.remaining))
 
     def _loop(self) -> None:
         while self._wait():
@@ -225,7 +257,7 @@ class Syncer:
             self.last = outcome
             self._pause = None
             if isinstance(outcome, SyncFailed) and outcome.wait:
-                self._pause = (time.time() + outcome.wait, outcome)
+                self._pause = (time.monotonic() + outcome.wait, outcome)
         answer(waiting, outcome)
         if refusal := self._refusal():  # whoever waits for the next one need not wait for as long as that
             self._answer(refusal)
@@ -250,7 +282,7 @@ class Syncer:
             logger.log("DEBUG" if repeated or self._stopping else "WARNING", "{}", outcome)
         elif outcome.rows or isinstance(self.last, SyncFailed):
             logger.info(
-                "{}: {} new or changed, {} newly accepted, in {:.1f} s",
+                "{}: {} brought, {} newly accepted, in {:.1f} s",
                 outcome.repository,
                 counted(outcome.rows, "pull request"),
                 outcome.newly_accepted,

@@ -128,6 +128,14 @@ def test_the_last_call_of_the_window_still_counts(sync: Sync, github: GitHub, pu
     assert sync.run().rows == 20
 
 
+@pytest.mark.parametrize("ahead", [7200, -7200])
+def test_githubs_clock_may_differ(ahead: int, client: httpx.Client, github: GitHub) -> None:
+    github.ahead = ahead
+    github.faults.arm(Fault("rate-limit", wait=600))
+
+    assert 100 < int(client.post("/checkout").headers["Retry-After"]) <= 601
+
+
 def test_github_is_left_in_peace_until_the_limit_is_lifted(client: httpx.Client, github: GitHub) -> None:
     github.faults.arm(Fault("secondary-rate-limit", wait=600))
     first = client.post("/checkout")
