@@ -90,6 +90,16 @@ def save_state(session: Session, repository: str, state: dict[str, Any]) -> None
     )
 
 
+def has_untaken_delivery(session: Session, repositories: Sequence[str]) -> bool:
+    """Whether a delivery has come since the last sync of one of the repositories that ended well."""
+    newest = session.scalar(select(func.max(Delivery.received_at)))
+    if newest is None:
+        return False
+    query = select(SyncState.repository).where(SyncState.repository.in_(repositories))
+    up_to_date = session.scalars(query.where(SyncState.updated_at > newest)).all()
+    return set(up_to_date) != set(repositories)
+
+
 def take_delivery(session: Session, delivery: str, keep_days: int = 30) -> bool:
     """True the first time a delivery id is seen; forgets those older than `keep_days`.
 
