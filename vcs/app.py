@@ -31,6 +31,8 @@ from vcs.singer import Singer
 from vcs.sync import Sync, Synced, Syncer
 from vcs.webhook import Webhook
 
+WATCH_SECONDS = 5.0
+
 
 class Checkout(BaseModel, from_attributes=True):
     repository: str
@@ -46,13 +48,15 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
     metrics = Metrics(singer)
     syncer = Syncer(Sync(settings, sessions, singer), settings.sync_seconds, metrics.observe)
     webhook = Webhook(
-        settings.webhook_secret.get_secret_value(), settings.branches, sessions, nudge=syncer.ask
+        settings.webhook_secret.get_secret_value(), settings.branches, sessions, nudge=syncer.nudge
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         syncer.start()
+        watching = asyncio.create_task(look_after(syncer))
         yield
+        watching.cancel()
         syncer.stop()
         webhook.close()
         await asyncio.to_thread(syncer.join, 3)
@@ -125,14 +129,7 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
     @app.get("/health")
     def health() -> dict[str, Any]:
         """200 when a sync can run; what GitHub says does not matter here."""
-        try:
-            with sessions() as session:
-                session.execute(text("SELECT 1"))
-        except SQLAlchemyError as error:
-            raise database_gone() from error
-        if not installed(settings.singer_home):
-            missing = SyncFailed("not-installed", "an environment is missing or out of date")
-            raise Problem(missing.status, missing.title, missing.cure)
+        check_health(settings, sessions, syncer)
         return {"status": "ok", "repository": ", ".join(settings.branches), "last_sync": last(syncer)}
 
     @app.get("/metrics")
@@ -140,6 +137,27 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def check_health(settings: VcsSettings, sessions: sessionmaker[Session], syncer: Syncer) -> None:
+    """`Problem` where no sync can run."""
+    try:
+        with sessions() as session:
+            session.execute(text("SELECT 1"))
+    except SQLAlchemyError as error:
+        raise database_gone() from error
+    if syncer.has_ended:
+        raise Problem(503, "The thread that syncs has ended", "It is started again within seconds.")
+    if not installed(settings.singer_home):
+        missing = SyncFailed("not-installed", "an environment is missing or out of date")
+        raise Problem(missing.status, missing.title, missing.cure)
+
+
+async def look_after(syncer: Syncer) -> None:
+    """Start the thread again where it ends; until then /health tells."""
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        syncer.restart_if_ended()
 
 
 def chosen(settings: VcsSettings, repository: str | None, branch: str | None) -> tuple[str, str]:

@@ -82,6 +82,12 @@ KINDS = {
         507, "The database's disk is full", f"Make room on the disk that Postgres writes to. {LATER}"
     ),
     "database-error": Kind(503, "The database did not take the pull requests", LATER),
+    "database-value": Kind(
+        500,
+        "Postgres cannot hold a value of a pull request",
+        "This is a fault of Slipway's: report it with the cause. Syncs of this repository stop here until "
+        "the pull request is changed or Slipway is mended.",
+    ),
     "killed": Kind(
         503,
         "Singer was killed in the middle of a sync",
@@ -141,4 +147,6 @@ def database_kind(sqlstate: str | None, error: str, message: str) -> str:
         return "database-gone"
     if sqlstate[:2] in ("28", "3D"):
         return "database-refused"
+    if sqlstate[:2] == "22":
+        return "database-value"
     return "database-schema" if sqlstate in ("42P01", "3F000", "42703") else "database-error"

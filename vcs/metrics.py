@@ -15,7 +15,7 @@ class Metrics:
         self.seconds = Histogram(
             "slipway_sync_seconds", "How long syncs take", buckets=SECONDS, registry=self.registry
         )
-        self.rows = Counter("slipway_sync_rows", "Pull requests new or changed", registry=self.registry)
+        self.rows = Counter("slipway_sync_rows", "Pull requests that were brought", registry=self.registry)
         self.accepted = Counter("slipway_accepted", "Newly accepted pull requests", registry=self.registry)
         self.success = Gauge(
             "slipway_last_sync_timestamp_seconds", "When a sync last ended well", registry=self.registry

@@ -35,7 +35,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sync has come: Singer's state, and the newest records by their fingerprints."""
+    """How far a sync has come: Singer's state, and the newest records by their fingerprints.
+
+    Without a state everything is asked for.
+    """
 
     state: Json = field(default_factory=dict)
     newest: Json = field(default_factory=dict)
@@ -43,16 +46,25 @@ class Progress:
 
 @dataclass(frozen=True)
 class Quota:
-    """Calls to GitHub: at most `limit` until `reset` (seconds since 1970)."""
+    """Calls to GitHub: at most `limit` until `until` by `time.monotonic`."""
 
     limit: int
     remaining: int
-    reset: int
+    until: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it holds; 0 or less: the window has ended."""
+        return self.until - time.monotonic()
+
+    def allows(self, requests: int) -> bool:
+        """Whether so many take less than half of what is left."""
+        return requests * 2 <= (self.remaining if self.seconds > 0 else self.limit)
 
 
 @dataclass(frozen=True)
 class Brought:
-    rows: int  # new or changed
+    rows: int
     requests: int
     progress: Progress
 
@@ -96,7 +108,8 @@ class Member:
             self.process.wait()
 
     def report(self) -> Json:
-        found: Json = json.loads(os.pread(self.report_file.fileno(), 1 << 24, 0) or b"{}")
+        size = os.fstat(self.report_file.fileno()).st_size
+        found: Json = json.loads(os.pread(self.report_file.fileno(), size, 0) or b"{}")
         return found
 
     def tail(self) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from loguru import logger
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.words import counted
@@ -24,7 +25,14 @@ from vcs.settings import VcsSettings
 from vcs.singer import CATALOG, Brought, Progress, Singer
 
 CHANNEL = "pull_requests"
+AGAIN = (
+    15.0,
+    60.0,
+    240.0,
+    960.0,
+)  # seconds until a delivery's sync that failed is tried again, without a tick
 APART = 2.0  # seconds from the beginning of one sync to the beginning of the next
+HOUR, DAY = 3600, 86400
 LOW = 0.1  # of the quota: below it only the tick syncs
 
 
@@ -33,7 +41,7 @@ class Synced:
     """What a sync found."""
 
     repository: str
-    rows: int  # pull requests that are new or changed
+    rows: int  # pull requests that were brought: new, changed, or all of them, once a day
     newly_accepted: int
     newest_merge: Accepted | None
     seconds: float
@@ -50,6 +58,7 @@ class Sync:
         self.sessions, self.singer = sessions, singer
         # Other columns are in every row only when everything is brought once more.
         self.catalog = hashlib.sha256(CATALOG.read_bytes()).hexdigest()[:16]
+        self._not_whole_before: dict[str, float] = {}  # by `time.monotonic`, after one that failed
 
     def run(self) -> Synced:
         """One repository after the other; one that fails keeps no other from being asked."""
@@ -68,8 +77,16 @@ class Sync:
 
     def remember(self, outcome: Outcome) -> None:
         """For the pages and `slipway status`; what Postgres itself says needs no remembering."""
-        with suppress(DBAPIError), self.sessions.begin() as session:
+        with suppress(SQLAlchemyError), self.sessions.begin() as session:
             appliance.says(session, "github", outcome.said if isinstance(outcome, SyncFailed) else None)
+
+    def is_owed(self) -> bool:
+        """Whether GitHub has told of changes that no sync has brought."""
+        try:
+            with self.sessions() as session:
+                return pull_requests.has_untaken_delivery(session, list(self.branches))
+        except SQLAlchemyError:
+            return True
 
     def one(self, repository: str) -> Synced:
         """When it returns, rows, state and NOTIFY are committed; after `SyncFailed` the state is the old."""
@@ -77,25 +94,55 @@ class Sync:
         try:
             with self.sessions() as session:
                 known = pull_requests.state(session, repository) or {}
-            brought = self.singer.sync(repository, self.progress(known))
+                now = pull_requests.seconds(session)
+            progress = self.progress(repository, known, now)
+            brought = self.bring(repository, progress)
+            whole = known["whole"] if progress.state else {"at": now, "requests": brought.requests}
             with self.sessions.begin() as session:
-                accepted = self.settle(session, repository, known, brought)
+                accepted = self.settle(session, repository, known, brought, whole)
                 newest = newest_of(
                     merge
                     for branch in self.branches[repository]
                     for merge in pull_requests.accepted(session, repository, branch, limit=1)
                 )
+        except PoolTimeoutError as error:
+            raise SyncFailed("database-gone", "all connections that vcs has to it are in use") from error
         except DBAPIError as error:
             code = getattr(error.orig, "pgcode", None)
             raise failures.database(code, type(error.orig).__name__, str(error.orig)) from error
         return Synced(repository, brought.rows, accepted, newest, round(time.perf_counter() - began, 3))
 
-    def progress(self, known: dict[str, Any]) -> Progress:
-        if known.get("catalog") != self.catalog:
+    def progress(self, repository: str, known: dict[str, Any], now: float) -> Progress:
+        """What the tap has to know. Once a day everything is asked for: GitHub may show a change late."""
+        if known.get("catalog") != self.catalog or "whole" not in known:
             return Progress()
-        return Progress(known["singer"], known["newest"])
+        return Progress(
+            {} if self.is_whole_due(repository, known["whole"], now) else known["singer"], known["newest"]
+        )
 
-    def settle(self, session: Session, repository: str, known: dict[str, Any], brought: Brought) -> int:
+    def is_whole_due(self, repository: str, last: dict[str, Any], now: float) -> bool:
+        quota = self.singer.quota
+        if abs(now - last["at"]) < DAY or (quota and not quota.allows(last["requests"])):
+            return False
+        return time.monotonic() >= self._not_whole_before.get(repository, 0)
+
+    def bring(self, repository: str, progress: Progress) -> Brought:
+        """One that asks for everything and fails gives way to those that ask for news."""
+        try:
+            return self.singer.sync(repository, progress)
+        except SyncFailed:
+            if not progress.state:
+                self._not_whole_before[repository] = time.monotonic() + HOUR
+            raise
+
+    def settle(
+        self,
+        session: Session,
+        repository: str,
+        known: dict[str, Any],
+        brought: Brought,
+        whole: dict[str, Any],
+    ) -> int:
         """Move the state forward and wake the look-out; how many are accepted that were not so before.
 
         Counted against the last sync that ended well: what came with one that did not is news as well.
@@ -107,6 +154,7 @@ class Sync:
             "singer": brought.progress.state,
             "newest": brought.progress.newest,
             "catalog": self.catalog,
+            "whole": whole,  # when everything was asked for, by Postgres's clock; how many requests it took
             "accepted": accepted,
         }
         pull_requests.save_state(session, repository, state)
@@ -141,13 +189,31 @@ class Syncer:
         self.last: Outcome | None = None
         self._turn = threading.Condition()
         self._asked: Future[Synced] | None = None  # of all who wait for the next sync
+        self._owed = False  # GitHub has told of a change that no sync has brought
+        self._failures = 0  # in a row
         self._began = -math.inf
-        self._pause: tuple[float, SyncFailed] | None = None  # until when GitHub wants to hear nothing
+        self._pause: tuple[float, SyncFailed] | None = None  # until when GitHub is not to be asked
         self._stopping = False
-        self._thread = threading.Thread(target=self._loop, name="sync", daemon=True)
+        self._thread = self._make_thread()
+
+    def _make_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._loop, name="sync", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._thread.ident is not None and not self._thread.is_alive()
+
+    def restart_if_ended(self) -> None:
+        """Start the thread again where it has ended unasked."""
+        with self._turn:
+            if self._stopping or not self.has_ended:
+                return
+            logger.error("the thread that syncs has ended: it is started again")
+            self._thread = self._make_thread()
+            self._thread.start()
 
     def stop(self) -> None:
         """End the sync that runs; everybody who waits is told."""
@@ -172,37 +238,52 @@ class Syncer:
                 self._turn.notify()
             return self._asked
 
+    def nudge(self) -> None:
+        """GitHub has told of a change: ask now, and again until a sync has brought it."""
+        with self._turn:
+            self._owed = True
+            self._turn.notify()
+        self.ask()
+
     def _refusal(self) -> SyncFailed | None:
         if self._stopping:
             return SyncFailed("stopping", "no sync is begun any more")
-        now, quota = time.time(), self.sync.singer.quota
+        now, quota = time.monotonic(), self.sync.singer.quota
         if self._pause and now < self._pause[0]:
             until, failure = self._pause
             return SyncFailed(failure.kind, failure.cause, math.ceil(until - now))
-        if quota and now < quota.reset and quota.remaining < quota.limit * LOW:
-            cause = f"{quota.remaining} of {quota.limit} calls are left for {quota.reset - now:.0f} s"
-            return SyncFailed("low-quota", cause, math.ceil(quota.reset - now))
+        if quota and (left := quota.seconds) > 0 and quota.remaining < quota.limit * LOW:
+            cause = f"{quota.remaining} of {quota.limit} calls are left for {left:.0f} s"
+            return SyncFailed("low-quota", cause, math.ceil(left))
         return None
 
     def _due(self) -> float:
         """Seconds until the next sync; 0 or less: now."""
-        now, since = time.time(), time.monotonic() - self._began
+        now = time.monotonic()
+        since = now - self._began
         if self._pause and now < self._pause[0]:
             return self._pause[0] - now
         if self._asked:
             return APART - since
-        return self._interval(now) - since if self.tick else math.inf
+        if self.tick:
+            return self._spaced(self.tick) - since
+        again = AGAIN[min(max(self._failures, 1), len(AGAIN)) - 1]
+        return self._spaced(again) - since if self._owed else math.inf
 
-    def _interval(self, now: float) -> float:
-        """The tick, or longer where what is left of the quota has to last until the window ends."""
+    def _spaced(self, usual: float) -> float:
+        """As usual, or longer where what is left of the quota has to last until the window ends."""
         quota = self.sync.singer.quota
-        if not quota or now >= quota.reset:
-            return self.tick
-        return max(self.tick, (quota.reset - now) / max(1, quota.remaining))
+        if not quota or quota.seconds <= 0:
+            return usual
+        return max(usual, quota.seconds / max(1, quota.remaining))
 
     def _loop(self) -> None:
+        self._owed = self._owed or (not self.tick and self.sync.is_owed())
         while self._wait():
-            self._once()
+            try:
+                self._once()
+            except Exception:  # noqa: BLE001 (a bug of ours must not end the thread that all wait for)
+                logger.exception("what a sync found could not be noted")
         self._answer(SyncFailed("stopping", "no sync is begun any more"))
 
     def _wait(self) -> bool:
@@ -216,16 +297,28 @@ class Syncer:
         with self._turn:
             self._began = time.monotonic()
             waiting, self._asked = self._asked, None
-        outcome = self._run()
+            owed, self._owed = self._owed, False
+        outcome: Outcome = SyncFailed("broken", "the thread that syncs has ended")
+        try:
+            outcome = self._run()
+            self._note(outcome)
+        finally:
+            self._finish(outcome, waiting, owed=owed)
+
+    def _note(self, outcome: Outcome) -> None:
         self.observe(outcome, time.monotonic() - self._began)
         self._log(outcome)
         if not self._stopping:
             self.sync.remember(outcome)
+
+    def _finish(self, outcome: Outcome, waiting: Future[Synced] | None, *, owed: bool) -> None:
+        failed = isinstance(outcome, SyncFailed)
         with self._turn:
-            self.last = outcome
-            self._pause = None
+            self.last, self._pause = outcome, None
+            self._failures = self._failures + 1 if failed else 0
+            self._owed = self._owed or (owed and failed)
             if isinstance(outcome, SyncFailed) and outcome.wait:
-                self._pause = (time.time() + outcome.wait, outcome)
+                self._pause = (time.monotonic() + outcome.wait, outcome)
         answer(waiting, outcome)
         if refusal := self._refusal():  # whoever waits for the next one need not wait for as long as that
             self._answer(refusal)
@@ -250,7 +343,7 @@ class Syncer:
             logger.log("DEBUG" if repeated or self._stopping else "WARNING", "{}", outcome)
         elif outcome.rows or isinstance(self.last, SyncFailed):
             logger.info(
-                "{}: {} new or changed, {} newly accepted, in {:.1f} s",
+                "{}: {} brought, {} newly accepted, in {:.1f} s",
                 outcome.repository,
                 counted(outcome.rows, "pull request"),
                 outcome.newly_accepted,

@@ -3,8 +3,8 @@
     python tap.py JOB REPORT        the numbers of two open files
 
 JOB     {"config": …, "state": …, "catalog": …, "newest": …}
-REPORT  {"requests": n, "rows": n, "newest": {"time": …, "records": [fingerprint, …]},
-         "quota": {"limit": n, "remaining": n, "reset": seconds since 1970},
+REPORT  {"requests": n, "rows": n, "newest": {"time": …, "asked": …, "records": {id: [time, fingerprint]}},
+         "quota": {"limit": n, "remaining": n, "until": seconds of this machine's monotonic clock},
          "failure": {"kind": …, "message": …, "wait": seconds or null}}     `failure` only when there is one
 
 Left alone, tap-github 4.0.0 asks for 30 a page, sleeps for an hour when the quota is used up and then dies,
@@ -18,7 +18,8 @@ import json
 import os
 import sys
 import time
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests  # of the tap's environment, as the next ones
@@ -27,10 +28,14 @@ from tap_github import streams  # type: ignore[import-not-found]
 from tap_github.client import GithubClient  # type: ignore[import-not-found]
 from tap_github.sync import sync  # type: ignore[import-not-found]
 
+START = "1970-01-01T00:00:00Z"
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+LOOK_BACK = 600  # seconds that GitHub may take to show a change
 PAUSES = (0.5, 1.5)  # between tries; what lasts longer is for the next sync
 PATIENCE = 5  # seconds: a limit that is lifted sooner is waited for
 TIMEOUT = 30  # seconds without a byte from GitHub
-TYPES = {"string": str, "integer": int, "boolean": bool, "array": list, "null": type(None)}
+TYPES = {"string": str, "integer": int, "null": type(None)}
+LARGEST = 2**63 - 1  # that Postgres can hold
 NEEDED = ("id", "number", "state", "base_ref", "created_at", "updated_at")
 
 Record = dict[str, Any]
@@ -63,35 +68,70 @@ class Report:
         os.pwrite(self.file, json.dumps(self.facts).encode(), 0)
 
     def asked(self, headers: Any) -> None:
+        """Times are GitHub's: what is left of the window is kept by a clock that nobody sets."""
         named = {name: headers.get(f"X-RateLimit-{name}", "") for name in ("limit", "remaining", "reset")}
-        quota = {name: int(value) for name, value in named.items() if value.isdigit()}
-        self.say(
-            requests=self.facts["requests"] + 1, **({"quota": quota} if len(quota) == len(named) else {})
-        )
+        self.say(requests=self.facts["requests"] + 1)
+        if all(value.isdigit() for value in named.values()):
+            until = time.monotonic() + int(named["reset"]) - now(headers)
+            self.say(
+                quota={"limit": int(named["limit"]), "remaining": int(named["remaining"]), "until": until}
+            )
 
 
 class News:
-    """Leaves out what the last sync brought: times are whole seconds, so the newest is asked for again."""
+    """Leaves out what the last sync brought, of the minutes before the newest, which are asked for again.
 
-    def __init__(self, last: dict[str, Any], report: Report) -> None:
-        self.last, self.report = last, report
-        self.newest: dict[str, Any] = {}
+    GitHub's times are whole seconds, and a change may be shown later than one that was made after it. Neither
+    does an older version of a record take the place of a newer one.
+    """
+
+    def __init__(self, last: dict[str, Any], *, is_whole: bool) -> None:
+        self.known: dict[str, list[str]] = last.get("records", {})
+        self.seen = dict(self.known)
+        self.time: str = last.get("time", START)
+        self.settled: float | None = None if is_whole else last.get("asked")
+        self.asked: float | None = None
 
     def among(self, page: list[Record]) -> list[Record]:
         """`page` comes newest first."""
-        if page and not self.newest:
-            self.newest = {"time": page[0]["updated_at"], "records": []}
-        fresh = [record for record in page if not self.known(record)]
-        self.report.say(newest=self.newest)
-        return fresh
+        if page:
+            self.time = max(self.time, page[0]["updated_at"])
+        return [record for record in page if not self.is_known(record)]
 
-    def known(self, record: Record) -> bool:
-        if record["updated_at"] not in (self.newest["time"], self.last.get("time")):
-            return False
+    def is_known(self, record: Record) -> bool:
         fingerprint = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:32]
-        if record["updated_at"] == self.newest["time"]:
-            self.newest["records"].append(fingerprint)
-        return fingerprint in self.last.get("records", ())
+        mine, key = [record["updated_at"], fingerprint], str(record["id"])
+        before = self.known.get(key, ["", ""])
+        if mine[0] >= max(before[0], back(self.time)):
+            self.seen[key] = mine
+        return mine == before or mine[0] < before[0]
+
+    def is_the_end(self, page: list[Record], fresh: list[Record]) -> bool:
+        """Whether what follows was long settled when it was asked for last: many may have changed at once."""
+        if not page or fresh or self.settled is None:
+            return False
+        oldest = datetime.fromisoformat(page[-1]["updated_at"])
+        return oldest.timestamp() < self.settled - LOOK_BACK
+
+    def newest(self) -> dict[str, Any]:
+        """What the next sync has to know."""
+        since = back(self.time)
+        records = {key: record for key, record in self.seen.items() if record[0] >= since}
+        return {"time": self.time, "asked": self.asked, "records": records}
+
+
+def back(moment: str) -> str:
+    """A time of GitHub's, as much earlier as it may show something late."""
+    earlier = datetime.fromisoformat(moment).timestamp() - LOOK_BACK
+    return datetime.fromtimestamp(max(0, earlier), UTC).strftime(TIME)
+
+
+def now(headers: Any) -> float:
+    """Seconds since 1970 by GitHub's clock; by ours where it does not tell."""
+    try:
+        return parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except (TypeError, ValueError):
+        return time.time()
 
 
 class Page:
@@ -114,7 +154,7 @@ class GitHub:
             self.session.headers["Authorization"] = f"token {token}"
         self.properties: dict[str, Any] = job["catalog"]["streams"][0]["schema"]["properties"]
         self.report = report
-        self.news = News(job["newest"], report)
+        self.news = News(job["newest"], is_whole=not job["state"])
 
     def authed_get(self, _source: str, url: str, *_: Any, **__: Any) -> Page:
         for usual in (*PAUSES, None):
@@ -134,6 +174,7 @@ class GitHub:
         answer = self.session.get(url, timeout=TIMEOUT)
         self.report.asked(answer.headers)
         judge(answer)
+        self.news.asked = self.news.asked or now(answer.headers)
         try:
             records = json.loads(answer.content)
         except ValueError:
@@ -141,22 +182,21 @@ class GitHub:
             raise Failure(kind, words(answer), passing=True) from None
         if not isinstance(records, list):
             raise Failure("malformed", f"in place of a list of pull requests came {words(answer)}")
-        return Page(self.news.among([self.slim(record) for record in records]), answer.links)
+        page = [self.slim(record) for record in records]
+        fresh = self.news.among(page)
+        return Page(fresh, {} if self.news.is_the_end(page, fresh) else answer.links)
 
     def slim(self, raw: Any) -> Record:
-        """The fields of the catalog and no others: most of a record is the same long repository, twice."""
+        """The fields of the catalog and no others: what Slipway does not read can stop no sync."""
         if not isinstance(raw, dict):
             raise Failure("malformed", f"in place of a pull request came {str(raw)[:100]!r}")
         user, head, base = (part(raw, name) for name in ("user", "head", "base"))
         flat = {
             **raw,
             "user_login": user.get("login"),
-            "user_id": user.get("id"),
             "head_ref": head.get("ref"),
             "head_sha": head.get("sha"),
             "base_ref": base.get("ref"),
-            "base_sha": base.get("sha"),
-            "labels": labels(raw),
         }
         record = {name: tidy(flat[name]) for name in self.properties if name in flat}
         for name, value in record.items():
@@ -167,7 +207,8 @@ class GitHub:
 
     def check(self, record: Record, name: str, value: Any) -> None:
         allowed = self.properties[name]
-        if type(value) not in (TYPES[word] for word in allowed["type"]):
+        too_large = isinstance(value, int) and abs(value) > LARGEST
+        if type(value) not in (TYPES[word] for word in allowed["type"]) or too_large:
             raise Failure("malformed", f"pull request {record.get('number')}: {name} is {str(value)[:100]!r}")
         if allowed.get("format") == "date-time" and value is not None and not is_time(value):
             message = f"pull request {record.get('number')}: {name} is no time: {value[:100]!r}"
@@ -179,14 +220,6 @@ def is_time(value: str) -> bool:
         return datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
         return False
-
-
-def labels(record: Record) -> Any:
-    """Their names. What is no list is left as it is, for the catalog to refuse."""
-    found = record.get("labels")
-    if not isinstance(found, list):
-        return found
-    return [{"name": tidy(label.get("name"))} for label in found if isinstance(label, dict)]
 
 
 def part(record: Record, name: str) -> Record:
@@ -224,7 +257,7 @@ def limited(answer: requests.Response, message: str) -> None:
         raise Failure("secondary-rate-limit", message, wait=int(headers["Retry-After"]))
     if headers.get("X-RateLimit-Remaining") == "0":
         reset = headers.get("X-RateLimit-Reset", "")
-        left = int(reset) - time.time() + 1 if reset.isdigit() else 60
+        left = int(reset) - now(headers) + 1 if reset.isdigit() else 60
         raise Failure("rate-limit", message, wait=max(1, int(left)))
     if "rate limit" in message or answer.status_code == requests.codes.too_many_requests:
         raise Failure("secondary-rate-limit", message, wait=60)  # GitHub: "wait at least one minute"
@@ -271,11 +304,19 @@ def hasten() -> None:
     singer.utils.strptime_to_utc = datetime.fromisoformat
 
 
+def look_back(state: dict[str, Any], newest: dict[str, Any]) -> None:
+    """Have the tap ask from some minutes before the newest record on."""
+    for bookmarks in state.get("bookmarks", {}).values():
+        for bookmark in bookmarks.values():
+            bookmark["since"] = back(newest["time"])
+
+
 def main(job_file: int, report_file: int) -> int:
     with open(job_file, "rb") as file:
         job = json.load(file)
     report = Report(report_file)
     github = GitHub(job, report)
+    look_back(job["state"], job["newest"])
     GithubClient.authed_get = github.authed_get
     streams.PullRequests.path += "&per_page=100"
     count(report)
@@ -290,7 +331,7 @@ def main(job_file: int, report_file: int) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered has nowhere to go
         return 1
     sys.stdout.flush()
-    report.say()
+    report.say(newest=github.news.newest())
     return 0
 
 

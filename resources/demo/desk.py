@@ -68,8 +68,15 @@ class Desk:
         change, at = proposal(number), self.opened_at(number)
         head = self.repository.head(change.branch) or self.repository.propose(change, at)
         base = self.repository.git(self.repository.path, "rev-parse", f"{head}^")
-        names = {"head": change.branch, "head_sha": head, "base_sha": base}
-        self.pulls.open(change.title, body=change.body, author=change.author, at=at, **names)
+        self.pulls.open(
+            change.title,
+            body=change.body,
+            author=change.author,
+            at=at,
+            head=change.branch,
+            head_sha=head,
+            base_sha=base,
+        )
 
     def opened_at(self, number: int) -> datetime:
         """The prepared ones when the demo's history says; a further one when all before it were merged."""

@@ -1,18 +1,17 @@
 """Waiting for what another process does, and a port for it to listen on."""
 
-import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from common import ports
 
 Found = TypeVar("Found")
 
 
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return ports.free()
 
 
 def wait_until(predicate: Callable[[], Found], seconds: float, what: str) -> Found:

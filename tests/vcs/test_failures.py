@@ -22,7 +22,7 @@ from resources.demo.github.pulls import fill
 from tests.support.processes import command_line
 from tests.support.waiting import free_port, wait_until
 from tests.vcs.conftest import REPOSITORY, TOKEN, SettingsOf
-from vcs.failures import SyncFailed
+from vcs.failures import SyncFailed, database
 from vcs.singer import Singer
 from vcs.sync import Sync, Syncer
 
@@ -45,7 +45,7 @@ MATRIX: list[tuple[Fault, int, list[str]]] = [
 MORE: list[tuple[Fault, int, list[str]]] = [  # garbled in other places
     (Fault("garbled", fields={"created_at": "2026-01-01T00:00:00"}), 502, ["created_at is no time", "whole"]),
     (Fault("garbled", fields={"merged_at": "lately"}), 502, ["merged_at is no time", "until the record"]),
-    (Fault("garbled", fields={"labels": "bug"}), 502, ["labels is 'bug'", "nothing is passed over"]),
+    (Fault("garbled", fields={"title": ["Use"]}), 502, ["title is \"['Use']\"", "nothing is passed over"]),
     (Fault("garbled", fields={"base": "main"}), 502, ["base is 'main'", "until the record is whole again"]),
 ]
 
@@ -126,6 +126,14 @@ def test_the_last_call_of_the_window_still_counts(sync: Sync, github: GitHub, pu
     github.faults.arm(Fault("last-call", wait=-10))  # a reset time in the past, as clocks that differ make it
 
     assert sync.run().rows == 20
+
+
+@pytest.mark.parametrize("ahead", [7200, -7200])
+def test_githubs_clock_may_differ(ahead: int, client: httpx.Client, github: GitHub) -> None:
+    github.ahead = ahead
+    github.faults.arm(Fault("rate-limit", wait=600))
+
+    assert 100 < int(client.post("/checkout").headers["Retry-After"]) <= 601
 
 
 def test_github_is_left_in_peace_until_the_limit_is_lifted(client: httpx.Client, github: GitHub) -> None:
@@ -233,6 +241,13 @@ def test_the_tables_are_missing(sync: Sync, sessions: sessionmaker[Session]) -> 
     failed = failure(sync)
     assert failed.kind == "database-schema"
     assert "python -m db.migrate" in str(failed)
+
+
+def test_a_value_that_is_refused_each_time_is_not_promised_for_later() -> None:
+    failed = database("22P02", "InvalidTextRepresentation", "invalid input syntax for type json")
+
+    assert failed.kind == "database-value"
+    assert "Nothing is lost" not in str(failed)
 
 
 @pytest.fixture

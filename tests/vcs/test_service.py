@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,6 +124,15 @@ def test_what_it_cannot_follow_is_one_line(variables: dict[str, str]) -> None:
     assert said.startswith("SLIPWAY_REPOSITORY: ")
     assert "must be owner/name" in said
     assert "\n" not in said
+
+
+def test_a_taken_port_is_one_line(variables: dict[str, str], github: GitHub) -> None:
+    with socket.create_server(("127.0.0.1", int(variables["VCS_PORT"]))):
+        said = last_words(variables | {"SLIPWAY_SYNC_SECONDS": "60"})
+
+    assert said.endswith("is taken: end what listens there, or choose another with VCS_PORT")
+    assert "Errno" not in said
+    assert github.log == []
 
 
 def test_a_database_of_the_demo_is_not_mixed_with_a_repository(variables: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """What a sync brings, what it leaves alone, and who shares it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -13,6 +13,7 @@ from resources.demo.github import Fault, GitHub, PullRequests
 from resources.demo.github.pulls import fill
 from tests.support.waiting import wait_until
 from tests.vcs.conftest import REPOSITORY, SettingsOf
+from vcs.failures import SyncFailed
 from vcs.settings import VcsSettings
 from vcs.singer import Singer
 from vcs.sync import Sync, Syncer
@@ -86,6 +87,113 @@ def test_a_merge_within_the_second_of_the_last_sync_is_not_lost(sync: Sync, pull
     assert second.newest_merge and second.newest_merge.commit == "abc"
     assert other > number
     assert sync.run().rows == 0
+
+
+def test_a_merge_that_github_shows_late_is_not_lost(
+    sync: Sync, pulls: PullRequests, sessions: sessionmaker[Session]
+) -> None:
+    moment = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    late, other = (pulls.open(title, head="a", at=moment) for title in ("Late", "Other"))
+    sync.run()
+    pulls.merge(other, at=moment + timedelta(seconds=541))
+    assert sync.run().newly_accepted == 1
+    pulls.merge(late, at=moment + timedelta(seconds=1))  # as a replica that lags makes it
+
+    assert sync.run().newly_accepted == 1
+    assert numbers(sessions) == [other, late]
+    assert sync.run().rows == 0
+
+
+def test_what_comes_later_still_is_found_once_a_day(
+    sync: Sync, github: GitHub, pulls: PullRequests, sessions: sessionmaker[Session]
+) -> None:
+    moment = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    late, other = (pulls.open(title, head="a", at=moment) for title in ("Late", "Other"))
+    pulls.merge(other, at=moment + timedelta(hours=1))
+    sync.run()
+    pulls.merge(late, at=moment + timedelta(seconds=1))
+    assert sync.run().newly_accepted == 0
+
+    a_day_passes(sessions)
+    assert sync.run().newly_accepted == 1
+    assert numbers(sessions) == [other, late]
+    assert sync.run().rows == 0
+
+
+def test_an_older_version_takes_no_newer_ones_place(
+    sync: Sync, pulls: PullRequests, sessions: sessionmaker[Session]
+) -> None:
+    moment = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    number = pulls.open("Merged", head="a", at=moment)
+    pulls.merge(number, at=moment + timedelta(seconds=60))
+    sync.run()
+    pulls.touch(number, at=moment, closed_at=None, merged_at=None)  # as a replica that lags shows it
+
+    for _ in range(2):
+        assert sync.run().rows == 0
+    assert numbers(sessions) == [number]
+
+
+def test_many_changes_at_one_time_are_not_asked_for_again_and_again(
+    sync: Sync, github: GitHub, pulls: PullRequests
+) -> None:
+    with pulls.at_once():
+        for number in range(250):
+            pulls.open(f"Number {number}", head="a", at=datetime(2026, 5, 1, tzinfo=UTC))
+    sync.run()
+    github.reset()
+
+    assert sync.run().rows == 0
+    assert len(github.log) == 1
+
+
+def test_the_whole_is_asked_for_only_where_the_quota_allows_it(
+    sync: Sync, github: GitHub, pulls: PullRequests, sessions: sessionmaker[Session]
+) -> None:
+    fill(pulls, 150)
+    github.faults.arm(Fault("none", remaining=3))
+    sync.run()
+    a_day_passes(sessions)
+    github.reset()
+
+    assert sync.run().rows == 0
+    assert len(github.log) == 1
+    sync.run()
+    assert len(github.log) == 3
+
+
+def test_a_whole_pass_that_fails_keeps_no_news_back(
+    sync: Sync, github: GitHub, pulls: PullRequests, sessions: sessionmaker[Session]
+) -> None:
+    fill(pulls, 150)
+    sync.run()
+    a_day_passes(sessions)
+    github.faults.arm(Fault("forbidden", after=1))
+    with pytest.raises(SyncFailed):
+        sync.run()
+    github.faults.arm(Fault("none"))
+    pulls.merge(10)
+    github.log.clear()
+
+    assert sync.run().newly_accepted == 1
+    assert len(github.log) == 1
+
+
+def a_day_passes(sessions: sessionmaker[Session]) -> None:
+    """Since everything was last asked for."""
+    with sessions.begin() as session:
+        session.execute(
+            text("""
+                UPDATE vcs.sync_states
+                SET state = jsonb_set(state, '{whole,at}', to_jsonb((state #>> '{whole,at}')::float - 86400))
+            """)
+        )
+
+
+def numbers(sessions: sessionmaker[Session]) -> list[int]:
+    """Of those that are accepted, newest first."""
+    with sessions() as session:
+        return [found.number for found in pull_requests.accepted(session, REPOSITORY, "main", limit=5)]
 
 
 def test_only_merges_into_the_branch_are_accepted(sync: Sync, pulls: PullRequests) -> None:

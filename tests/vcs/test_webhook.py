@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from resources.demo.github import GitHub, PullRequests
+from resources.demo.github import Fault, GitHub, PullRequests
 from tests.support.waiting import wait_until
 from tests.vcs.conftest import REPOSITORY, SECRET, SettingsOf, listening
 
@@ -63,6 +63,37 @@ def test_a_delivery_counts_once(client: httpx.Client, github: GitHub) -> None:
 
     assert (again.status_code, again.json()) == (200, {"message": "seen already"})
     assert len(github.log) == 1
+
+
+def test_a_delivery_whose_sync_fails_is_tried_again(
+    client: httpx.Client, github: GitHub, pulls: PullRequests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vcs.sync.AGAIN", (0.1, 0.1))
+    pulls.merge(pulls.open("Use the weekday", head="a"))
+    github.faults.arm(Fault("forbidden"))
+    assert deliver(client).status_code == 202
+    wait_until(lambda: len(github.log) > 2, 30, "two syncs more")
+    github.faults.arm(None)
+
+    wait_until(lambda: client.get("/pull-requests").json()["pull_requests"], 30, "the pull request comes")
+
+
+def test_a_delivery_whose_sync_was_never_made_is_made_good_at_the_start(
+    settings_of: SettingsOf, sessions: sessionmaker[Session], github: GitHub, pulls: PullRequests
+) -> None:
+    pulls.merge(pulls.open("Use the weekday", head="a"))
+    github.faults.arm(Fault("forbidden"))
+    with listening(settings_of(), sessions) as client:
+        deliver(client)
+        wait_until(lambda: github.log, 30, "a sync")
+    github.faults.arm(None)
+
+    with listening(settings_of(), sessions) as client:
+        wait_until(lambda: client.get("/pull-requests").json()["pull_requests"], 30, "the pull request comes")
+        github.log.clear()
+    with listening(settings_of(), sessions) as client:
+        assert client.get("/health").json()["last_sync"] == "none yet"
+    assert github.log == []
 
 
 def test_a_delivery_is_remembered_over_a_restart(

@@ -1,4 +1,8 @@
-"""Pull requests as GitHub's JSON, field for field; large because GitHub's are (about 15 kB each)."""
+"""Pull requests as GitHub's JSON, field for field; large because GitHub's are (about 20 kB each).
+
+What GitHub's people add (labels, milestones, assignees, reviewers, teams, drafts, auto-merge) is made up by
+the number, so that each long list has all of it.
+"""
 
 import json
 from dataclasses import asdict
@@ -18,6 +22,15 @@ REPOSITORY_LINKS = """
     git_commits comments issue_comment contents compare merges downloads issues pulls milestones
     notifications labels releases deployments
 """
+SWITCHES = """
+    allow_auto_merge allow_forking allow_merge_commit allow_rebase_merge allow_squash_merge
+    delete_branch_on_merge has_pages is_template web_commit_signoff_required
+"""
+COUNTS = """
+    forks forks_count network_count open_issues open_issues_count stargazers_count subscribers_count watchers
+    watchers_count
+"""
+LABELS = ("bug", "données 🚀")
 USER_LINKS = "followers following gists starred subscriptions organizations repos events received_events"
 
 
@@ -68,6 +81,27 @@ def repository_document(repository: str, api: str) -> dict[str, Any]:
         "default_branch": "main",
         "archived": False,
         "disabled": False,
+        "homepage": None,
+        "mirror_url": None,
+        "template_repository": None,
+        "temp_clone_token": None,
+        "custom_properties": {},
+        "blobs_url": f"{url}/git/blobs{{/sha}}",
+        "license": license_document(api),
+        "permissions": {right: right == "pull" for right in ("admin", "push", "pull")},
+        **dict.fromkeys(SWITCHES.split(), False),
+        **dict.fromkeys(COUNTS.split(), 7),
+    }
+
+
+def license_document(api: str) -> dict[str, Any]:
+    return {
+        "key": "mit",
+        "name": "MIT License",
+        "spdx_id": "MIT",
+        "url": f"{api}/licenses/mit",
+        "node_id": "LI_mit",
+        "html_url": "https://choosealicense.com/licenses/mit/",
     }
 
 
@@ -105,8 +139,9 @@ def document(repository: str, pull: PullRequest, api: str) -> dict[str, Any]:
     }
     fields = asdict(pull)
     wrong = fields.pop("wrong")
-    for name in ("author", "head_sha", "base_sha"):
+    for name in ("author", "head_sha", "base_sha", "head_is_gone"):
         del fields[name]
+    head_owner = None if pull.head_is_gone else owner
     return {
         **fields,
         "url": url,
@@ -117,30 +152,100 @@ def document(repository: str, pull: PullRequest, api: str) -> dict[str, Any]:
         "patch_url": f"{page}.patch",
         **{f"{name}_url": link for name, link in links.items() if name not in ("self", "html")},
         "state": pull.state,
-        "locked": False,
-        "user": user_document(pull.author, api),
-        "assignee": None,
-        "assignees": [],
-        "requested_reviewers": [user_document(owner, api)] if pull.number % 5 == 0 else [],
-        "requested_teams": [],
-        "labels": [],
-        "milestone": None,
-        "draft": False,
-        "head": side(owner, pull.head, pull.head_sha, api),
+        "user": user_document(pull.author, api) if pull.author else None,
+        **additions(repository, pull, api),
+        "head": side(head_owner, pull.head, pull.head_sha, api),
         "base": side(owner, pull.base, pull.base_sha, api),
         "_links": {name: {"href": link} for name, link in links.items()},
-        "author_association": "CONTRIBUTOR",
-        "auto_merge": None,
-        "active_lock_reason": None,
+        "author_association": "CONTRIBUTOR" if pull.author else "NONE",
         **wrong,
     }
 
 
-def side(owner: str, branch: str, commit: str, api: str) -> dict[str, Any]:
+def additions(repository: str, pull: PullRequest, api: str) -> dict[str, Any]:
+    """What people of the repository have added to the pull request `number`."""
+    owner, number = repository.split("/", maxsplit=1)[0], pull.number
+    url, maintainer = f"{api}/repos/{repository}", user_document(owner, api)
+    is_assigned, is_open = number % 4 == 0, pull.state == "open"
+    lock = ("off-topic", "too heated", "resolved", "spam", None)[number % 5]
     return {
-        "label": f"{owner}:{branch}",
+        "labels": [label_document(url, name) for name in LABELS[: number % 3]],
+        "milestone": milestone_document(repository, maintainer, api) if number % 4 == 1 else None,
+        "assignee": maintainer if is_assigned else None,
+        "assignees": [maintainer, user_document("grace", api)] if is_assigned else [],
+        "requested_reviewers": [maintainer] if number % 5 == 0 else [],
+        "requested_teams": [team_document(owner, api)] if number % 6 == 0 else [],
+        "draft": is_open and number % 20 == 0,
+        "auto_merge": auto_merge_document(pull, maintainer) if is_open and number % 20 == 10 else None,
+        "locked": number % 9 == 0,
+        "active_lock_reason": lock if number % 9 == 0 else None,
+    }
+
+
+def label_document(repository_url: str, name: str) -> dict[str, Any]:
+    return {
+        "id": crc32(name.encode()),
+        "node_id": f"LA_{name}",
+        "url": f"{repository_url}/labels/{name}",
+        "name": name,
+        "description": f'It\'s "{name}", {{so}} \\ to say' if name != "bug" else None,
+        "color": "d73a4a",
+        "default": name == "bug",
+    }
+
+
+def milestone_document(repository: str, creator: dict[str, Any], api: str) -> dict[str, Any]:
+    url = f"{api}/repos/{repository}/milestones/1"
+    return {
+        "url": url,
+        "html_url": f"{WEB}/{repository}/milestone/1",
+        "labels_url": f"{url}/labels",
+        "id": 1,
+        "node_id": "MI_1",
+        "number": 1,
+        "state": "open",
+        "title": "v1.0",
+        "description": "The first one that people may rely on",
+        "creator": creator,
+        "open_issues": 4,
+        "closed_issues": 8,
+        "created_at": "2024-01-01T00:00:00Z",
+        "updated_at": "2024-02-01T00:00:00Z",
+        "closed_at": None,
+        "due_on": "2030-01-01T08:00:00Z",
+    }
+
+
+def team_document(owner: str, api: str) -> dict[str, Any]:
+    url = f"{api}/organizations/1/team/1"
+    return {
+        "id": 1,
+        "node_id": "T_1",
+        "url": url,
+        "html_url": f"{WEB}/orgs/{owner}/teams/modellers",
+        "name": "Modellers",
+        "slug": "modellers",
+        "description": None,
+        "privacy": "closed",
+        "permission": "push",
+        "notification_setting": "notifications_enabled",
+        "members_url": f"{url}/members{{/member}}",
+        "repositories_url": f"{url}/repos",
+        "parent": None,
+    }
+
+
+def auto_merge_document(pull: PullRequest, who: dict[str, Any]) -> dict[str, Any]:
+    title = f"{pull.title} (#{pull.number})"
+    return {"enabled_by": who, "merge_method": "squash", "commit_title": title, "commit_message": ""}
+
+
+def side(owner: str | None, branch: str, commit: str, api: str) -> dict[str, Any]:
+    """One end of a pull request; without an `owner` the fork is gone."""
+    return {
+        "label": f"{owner or 'unknown'}:{branch}",
         "ref": branch,
         "sha": commit,
-        "user": user_document(owner, api),
-        "repo": "@repository@",
+        "user": user_document(owner, api) if owner else None,
+        "repo": "@repository@" if owner else None,
     }

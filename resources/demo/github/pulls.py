@@ -20,7 +20,7 @@ class PullRequest:
     number: int
     title: str
     body: str | None
-    author: str
+    author: str | None  # None: the account is gone
     head: str  # the branch it comes from
     head_sha: str
     base: str  # the branch it goes into
@@ -30,6 +30,7 @@ class PullRequest:
     merge_commit_sha: str | None = None  # filled for open ones too: GitHub's test merge
     closed_at: str | None = None
     merged_at: str | None = None
+    head_is_gone: bool = False  # the fork that it comes from was deleted
     wrong: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -58,9 +59,10 @@ class PullRequests:
         head_sha: str | None = None,
         base: str = "main",
         base_sha: str | None = None,
-        author: str = "ada",
+        author: str | None = "ada",
         body: str | None = None,
         at: datetime | None = None,
+        head_is_gone: bool = False,
     ) -> int:
         """The new pull request's number. Commits that nobody names are made up."""
         with self._lock:
@@ -78,6 +80,7 @@ class PullRequests:
                     created_at=(moment := stamp(at)),
                     updated_at=moment,
                     merge_commit_sha=self.commit("test merge", number),
+                    head_is_gone=head_is_gone,
                 )
             )
             return number
@@ -151,7 +154,10 @@ def stamp(at: datetime | None) -> str:
 
 
 def fill(pulls: PullRequests, count: int) -> None:
-    """`count` pull requests: seven in ten merged, two closed, one open; the same every time."""
+    """`count` pull requests: seven in ten merged, two closed, one open; the same every time.
+
+    Some have lost their author or their fork.
+    """
     start = datetime(2024, 1, 1, tzinfo=UTC)
     text = 'Why: the naïve widget broke on "quotes", tabs\t, backslashes \\N and 漢字. ' * 6
     with pulls.at_once():
@@ -161,9 +167,10 @@ def fill(pulls: PullRequests, count: int) -> None:
             new = pulls.open(
                 f"Mend widget {number} 🚀",
                 head=f"feature-{number}",
-                author=f"dev{number % 97}",
-                body=text,
+                author=f"dev{number % 97}" if number % 11 else None,
+                body=text if number % 7 else None,
                 at=at,
+                head_is_gone=number % 13 == 0,
             )
             if number % 10 in (3, 7):
                 pulls.close(new, at=done)

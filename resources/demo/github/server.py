@@ -60,7 +60,8 @@ class GitHub(ThreadingHTTPServer):
         self.faults = Faults()
         self.log: list[str] = []  # "GET /repos/…", but for control calls
         self.used = 0  # calls of this window
-        self.window_ends = int(time.time()) + WINDOW
+        self.ahead = 0  # seconds that GitHub's clock is before this machine's
+        self.window_ends = self.now() + WINDOW
         self.actions: dict[str, Action] = {
             "reset": self.reset,
             "fault": lambda **fault: self.faults.arm(Fault(**fault)),
@@ -78,11 +79,14 @@ class GitHub(ThreadingHTTPServer):
         self.log.clear()
         self.used = 0
 
+    def now(self) -> int:
+        return int(time.time()) + self.ahead
+
     def count(self, request: str) -> None:
         """One more call of the window; the window that has ended gives way to a new one."""
         self.log.append(request)
-        if time.time() >= self.window_ends:
-            self.used, self.window_ends = 0, int(time.time()) + WINDOW
+        if self.now() >= self.window_ends:
+            self.used, self.window_ends = 0, self.now() + WINDOW
         self.used += 1
 
     def collection(self, repository: str | None = None) -> PullRequests:
@@ -121,6 +125,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
         """The requests are in `GitHub.log`."""
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(self.server.now() if timestamp is None else timestamp)
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -169,7 +176,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault.kind == "dropped":
             self.close_connection = True
             return
-        self.send(fail(fault) or spoil(fault, self.page(pulls, query, fault)))
+        reset = {"X-RateLimit-Reset": str(self.server.now() + fault.wait)}
+        self.send(fail(fault, reset) or spoil(fault, self.page(pulls, query, fault), reset))
 
     def page(self, pulls: PullRequests, query: dict[str, str], fault: Fault) -> Answer:
         sort = {"created": "created_at", "updated": "updated_at"}.get(query.get("sort", ""), "created_at")
@@ -221,10 +229,9 @@ def link(here: str, query: dict[str, str], page: int, last: int) -> dict[str, st
     return {"Link": ", ".join(links)} if links else {}
 
 
-def fail(fault: Fault) -> Answer | None:
+def fail(fault: Fault, reset: dict[str, str]) -> Answer | None:
     """The answers that carry no pull requests, worded as GitHub words them."""
     retry = {"Retry-After": str(fault.wait)}
-    reset = {"X-RateLimit-Reset": str(int(time.time()) + fault.wait)}
     failures = {
         "unauthorized": refusal(401, "Bad credentials", quota=False),
         "forbidden": refusal(403, "Resource not accessible by personal access token"),
@@ -239,13 +246,12 @@ def fail(fault: Fault) -> Answer | None:
     return failures.get(fault.kind)
 
 
-def spoil(fault: Fault, answer: Answer) -> Answer:
+def spoil(fault: Fault, answer: Answer, reset: dict[str, str]) -> Answer:
     """The answers that do carry pull requests, but not as they should."""
     match fault.kind:
         case "truncated":
             return Answer(200, answer.body[: len(answer.body) // 2], answer.headers)
         case "last-call":
-            reset = {"X-RateLimit-Reset": str(int(time.time()) + fault.wait)}
             return Answer(200, answer.body, {**answer.headers, **reset}, remaining=0)
     return answer
 
