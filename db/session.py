@@ -2,7 +2,12 @@
 
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoneFree
 from sqlalchemy.orm import Session, sessionmaker
+
+# Postgres is not to be had now: the same may succeed later. Any other error of it comes again each time.
+AWAY = (OperationalError, InterfaceError, NoneFree)  # the last: no connection of the pool came free
 
 
 def driver_url(url: str) -> URL:

@@ -8,8 +8,8 @@ from loguru import logger
 from common import log
 from db import scores
 from db.models import Score, Status
-from db.session import sessions
-from ml import manifest
+from db.session import AWAY, sessions
+from ml import disk, manifest
 from ml.errors import Rejected, Unavailable
 from ml.home import Home
 from ml.restore import restore
@@ -45,6 +45,19 @@ def score(settings: Settings, asked: Score) -> tuple[Scored, data.DataSet]:
     return scored, test
 
 
+def reason_of(score_id: int, fault: Exception) -> str:
+    """Why there is no score, in words for who asked; what is a bug of ours is logged whole."""
+    match fault:
+        case Rejected() | Unavailable():
+            logger.warning("score {}: {}", score_id, fault)
+            return str(fault)
+        case OSError(errno=number) if number in disk.ERRORS:
+            logger.warning("score {}: {}", score_id, disk.FULL)
+            return disk.FULL
+    logger.opt(exception=fault).error("score {} broke", score_id)
+    return f"a bug of Slipway's, not of the release: {fault!r}"
+
+
 def main(score_id: int) -> None:
     settings = Settings()
     log.configure("score", settings.log)
@@ -55,10 +68,11 @@ def main(score_id: int) -> None:
         return
     try:
         scored, test = score(settings, asked)
-    except (Rejected, Unavailable) as fault:
-        logger.warning("score {}: {}", score_id, fault)
+    except AWAY as error:  # nothing can be written down: the look-out asks again
+        sys.exit(f"score {score_id}: Postgres went away: {error}")
+    except Exception as fault:  # noqa: BLE001 (what is not settled is scored again, without end)
         with make.begin() as session:
-            scores.settle(session, score_id, Status.FAILED, reason=str(fault))
+            scores.settle(session, score_id, Status.FAILED, reason=reason_of(score_id, fault))
         return
     logger.info("score {}: release {} gives {}", score_id, asked.release_id, scored.metrics)
     with make.begin() as session:

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from db import deployments, releases, scores
-from db.models import Cause, Release, Status, Trigger
+from db.models import Cause, Release, Score, Status, Trigger
 from ml.errors import Unavailable
 from ml.stages import checkout
 from tests.ml.conftest import Appliance
@@ -146,19 +146,36 @@ def test_a_warm_start_hands_over_the_model_of_an_earlier_release(appliance: Appl
 
 def test_a_live_release_is_scored_again_without_training(appliance: Appliance) -> None:
     first = live(appliance, working.quick())
+
+    score = scored(appliance)
+
+    assert (score.status, score.metrics) == (Status.PASSED, first.metrics)
+
+
+def test_a_score_that_breaks_ends_with_a_reason(appliance: Appliance) -> None:
+    first = live(appliance, working.quick())
+    appliance.lookout.home.log(first.id, "score").mkdir()  # nothing can be written to it
+
+    score = scored(appliance)
+
+    assert score.status is Status.FAILED
+    assert "a bug of Slipway's, not of the release: IsADirectoryError" in str(score.reason)
+
+
+def scored(appliance: Appliance) -> Score:
+    """Ask for a score of what is live, and wait for its end."""
     with appliance.sessions.begin() as session:
         asked = scores.ask(session, appliance.model, who="dana").id
 
-    def ended() -> bool:
+    def ended() -> Score | None:
         appliance.lookout.look()
         with appliance.sessions.begin() as session:
-            return scores.find(session, asked).status is not Status.QUEUED  # type: ignore[union-attr]
+            score = scores.find(session, asked)
+            return score if score and score.status.ended else None
 
-    wait_until(ended, 60, "the score is there")
-    with appliance.sessions.begin() as session:
-        score = scores.find(session, asked)
-        assert score is not None
-        assert (score.status, score.metrics) == (Status.PASSED, first.metrics)
+    score = wait_until(ended, 60, "the score is there")
+    assert score is not None
+    return score
 
 
 def test_pruned_artifacts_and_the_rooms_of_ended_releases_leave_the_disk(
