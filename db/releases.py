@@ -9,9 +9,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, load_only, selectinload
 
 from db import deployments
-from db.models import Outcome, Release, Stage, Status, Trigger
+from db.models import Deployment, Outcome, Release, Stage, Status, Trigger
 from db.pull_requests import Accepted
 from db.session import notify
+
+LATELY = 10  # releases that were live
 
 
 def queue_merges(session: Session, model: str, merges: Sequence[Accepted]) -> Release | None:
@@ -214,6 +216,26 @@ def prune(session: Session, model: str, keep: int) -> Sequence[Release]:
 def known(session: Session, release_id: int) -> dict[str, Any]:
     """What a release's predictions are shown beside: `history` or `target`, where the model says them."""
     return session.scalar(select(Release.known).where(Release.id == release_id)) or {}
+
+
+def lately_live(session: Session, model: str, test: str) -> list[tuple[int, dict[str, float]]]:
+    """The last ten releases that were live, newest first, with their metrics on this test data (a sha256)."""
+    newest = func.max(Deployment.id)
+    last = (
+        select(Deployment.release_id.label("id"), newest.label("deployment"))
+        .where(Deployment.model == model, Deployment.live_at.is_not(None))
+        .group_by(Deployment.release_id)
+        .order_by(newest.desc())
+        .limit(LATELY)
+        .subquery()
+    )
+    rows = session.execute(
+        select(Release.id, Release.metrics)
+        .join(last, last.c.id == Release.id)
+        .where(Release.metrics.is_not(None), Release.data["test"]["sha256"].astext == test)
+        .order_by(last.c.deployment.desc())
+    )
+    return [(id_, metrics) for id_, metrics in rows if metrics is not None]
 
 
 def find(session: Session, release_id: int) -> Release | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
@@ -15,6 +15,8 @@ from db.models import Outcome
 from ml import disk, stagelog
 from ml.errors import Rejected, Unavailable
 from ml.stagelog import Say
+
+Found = TypeVar("Found")
 
 
 class Journal:
@@ -45,6 +47,11 @@ class Journal:
                 claims.end_stage(session, stage, outcome)
             took = monotonic() - begun
             logger.info("release {}: {} {} in {:.1f} s", self._claim.release.id, name, outcome, took)
+
+    def read(self, query: Callable[[Session], Found]) -> Found:
+        """What a query gives, in a transaction of its own."""
+        with self._sessions.begin() as session:
+            return query(session)
 
     def record(self, **facts: Any) -> None:
         """Columns of the release that became known."""

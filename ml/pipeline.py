@@ -90,6 +90,7 @@ def promote(
             compared_with=compared.release,
             note=compared.note,
             differences=differ,
+            past=journal.read(partial(releases.lately_live, model=release.model, test=datasets.test.sha256)),
         )
         for line in gate.told(verdict, scored.metrics, compared.metrics or {}):
             say(line)
@@ -97,7 +98,7 @@ def promote(
         if not verdict.passed:
             raise Rejected(verdict.reason)
     with journal.stage("deploy") as say:
-        outcome = deploy.decide(seen, said.release)
+        outcome = deploy.decide(seen, said.release, verdict.unjudged)
         say(told(outcome))
         return outcome
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from db.claims import TRIES
 from db.models import Deployment, Release
 from ml import comparison, differences, known, manifest, stagelog
 from ml.comparison import Comparison
@@ -133,14 +134,20 @@ class Workshop:
         return known.ask(room, said.model.entry_point, kind, dataset, into=into, log=log)
 
     def compare(self, live: Deployment | None, dataset: DataSet) -> Comparison:
-        return comparison.with_live(
-            live,
-            dataset,
-            model=self.model,
-            settings=self.settings,
-            into=self.folder / f"live-{live.id if live else 0}",
-            log=self.log("gate"),
-        )
+        """What cannot be had now is waited for; at the last try a person is left to judge."""
+        try:
+            return comparison.with_live(
+                live,
+                dataset,
+                model=self.model,
+                settings=self.settings,
+                into=self.folder / f"live-{live.id if live else 0}",
+                log=self.log("gate"),
+            )
+        except Unavailable as fault:
+            if live is None or self.release.attempts < TRIES:
+                raise
+            return Comparison(release=live.release_id, note=str(fault))
 
     def differences(
         self, live: Deployment | None, room: Room, said: Manifest, artifact: Artifact, requests: Sequence[Any]

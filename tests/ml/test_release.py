@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from sqlalchemy import func, update
 
-from db import deployments, releases, scores
+from db import claims, deployments, releases, scores
 from db.models import Cause, Release, Score, Status, Trigger
 from ml.errors import Unavailable
 from ml.stages import checkout
@@ -66,6 +67,58 @@ def test_live_is_scored_again_when_the_test_data_changed(appliance: Appliance) -
     assert "was scored again on the new data" in release.verdict["note"]
     assert release.verdict["rules"][0]["live"] == pytest.approx(0.5)
     assert release.verdict["compared_with"] == first.id
+
+
+def test_a_live_model_that_is_gone_from_the_disk_is_waited_for(appliance: Appliance) -> None:
+    first = live(appliance, counted(rows=1))
+    appliance.lookout.home.artifact(appliance.model, first.id).unlink()
+    commit = appliance.merge(counted(rows=5))
+
+    def put_off() -> Release | None:
+        appliance.lookout.look()
+        release = appliance.release(commit)
+        return release if release.status.ended or (release.attempts and not release.token) else None
+
+    release = wait_until(put_off, 60, "the release is put off")
+    assert release is not None
+    assert release.status is Status.QUEUED
+    assert f"release {first.id}, which is live, cannot be compared with" in str(release.reason)
+    with appliance.sessions.begin() as session:
+        values = {"attempts": claims.TRIES - 1, "due_at": func.now()}
+        session.execute(update(Release).where(Release.id == release.id).values(**values))
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert (release.status, appliance.wanted()) == (Status.PASSED, None)
+    assert f"release {first.id}, which is live, has no SMAPE on this test data" in str(release.reason)
+
+
+def test_a_metric_with_a_new_name_waits_for_an_operator(appliance: Appliance) -> None:
+    live(appliance, working.quick(smape=0.2))
+    files = working.quick(smape=0.9)
+    files["main.py"] = files["main.py"].replace("'SMAPE'", "'RMSE'")
+    commit = appliance.merge(files)
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert (release.status, appliance.wanted()) == (Status.PASSED, None)
+    assert "which is live, never gave RMSE" in str(release.reason)
+
+
+def test_the_verdict_has_how_a_metric_went_lately(appliance: Appliance) -> None:
+    made = [live(appliance, working.quick(smape=smape)) for smape in (0.20, 0.21, 0.22)]
+
+    assert made[2].verdict is not None
+    assert made[2].verdict["trends"] == [
+        {
+            "metric": "SMAPE",
+            "releases": 2,
+            "first": 0.20,
+            "first_release": made[0].id,
+            "best": 0.20,
+            "best_release": made[0].id,
+        }
+    ]
 
 
 def test_promote_by_hand_stops_at_passed(appliance: Appliance) -> None:
