@@ -17,6 +17,7 @@ from common import log
 from common.text import make_storable
 from db import claims, deployments, predictions, releases
 from db.claims import Claim, Deployed, Ended, Later
+from db.limits import BUILDER_SECONDS
 from db.models import Deployment, Release, Status, Trigger
 from db.session import AWAY, sessions
 from ml import disk, flock, manifest
@@ -158,7 +159,7 @@ def main(release_id: int) -> None:
     log.configure("build", settings.log)
     signal.signal(signal.SIGTERM, cut_off)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    make = sessions(settings.database_url)
+    make = sessions(settings.database_url, BUILDER_SECONDS)
     folder = Home(settings.home.absolute()).release(release_id)
     with ExitStack() as held:
         try:

@@ -7,6 +7,7 @@ from loguru import logger
 
 from common import log
 from db import scores
+from db.limits import BUILDER_SECONDS
 from db.models import Score, Status
 from db.session import AWAY, sessions
 from ml import disk, manifest
@@ -61,7 +62,7 @@ def reason_of(score_id: int, fault: Exception) -> str:
 def main(score_id: int) -> None:
     settings = Settings()
     log.configure("score", settings.log)
-    make = sessions(settings.database_url)
+    make = sessions(settings.database_url, BUILDER_SECONDS)
     with make.begin() as session:
         asked = scores.find(session, score_id)
     if asked is None or asked.status is not Status.QUEUED:
