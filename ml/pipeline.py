@@ -50,7 +50,7 @@ def promote(
     with journal.stage("checkout") as say:
         if release.attempts > 1:
             say(f"try number {release.attempts}: stages that were done before are not done again")
-        source = workshop.checkout()
+        source = workshop.checkout(journal.read(partial(releases.is_new, release_id=release.id)))
         said = workshop.manifest(source)
         journal.record(entry_point=said.model.entry_point, release_on=said.release.on)
     if said.release.on == "tag" and release.trigger is Trigger.MERGE:

@@ -46,7 +46,8 @@ class Workshop:
     def log(self, stage: str) -> Path:
         return self.home.log(self.release.id, stage)
 
-    def checkout(self) -> Path:
+    def checkout(self, is_new: bool) -> Path:
+        """A commit that is new may still come to the git server, until the last try."""
         return checkout.fetch(
             self.model,
             self.release.commit,
@@ -54,6 +55,7 @@ class Workshop:
             into=self.home.source(self.release.id),
             token=self.settings.github_token,
             host=self.settings.github_host,
+            may_come=is_new and self.release.attempts < TRIES,
             say=stagelog.to(self.log("checkout")),
         )
 

@@ -52,11 +52,13 @@ def fetch(
     into: Path,
     token: str = "",
     host: str = "github.com",
+    may_come: bool = False,
     say: Say = silent,
 ) -> Path:
     """The folder `into`, holding the tree of `commit`; `clone` is kept as a bare repository between releases.
 
-    Raises `Rejected` when the repository has no such commit, `Unavailable` when it cannot be reached.
+    Raises `Unavailable` when the repository cannot be reached, and `Rejected` when it has no such commit, or
+    `Unavailable` while that `may_come`: a mirror may be behind.
     """
     if into.exists():
         say(f"the files of commit {commit[:8]} are there already")
@@ -69,6 +71,8 @@ def fetch(
             with repository.git.custom_environment(**credentials(model.clone_url, token, host)):
                 if not has(repository, reference(commit)):
                     bring(repository, model, commit, say)
+                if not has(repository, reference(commit)):
+                    raise absent(model, commit, may_come)
             files, size = examine(repository, commit)
             lay_out(repository, commit, into)
     except git.GitCommandError as failure:
@@ -135,8 +139,13 @@ def bring(repository: git.Repo, model: Model, commit: str, say: Say) -> None:
                 raise
             if not any(word in str(failure.stderr) for word in MISSING):
                 raise unreachable(model, failure) from failure
-    if not has(repository, reference(commit)):
-        raise Rejected(f"commit {commit} is not in {address}: was {model.branch} rewritten after the merge?")
+
+
+def absent(model: Model, commit: str, may_come: bool) -> Rejected | Unavailable:
+    missing = f"commit {commit} is not in {SECRET.sub('***@', model.clone_url)}"
+    if may_come:
+        return Unavailable(f"{missing} yet: is that behind GitHub?")
+    return Rejected(f"{missing}: was {model.branch} rewritten after the merge?")
 
 
 def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tuple[str, str]]:

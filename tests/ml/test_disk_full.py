@@ -54,19 +54,19 @@ def make_room(home: Path) -> None:
     (home / "ballast").unlink()
 
 
-def model(train: str = "", metric: str = "SMAPE") -> Files:
+def model(train: str = "") -> Files:
     """One without packages; it waits in `train` and `evaluate` until a file that says `go` is beside it."""
     files = working.quick()
     wait = {name: WAIT.format(f"go-{name}") for name in ("train", "evaluate")}
     main = files["main.py"].replace("import time", "import os, time", 1)
     main = main.replace("print('training", f"{wait['train']}\n        {train}\n        print('training", 1)
-    main = main.replace("return {'SMAPE'", f"{wait['evaluate']}\n        return {{'{metric}'", 1)
+    main = main.replace("return {'SMAPE'", f"{wait['evaluate']}\n        return {{'SMAPE'", 1)
     return {**files, "main.py": main, "requirements.txt": "", "slipway.toml": TOML}
 
 
 def changed(stage: str, data: Path) -> Files:
     """Another version of it, that needs much of the disk in this stage."""
-    files = model("pass", "MAE")
+    files = model("pass")
     match stage:
         case "environment":
             files["requirements.txt"] = "six==1.17.0\n"
@@ -74,7 +74,7 @@ def changed(stage: str, data: Path) -> Files:
             (data / "much.csv").write_bytes(b"1\n" * MUCH)
             files["slipway.toml"] = TOML.replace("data/train.csv", (data / "much.csv").as_uri())
         case "train":
-            files = model(f"open(os.environ['TMPDIR'] + '/much', 'wb').write(bytes({MUCH}))", "MAE")
+            files = model(f"open(os.environ['TMPDIR'] + '/much', 'wb').write(bytes({MUCH}))")
         case "gate":  # what is live is scored again
             files["data/test.csv"] += "2026-01-09,9\n"
     return files
