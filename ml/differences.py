@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from common.durable import publish
 from db.models import Deployment
 from ml import stagelog
 from ml.errors import Rejected, Unavailable
@@ -140,7 +141,7 @@ def replay(release: Release, rows: list[Any] | None, into: Path, log: Path) -> t
         if not all(isinstance(part, list) for part in kept):
             raise Rejected("the model wrote something of its own over Slipway's output.json")
         (new / done.name).write_text(json.dumps(kept))
-        new.rename(into)
+        publish(new, into)
     asked, answers = json.loads(done.read_text())
     return asked[:MOST], answers[:MOST]
 

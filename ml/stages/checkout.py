@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import git
 
+from common.durable import publish
 from ml import disk, flock
 from ml.errors import Rejected, Unavailable
 from ml.quantities import written
@@ -284,7 +285,7 @@ def lay_out(repository: git.Repo, commit: str, into: Path) -> None:
         repository.git.checkout_index("--all", "--force")  # unlike `checkout`, it runs no hook
     index.unlink(missing_ok=True)
     check_links(new)
-    new.rename(into)
+    publish(new, into)
 
 
 def without_login(clone_url: str) -> str:
