@@ -39,7 +39,7 @@ class Journal:
             yield say
             outcome = Outcome.DONE
         except BaseException as fault:
-            outcome, why = ended_by(fault)
+            outcome, why = ended_by(fault, self._log(name).parent)
             say(f"{outcome}: {why}")
             raise
         finally:
@@ -59,15 +59,15 @@ class Journal:
             claims.record(session, self._claim, **facts)
 
 
-def ended_by(fault: BaseException) -> tuple[Outcome, str]:
-    """How a stage ends that raised this, in a word and in words."""
+def ended_by(fault: BaseException, home: Path) -> tuple[Outcome, str]:
+    """How a stage ends that raised this, in a word and in words; `home` is on the disk of SLIPWAY_HOME."""
     match fault:
         case Rejected():
             return Outcome.REJECTED, str(fault)
         case Unavailable():
             return Outcome.UNAVAILABLE, str(fault)
         case OSError(errno=number) if number in disk.ERRORS:
-            return Outcome.UNAVAILABLE, disk.FULL
+            return Outcome.UNAVAILABLE, disk.told(fault, home)
         case Exception():
             return Outcome.FAILED, repr(fault)
     return Outcome.FAILED, "the appliance stops"

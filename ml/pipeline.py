@@ -104,7 +104,7 @@ def promote(
         return outcome
 
 
-def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], Outcome]) -> None:
+def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], Outcome], home: Path) -> None:
     """Take one claimed release as far as it deserves, and say where it ended."""
     while True:
         outcome: Outcome
@@ -113,7 +113,7 @@ def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], O
         except (claims.Lost, *AWAY):
             raise
         except Exception as fault:  # noqa: BLE001 (a bug of ours must not stop the look-out)
-            outcome = ended_by(fault, claim.release)
+            outcome = ended_by(fault, claim.release, home)
         try:
             with sessions.begin() as session:  # status, deployment and NOTIFY: all or nothing
                 claims.settle(session, claim, outcome)
@@ -124,7 +124,7 @@ def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], O
             return
 
 
-def ended_by(fault: Exception, release: Release) -> Outcome:
+def ended_by(fault: Exception, release: Release, home: Path) -> Outcome:
     """Whose fault it was: the commit's (never tried again), the world's (later), or ours (for a person)."""
     later = datetime.now(UTC) + claims.pause(release.attempts)
     match fault:
@@ -133,7 +133,7 @@ def ended_by(fault: Exception, release: Release) -> Outcome:
         case Unavailable():
             return Later(str(fault), later)
         case OSError(errno=number) if number in disk.ERRORS:
-            return Later(disk.FULL, later)
+            return Later(disk.told(fault, home), later)
     logger.opt(exception=fault).error("release {} broke the pipeline", release.id)
     return Ended(
         Status.FAILED, make_storable(f"a bug of Slipway's, not of the commit: {fault!r}", MAX_REASON)
@@ -198,7 +198,7 @@ def work(settings: Settings, make: sessionmaker[Session], claim: Claim) -> None:
         return promote(Workshop(settings, model, release, parent), journal, look, logs)
 
     try:
-        build(make, claim, attempt)
+        build(make, claim, attempt, settings.home.absolute())
     except claims.Lost:
         logger.warning("release {} was given to another builder; this one ends", release.id)
     except AWAY as error:  # nothing can be written down: the look-out puts it back

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from pathlib import Path
 
 from loguru import logger
 
@@ -46,15 +47,16 @@ def score(settings: Settings, asked: Score) -> tuple[Scored, data.DataSet]:
     return scored, test
 
 
-def reason_of(score_id: int, fault: Exception) -> str:
+def reason_of(score_id: int, fault: Exception, home: Path) -> str:
     """Why there is no score, in words for who asked; what is a bug of ours is logged whole."""
     match fault:
         case Rejected() | Unavailable():
             logger.warning("score {}: {}", score_id, fault)
             return str(fault)
         case OSError(errno=number) if number in disk.ERRORS:
-            logger.warning("score {}: {}", score_id, disk.FULL)
-            return disk.FULL
+            reason = disk.told(fault, home)
+            logger.warning("score {}: {}", score_id, reason)
+            return reason
     logger.opt(exception=fault).error("score {} broke", score_id)
     return f"a bug of Slipway's, not of the release: {fault!r}"
 
@@ -73,7 +75,7 @@ def main(score_id: int) -> None:
         sys.exit(f"score {score_id}: Postgres went away: {error}")
     except Exception as fault:  # noqa: BLE001 (what is not settled is scored again, without end)
         with make.begin() as session:
-            scores.settle(session, score_id, Status.FAILED, reason=reason_of(score_id, fault))
+            scores.settle(session, score_id, Status.FAILED, reason=reason_of(score_id, fault, settings.home))
         return
     logger.info("score {}: release {} gives {}", score_id, asked.release_id, scored.metrics)
     with make.begin() as session:

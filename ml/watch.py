@@ -178,7 +178,7 @@ def main() -> None:
             except OSError as error:
                 if error.errno not in disk.ERRORS:
                     raise
-                logger.error("{}; looking again soon", disk.FULL)
+                logger.error("{}; looking again soon", disk.told(error, settings.home))
                 pause = 5
         if not stopping:
             wakeup.wait(pause if held else min(pause, 2))

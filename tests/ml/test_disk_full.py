@@ -3,6 +3,7 @@
 Not in the stage deploy, which writes to Postgres alone.
 """
 
+import errno
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from sqlalchemy import func, update
 
 from db import releases
 from db.models import Outcome, Release, Status
+from ml import disk
 from ml.home import Home
 from tests.ml.conftest import CACHE, Appliance
 from tests.ml.serving.support import Shop
@@ -176,3 +178,14 @@ def test_no_room_for_a_single_file_is_told_of_and_nothing_is_lost(
 
 def files_allowed(home: Path, number: int) -> None:
     subprocess.run(["mount", "-o", f"remount,nr_inodes={number}", home], check=True)
+
+
+def test_the_disk_that_is_full_is_named(shared_home: Path, tmp_path: Path) -> None:
+    def told(*where: str) -> str:
+        return disk.told(OSError(errno.ENOSPC, "No space left on device", *where), shared_home)
+
+    elsewhere = next(place for place in (tmp_path, *tmp_path.parents) if place.is_mount())
+
+    assert told(str(shared_home / "releases/1/new")) == disk.FULL
+    assert told() == disk.FULL
+    assert told(str(tmp_path / "data/new")) == f"the disk of {elsewhere} is full: make room there"
