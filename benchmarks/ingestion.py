@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import psycopg2
+from psycopg2 import extensions
 from sqlalchemy import text
 
 from cli.postgres import Postgres
@@ -104,6 +105,7 @@ def sync(database_url: str, github_url: str) -> None:
 
 def plain(database_url: str, github_url: str) -> None:
     names = ", ".join(COLUMNS)
+    extensions.set_wait_callback(None)  # COPY goes without
     connection = psycopg2.connect(database_url)
     with connection, connection.cursor() as cursor, httpx.Client(timeout=30) as client:
         cursor.execute("CREATE TEMPORARY TABLE fetched (LIKE vcs.pull_requests)")

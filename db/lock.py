@@ -5,14 +5,17 @@ import zlib
 import psycopg2
 from psycopg2 import extensions
 
+from db import limits
 from db.session import driver_url
 
-# The server lets go of the lock of a machine that went without a word; after two hours, were it not told.
-MISSED = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2"
+SECONDS = 5.0  # for an answer
 
 
 class OnlyOne:
-    """A lock by name. Losing the connection loses the lock, so `held` asks the server each time."""
+    """A lock by name. Losing the connection loses the lock, so `held` asks the server each time.
+
+    The server lets go of the lock of a machine that went without a word.
+    """
 
     def __init__(self, url: str, name: str) -> None:
         self._dsn = driver_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -25,9 +28,7 @@ class OnlyOne:
             if self._connection is not None:
                 self._ask("SELECT true")
                 return True
-            self._connection = psycopg2.connect(self._dsn, connect_timeout=5)
-            self._connection.set_isolation_level(extensions.ISOLATION_LEVEL_AUTOCOMMIT)
-            self._connection.cursor().execute(MISSED)
+            self._connection = limits.connect(self._dsn, SECONDS)
             if self._ask("SELECT pg_try_advisory_lock(%s)", self._key):
                 return True
         except psycopg2.Error:

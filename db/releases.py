@@ -1,17 +1,20 @@
 """Releases: what is queued, due, kept and shown; what a builder does with one is in `claims`."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import extract, func, select, update
 from sqlalchemy.orm import Session, load_only, selectinload
 
 from db import deployments
-from db.models import Outcome, Release, Stage, Status, Trigger
+from db.models import Deployment, Outcome, Release, Stage, Status, Trigger
 from db.pull_requests import Accepted
 from db.session import notify
+
+NEW = timedelta(minutes=30)
+LATELY = 10  # releases that were live
 
 
 def queue_merges(session: Session, model: str, merges: Sequence[Accepted]) -> Release | None:
@@ -66,9 +69,11 @@ def due(session: Session, model: str) -> int | None:
     )
 
 
-def next_due_at(session: Session) -> datetime | None:
-    """When the next waiting release is due, for a look-out that wants to sleep until then."""
-    return session.scalar(select(func.min(Release.due_at)).where(Release.status == Status.QUEUED))
+def next_due_in(session: Session) -> float | None:
+    """Seconds until the next release is due that was put off; what is due waits for others to end."""
+    put_off = (Release.status == Status.QUEUED) & (Release.due_at > func.now())
+    rest = select(extract("epoch", func.min(Release.due_at) - func.now())).where(put_off)
+    return None if (seconds := session.scalar(rest)) is None else float(seconds)
 
 
 def releases_on(session: Session, model: str) -> str:
@@ -214,6 +219,35 @@ def prune(session: Session, model: str, keep: int) -> Sequence[Release]:
 def known(session: Session, release_id: int) -> dict[str, Any]:
     """What a release's predictions are shown beside: `history` or `target`, where the model says them."""
     return session.scalar(select(Release.known).where(Release.id == release_id)) or {}
+
+
+def is_new(session: Session, release_id: int) -> bool:
+    """Whether what a release came from happened just now, as Postgres counts time."""
+    happened = func.coalesce(Release.merged_at, Release.created_at)
+    asked = select(happened > func.now() - NEW).where(
+        Release.id == release_id, Release.trigger.in_((Trigger.MERGE, Trigger.TAG))
+    )
+    return bool(session.scalar(asked))
+
+
+def lately_live(session: Session, model: str, test: str) -> list[tuple[int, dict[str, float]]]:
+    """The last ten releases that were live, newest first, with their metrics on this test data (a sha256)."""
+    newest = func.max(Deployment.id)
+    last = (
+        select(Deployment.release_id.label("id"), newest.label("deployment"))
+        .where(Deployment.model == model, Deployment.live_at.is_not(None))
+        .group_by(Deployment.release_id)
+        .order_by(newest.desc())
+        .limit(LATELY)
+        .subquery()
+    )
+    rows = session.execute(
+        select(Release.id, Release.metrics)
+        .join(last, last.c.id == Release.id)
+        .where(Release.metrics.is_not(None), Release.data["test"]["sha256"].astext == test)
+        .order_by(last.c.deployment.desc())
+    )
+    return [(id_, metrics) for id_, metrics in rows if metrics is not None]
 
 
 def find(session: Session, release_id: int) -> Release | None:

@@ -1,8 +1,17 @@
 """Engine, sessions and NOTIFY; the caller owns the transaction."""
 
-from sqlalchemy import create_engine, make_url, text
+from typing import Any
+
+from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoneFree
 from sqlalchemy.orm import Session, sessionmaker
+
+from db import limits
+
+# Postgres is not to be had now: the same may succeed later. Any other error of it comes again each time.
+AWAY = (OperationalError, InterfaceError, NoneFree)  # the last: no connection of the pool came free
 
 
 def driver_url(url: str) -> URL:
@@ -10,11 +19,20 @@ def driver_url(url: str) -> URL:
     return make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg2")
 
 
-def sessions(url: str) -> sessionmaker[Session]:
-    """One small pool a process; with `pool_pre_ping` a restart of Postgres costs a reconnect, no error."""
+def sessions(url: str, seconds: float = limits.STATEMENT_SECONDS) -> sessionmaker[Session]:
+    """One small pool a process; with `pool_pre_ping` a restart of Postgres costs a reconnect, no error.
+
+    No statement takes longer than `seconds`.
+    """
+    arguments = {"connection_factory": limits.Limited, **limits.KEEPALIVE}
     engine = create_engine(
-        driver_url(url), pool_pre_ping=True, pool_size=4, max_overflow=6, connect_args={"connect_timeout": 5}
+        driver_url(url), pool_pre_ping=True, pool_size=4, max_overflow=6, connect_args=arguments
     )
+
+    @event.listens_for(engine, "connect")
+    def limit(connection: Any, _: object) -> None:
+        connection.limit(seconds)
+
     return sessionmaker(engine, expire_on_commit=False)
 
 

@@ -8,6 +8,7 @@ import threading
 import psycopg2
 from psycopg2 import extensions, sql
 
+from db import limits
 from db.session import driver_url
 
 
@@ -57,10 +58,7 @@ class Wakeup:
 
     def _connect(self) -> extensions.connection | None:
         try:
-            connection = psycopg2.connect(
-                self._dsn, connect_timeout=5, keepalives_idle=30, keepalives_interval=10, keepalives_count=3
-            )
-            connection.set_isolation_level(extensions.ISOLATION_LEVEL_AUTOCOMMIT)
+            connection = limits.connect(self._dsn)
             with connection.cursor() as cursor:
                 for channel in self._channels:
                     cursor.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from common.durable import publish
 from db.models import Deployment
 from ml import stagelog
-from ml.errors import Rejected
+from ml.errors import Rejected, Unavailable
 from ml.restore import restore
 from ml.runner import trees, verb
 from ml.runner.verb import Room
@@ -91,6 +92,9 @@ def from_live(
         return "nothing is live whose predictions could be compared"
     try:
         ready = restore(settings, model, live.release, stagelog.to(log))
+    except Rejected as fault:  # of this disk, not of the commit that is judged
+        raise Unavailable(f"release {live.release_id}, which is live, cannot be asked: {fault}") from fault
+    try:
         other = Release(ready.room, ready.entry_point, Artifact(ready.artifact, live.release.artifact or ""))
         rows, theirs, ours = ask(this, other, list(requests) or None, into, log)
     except Rejected as fault:
@@ -137,7 +141,7 @@ def replay(release: Release, rows: list[Any] | None, into: Path, log: Path) -> t
         if not all(isinstance(part, list) for part in kept):
             raise Rejected("the model wrote something of its own over Slipway's output.json")
         (new / done.name).write_text(json.dumps(kept))
-        new.rename(into)
+        publish(new, into)
     asked, answers = json.loads(done.read_text())
     return asked[:MOST], answers[:MOST]
 

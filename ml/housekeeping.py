@@ -16,10 +16,14 @@ from ml.stages.environment import Resolved
 
 UNUSED = 24 * 3600  # seconds after which an environment that no kept release needs is taken away
 LOGS = ("logs", "builder.lock")  # what stays of a release's folder
+LOGS_KEPT = 30 * 24 * 3600  # seconds that the logs of a release stay that is not kept
 
 
 def sweep(home: Home, kept: Sequence[Release]) -> None:
-    """Bring the disk to what `kept` needs. Call it while no builder runs; may be cut off at any point."""
+    """Bring what each release has of its own to what `kept` needs; what a builder holds is left as it is.
+
+    May be cut off at any point. `kept` has every release that a builder may be started for meanwhile.
+    """
     needed = {release.id for release in kept}
     unbuilt = {release.id for release in kept if release.status in (Status.QUEUED, Status.BUILDING)}
     for folder in numbered(home.root / "releases"):
@@ -27,15 +31,27 @@ def sweep(home: Home, kept: Sequence[Release]) -> None:
             continue
         if int(folder.name) not in needed:
             empty(folder)
+            if not is_young(folder / "logs"):
+                trees.remove(folder)
         elif int(folder.name) not in unbuilt:
             trees.remove(folder / "data")  # what it was trained on is not needed again
     for model in children(home.root / "artifacts"):
         for artifact in numbered(model):
             if int(artifact.name) not in needed:
                 artifact.unlink()
-    if not unbuilt:
-        sweep_environments(home, {key for release in kept for key in environments_of(release)})
-        cache.sweep(home.data_cache)
+
+
+def sweep_shared(home: Home, kept: Sequence[Release]) -> None:
+    """Bring what releases share to what `kept` needs. Call it while nothing is built or scored."""
+    sweep_environments(home, {key for release in kept for key in environments_of(release)})
+    cache.sweep(home.data_cache)
+
+
+def is_young(logs: Path) -> bool:
+    try:
+        return time.time() - logs.stat().st_mtime < LOGS_KEPT
+    except FileNotFoundError:
+        return False
 
 
 def environments_of(release: Release) -> set[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
@@ -15,6 +15,8 @@ from db.models import Outcome
 from ml import disk, stagelog
 from ml.errors import Rejected, Unavailable
 from ml.stagelog import Say
+
+Found = TypeVar("Found")
 
 
 class Journal:
@@ -37,7 +39,7 @@ class Journal:
             yield say
             outcome = Outcome.DONE
         except BaseException as fault:
-            outcome, why = ended_by(fault)
+            outcome, why = ended_by(fault, self._log(name).parent)
             say(f"{outcome}: {why}")
             raise
         finally:
@@ -46,21 +48,26 @@ class Journal:
             took = monotonic() - begun
             logger.info("release {}: {} {} in {:.1f} s", self._claim.release.id, name, outcome, took)
 
+    def read(self, query: Callable[[Session], Found]) -> Found:
+        """What a query gives, in a transaction of its own."""
+        with self._sessions.begin() as session:
+            return query(session)
+
     def record(self, **facts: Any) -> None:
         """Columns of the release that became known."""
         with self._sessions.begin() as session:
             claims.record(session, self._claim, **facts)
 
 
-def ended_by(fault: BaseException) -> tuple[Outcome, str]:
-    """How a stage ends that raised this, in a word and in words."""
+def ended_by(fault: BaseException, home: Path) -> tuple[Outcome, str]:
+    """How a stage ends that raised this, in a word and in words; `home` is on the disk of SLIPWAY_HOME."""
     match fault:
         case Rejected():
             return Outcome.REJECTED, str(fault)
         case Unavailable():
             return Outcome.UNAVAILABLE, str(fault)
         case OSError(errno=number) if number in disk.ERRORS:
-            return Outcome.UNAVAILABLE, disk.FULL
+            return Outcome.UNAVAILABLE, disk.told(fault, home)
         case Exception():
             return Outcome.FAILED, repr(fault)
     return Outcome.FAILED, "the appliance stops"

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from common.durable import publish
 from ml.errors import Rejected, Unavailable
 from ml.numbers import is_finite
 from ml.runner import trees, verb
@@ -30,7 +31,7 @@ def ask(
         except (Rejected, Unavailable) as fault:
             return str(fault)
         (new / done.name).write_text(json.dumps(found))
-        new.rename(into)
+        publish(new, into)
     return checked(json.loads(done.read_text()))
 
 

@@ -11,15 +11,15 @@ from types import FrameType
 from typing import Any
 
 from loguru import logger
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
 from common.text import make_storable
 from db import claims, deployments, predictions, releases
 from db.claims import Claim, Deployed, Ended, Later
+from db.limits import BUILDER_SECONDS
 from db.models import Deployment, Release, Status, Trigger
-from db.session import sessions
+from db.session import AWAY, sessions
 from ml import disk, flock, manifest
 from ml.differences import MOST
 from ml.errors import Rejected, Unavailable
@@ -31,7 +31,6 @@ from ml.stages import deploy, gate
 from ml.tracking.code import Logging, logging
 from ml.workshop import Workshop
 
-AWAY = (OperationalError, InterfaceError)  # Postgres
 MAX_REASON = 4000  # characters
 Outcome = Deployed | Ended | Later
 # what is decided, what is live, and what users asked of it
@@ -51,7 +50,7 @@ def promote(
     with journal.stage("checkout") as say:
         if release.attempts > 1:
             say(f"try number {release.attempts}: stages that were done before are not done again")
-        source = workshop.checkout()
+        source = workshop.checkout(journal.read(partial(releases.is_new, release_id=release.id)))
         said = workshop.manifest(source)
         journal.record(entry_point=said.model.entry_point, release_on=said.release.on)
     if said.release.on == "tag" and release.trigger is Trigger.MERGE:
@@ -92,6 +91,7 @@ def promote(
             compared_with=compared.release,
             note=compared.note,
             differences=differ,
+            past=journal.read(partial(releases.lately_live, model=release.model, test=datasets.test.sha256)),
         )
         for line in gate.told(verdict, scored.metrics, compared.metrics or {}):
             say(line)
@@ -99,12 +99,12 @@ def promote(
         if not verdict.passed:
             raise Rejected(verdict.reason)
     with journal.stage("deploy") as say:
-        outcome = deploy.decide(seen, said.release)
+        outcome = deploy.decide(seen, said.release, verdict.unjudged)
         say(told(outcome))
         return outcome
 
 
-def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], Outcome]) -> None:
+def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], Outcome], home: Path) -> None:
     """Take one claimed release as far as it deserves, and say where it ended."""
     while True:
         outcome: Outcome
@@ -113,7 +113,7 @@ def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], O
         except (claims.Lost, *AWAY):
             raise
         except Exception as fault:  # noqa: BLE001 (a bug of ours must not stop the look-out)
-            outcome = ended_by(fault, claim.release)
+            outcome = ended_by(fault, claim.release, home)
         try:
             with sessions.begin() as session:  # status, deployment and NOTIFY: all or nothing
                 claims.settle(session, claim, outcome)
@@ -124,7 +124,7 @@ def build(sessions: sessionmaker[Session], claim: Claim, promote: Callable[[], O
             return
 
 
-def ended_by(fault: Exception, release: Release) -> Outcome:
+def ended_by(fault: Exception, release: Release, home: Path) -> Outcome:
     """Whose fault it was: the commit's (never tried again), the world's (later), or ours (for a person)."""
     later = datetime.now(UTC) + claims.pause(release.attempts)
     match fault:
@@ -133,7 +133,7 @@ def ended_by(fault: Exception, release: Release) -> Outcome:
         case Unavailable():
             return Later(str(fault), later)
         case OSError(errno=number) if number in disk.ERRORS:
-            return Later(disk.FULL, later)
+            return Later(disk.told(fault, home), later)
     logger.opt(exception=fault).error("release {} broke the pipeline", release.id)
     return Ended(
         Status.FAILED, make_storable(f"a bug of Slipway's, not of the commit: {fault!r}", MAX_REASON)
@@ -159,7 +159,7 @@ def main(release_id: int) -> None:
     log.configure("build", settings.log)
     signal.signal(signal.SIGTERM, cut_off)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    make = sessions(settings.database_url)
+    make = sessions(settings.database_url, BUILDER_SECONDS)
     folder = Home(settings.home.absolute()).release(release_id)
     with ExitStack() as held:
         try:
@@ -198,11 +198,11 @@ def work(settings: Settings, make: sessionmaker[Session], claim: Claim) -> None:
         return promote(Workshop(settings, model, release, parent), journal, look, logs)
 
     try:
-        build(make, claim, attempt)
+        build(make, claim, attempt, settings.home.absolute())
     except claims.Lost:
         logger.warning("release {} was given to another builder; this one ends", release.id)
     except AWAY as error:  # nothing can be written down: the look-out puts it back
-        sys.exit(f"release {release.id}: Postgres went away: {str(error.orig).strip()}")
+        sys.exit(f"release {release.id}: Postgres went away: {str(error).strip()}")
     except CutOff:
         with suppress(claims.Lost), make.begin() as session:  # Lost: it had just been settled
             claims.give_back(session, claim, "the appliance was stopped; it goes on from there")

@@ -20,7 +20,7 @@ def to(log: Path, about: str = "") -> Say:
 def write(log: Path, about: str, text: str) -> None:
     with suppress(OSError):  # the disk may be full: no release fails of a log
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a") as file:
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now():%H:%M:%S} {indented(about + make_storable(text))}\n")
 
 

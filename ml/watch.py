@@ -1,7 +1,5 @@
 """The look-out: sees merges, queues releases, starts builders; it never builds. `python -m ml.watch`."""
 
-from datetime import UTC, datetime
-
 from loguru import logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
@@ -29,8 +27,9 @@ class Lookout:
         self.settings, self.sessions = settings, sessions
         self.home = Home(settings.home.absolute())
         self.builders = Builders()
-        self.others = Builders()  # what builds nothing, and runs for as long as we do
+        self.others = Builders()  # what builds nothing, and stands in nobody's way
         self.untidy = True  # something ended since the disk was last looked at
+        self.shared_untidy = True  # the same of what builds share
 
     def look(self) -> None:
         """One look: put back what was cut off, queue what is new, build what is due, tidy up."""
@@ -40,9 +39,9 @@ class Lookout:
         self.end_cancelled()
         self.queue_merges()
         self.look_for_tags()
+        self.tidy()
         self.start_builders()
         self.start_scores()
-        self.tidy()
         with self.sessions.begin() as session:
             appliance.looked(session)
 
@@ -89,8 +88,8 @@ class Lookout:
         for model in self.settings.models():
             with self.sessions.begin() as session:
                 on_tags = releases.releases_on(session, model.name) == "tag"
-            if on_tags and f"tags {model.name}" not in self.builders:
-                self.builders.start(f"tags {model.name}", "ml.tags", model.name)
+            if on_tags and f"tags {model.name}" not in self.others:
+                self.others.start(f"tags {model.name}", "ml.tags", model.name)
 
     def start_builders(self) -> None:
         """One release of a model at a time; models take turns by how long their release has waited."""
@@ -110,13 +109,20 @@ class Lookout:
                 self.builders.start(f"score {score}", "ml.score", str(score))
 
     def has_room(self) -> bool:
-        building = [name for name in self.builders.names() if not name.startswith("tags ")]
-        return len(building) < self.settings.builds
+        return len(self.builders.names()) < self.settings.builds
 
     def tidy(self) -> None:
-        """Prune, and bring the disk to what is kept, when something ended and nothing runs."""
-        if not self.untidy or self.builders.names():
-            return
+        """Prune, and bring the disk to what is kept; what builds share, between them."""
+        if self.untidy:
+            self.prune()
+            self.untidy, self.shared_untidy = False, True
+        if self.shared_untidy and not self.builders.names():
+            with self.sessions.begin() as session:
+                kept = releases.kept(session)
+            housekeeping.sweep_shared(self.home, kept)
+            self.shared_untidy = False
+
+    def prune(self) -> None:
         for model in self.settings.models():
             with self.sessions.begin() as session:
                 pruned = releases.prune(session, model.name, self.settings.keep)
@@ -125,7 +131,6 @@ class Lookout:
         with self.sessions.begin() as session:
             kept = releases.kept(session)
         housekeeping.sweep(self.home, kept)
-        self.untidy = False
 
     def stop(self) -> None:
         """End what it has started, and wait until that is gone."""
@@ -135,10 +140,10 @@ class Lookout:
     def pause(self) -> float:
         """Seconds until the next look when nobody wakes us: what was put off may be due earlier."""
         with self.sessions.begin() as session:
-            due = releases.next_due_at(session)
+            due = releases.next_due_in(session)
         if due is None:
             return self.settings.poll_seconds
-        return min(self.settings.poll_seconds, max(0.2, (due - datetime.now(UTC)).total_seconds()))
+        return min(self.settings.poll_seconds, max(0.2, due))
 
 
 def number(name: str) -> int:
@@ -173,7 +178,7 @@ def main() -> None:
             except OSError as error:
                 if error.errno not in disk.ERRORS:
                     raise
-                logger.error("{}; looking again soon", disk.FULL)
+                logger.error("{}; looking again soon", disk.told(error, settings.home))
                 pause = 5
         if not stopping:
             wakeup.wait(pause if held else min(pause, 2))

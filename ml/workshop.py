@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from db.claims import TRIES
 from db.models import Deployment, Release
 from ml import comparison, differences, known, manifest, stagelog
 from ml.comparison import Comparison
@@ -45,7 +46,8 @@ class Workshop:
     def log(self, stage: str) -> Path:
         return self.home.log(self.release.id, stage)
 
-    def checkout(self) -> Path:
+    def checkout(self, is_new: bool) -> Path:
+        """A commit that is new may still come to the git server, until the last try."""
         return checkout.fetch(
             self.model,
             self.release.commit,
@@ -53,6 +55,7 @@ class Workshop:
             into=self.home.source(self.release.id),
             token=self.settings.github_token,
             host=self.settings.github_host,
+            may_come=is_new and self.release.attempts < TRIES,
             say=stagelog.to(self.log("checkout")),
         )
 
@@ -133,14 +136,20 @@ class Workshop:
         return known.ask(room, said.model.entry_point, kind, dataset, into=into, log=log)
 
     def compare(self, live: Deployment | None, dataset: DataSet) -> Comparison:
-        return comparison.with_live(
-            live,
-            dataset,
-            model=self.model,
-            settings=self.settings,
-            into=self.folder / f"live-{live.id if live else 0}",
-            log=self.log("gate"),
-        )
+        """What cannot be had now is waited for; at the last try a person is left to judge."""
+        try:
+            return comparison.with_live(
+                live,
+                dataset,
+                model=self.model,
+                settings=self.settings,
+                into=self.folder / f"live-{live.id if live else 0}",
+                log=self.log("gate"),
+            )
+        except Unavailable as fault:
+            if live is None or self.release.attempts < TRIES:
+                raise
+            return Comparison(release=live.release_id, note=str(fault))
 
     def differences(
         self, live: Deployment | None, room: Room, said: Manifest, artifact: Artifact, requests: Sequence[Any]

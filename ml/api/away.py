@@ -2,12 +2,9 @@
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoneFree
 
 from common.problems import Problem
-
-AWAY = (OperationalError, InterfaceError, NoneFree)  # the last: no connection of the pool came free
+from db.session import AWAY
 
 
 def install(app: FastAPI) -> None:

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common.plain import lines
 from common.problems import Problem
+from db.session import AWAY
 from ml.api import documents
-from ml.api.away import AWAY
 from ml.api.tail import Piece, Tail
 from ml.home import Home
 from ml.serving.threads import aside

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.durable import publish
+
 
 @dataclass(frozen=True)
 class Interpreter:
@@ -34,7 +36,7 @@ def write_record(environment: Path, interpreter: Interpreter) -> None:
     written.write_text(
         json.dumps({"executable": str(interpreter.executable), "version": interpreter.version})
     )
-    written.rename(path)
+    publish(written, path)
 
 
 def read_record(environment: Path) -> Interpreter:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from common.durable import publish
 from ml.fetch.origin import Version
 
 
@@ -26,7 +27,7 @@ def write(path: Path, known: Known) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f"{path.suffix}.new")
     new.write_text(json.dumps(asdict(known)))
-    new.replace(path)
+    publish(new, path)
 
 
 @cache

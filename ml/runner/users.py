@@ -7,6 +7,7 @@ import sys
 import zlib
 from pathlib import Path
 
+from common.durable import publish
 from ml import flock
 
 FIRST, COUNT = 59_000, 1_000  # the end of what useradd gives to people, below what systemd gives to services
@@ -46,7 +47,7 @@ def of(home: Path, model: str) -> int:
             users[model] = next(number for number in numbers if number not in users.values())
             new = kept.with_suffix(".new")
             new.write_text(json.dumps(users, indent=1))
-            new.rename(kept)
+            publish(new, kept)
         return users[model]
 
 

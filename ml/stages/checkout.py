@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -12,6 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import git
 
+from common.durable import publish
 from ml import disk, flock
 from ml.errors import Rejected, Unavailable
 from ml.quantities import written
@@ -25,7 +28,9 @@ FROM_CONFIGURATION = {
     "http.sslcainfo": ("GIT_SSL_CAINFO",),
     "http.sslcapath": ("GIT_SSL_CAPATH",),
 }
-LIMIT = 600  # seconds for one fetch
+LIMIT = 600.0  # seconds for one fetch
+TAGS_LIMIT = 60.0
+KEPT_ALIVE = "ssh -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
 FILES, BYTES = 100_000, 8 << 30  # at most, in one commit
 DEPTH = 100  # folders in each other, at most: much that walks through folders gives up at a thousand
 SUBMODULE, LINK, FOLDER = "160000", "120000", "040000"  # modes in a tree
@@ -37,6 +42,7 @@ MISSING = (
     "no such remote ref",
     "did not send all necessary objects",
 )
+NOT_ALONE = ("unadvertised object", "shallow")  # the server gives whole branches alone
 
 
 def fetch(
@@ -47,11 +53,13 @@ def fetch(
     into: Path,
     token: str = "",
     host: str = "github.com",
+    may_come: bool = False,
     say: Say = silent,
 ) -> Path:
     """The folder `into`, holding the tree of `commit`; `clone` is kept as a bare repository between releases.
 
-    Raises `Rejected` when the repository has no such commit, `Unavailable` when it cannot be reached.
+    Raises `Unavailable` when the repository cannot be reached, and `Rejected` when it has no such commit, or
+    `Unavailable` while that `may_come`: a mirror may be behind.
     """
     if into.exists():
         say(f"the files of commit {commit[:8]} are there already")
@@ -64,6 +72,8 @@ def fetch(
             with repository.git.custom_environment(**credentials(model.clone_url, token, host)):
                 if not has(repository, reference(commit)):
                     bring(repository, model, commit, say)
+                if not has(repository, reference(commit)):
+                    raise absent(model, commit, may_come)
             files, size = examine(repository, commit)
             lay_out(repository, commit, into)
     except git.GitCommandError as failure:
@@ -106,14 +116,23 @@ def bring(repository: git.Repo, model: Model, commit: str, say: Say) -> None:
     say(f"fetching commit {commit[:8]} from {address}")
     alone = f"+{commit}:{reference(commit)}"
     branch = f"+refs/heads/{model.branch}:refs/heads/{model.branch}"
-    kept = repository.git(c="fetch.unpackLimit=1")  # in one file, which git sees to the disk, and whole
+    fetching = (
+        "-c",
+        "fetch.unpackLimit=1",
+        "fetch",
+        "--no-tags",
+    )  # in one file, synced to the disk, and whole
     plain = without_login(model.clone_url)
     try:
-        kept.fetch("--no-tags", "--depth=1", "--", plain, alone, kill_after_timeout=LIMIT)
-    except git.GitCommandError:
+        ask_server(repository.git, *fetching, "--depth=1", "--", plain, alone)
+    except git.GitCommandError as failure:
+        if disk.says_full(str(failure.stderr)):
+            raise
+        if not any(word in str(failure.stderr) for word in (*MISSING, *NOT_ALONE)):
+            raise unreachable(model, failure) from failure
         say(f"it is not to be had by itself: fetching the branch {model.branch}")
         try:
-            kept.fetch("--no-tags", "--", plain, branch, kill_after_timeout=LIMIT)
+            ask_server(repository.git, *fetching, "--", plain, branch)
             if has(repository, commit):
                 repository.git.update_ref(reference(commit), commit)
         except git.GitCommandError as failure:
@@ -121,8 +140,13 @@ def bring(repository: git.Repo, model: Model, commit: str, say: Say) -> None:
                 raise
             if not any(word in str(failure.stderr) for word in MISSING):
                 raise unreachable(model, failure) from failure
-    if not has(repository, reference(commit)):
-        raise Rejected(f"commit {commit} is not in {address}: was {model.branch} rewritten after the merge?")
+
+
+def absent(model: Model, commit: str, may_come: bool) -> Rejected | Unavailable:
+    missing = f"commit {commit} is not in {SECRET.sub('***@', model.clone_url)}"
+    if may_come:
+        return Unavailable(f"{missing} yet: is that behind GitHub?")
+    return Rejected(f"{missing}: was {model.branch} rewritten after the merge?")
 
 
 def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tuple[str, str]]:
@@ -130,18 +154,20 @@ def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tup
     asking = git.Git()
     try:
         with asking.custom_environment(**credentials(model.clone_url, token, host)):
-            answer = asking.ls_remote(
+            answer = ask_server(
+                asking,
+                "ls-remote",
                 "--tags",
                 "--sort=-version:refname",
                 "--",
                 without_login(model.clone_url),
                 "refs/tags/v*",
-                kill_after_timeout=60,
+                limit=TAGS_LIMIT,
             )
     except git.GitCommandError as failure:
         raise unreachable(model, failure) from failure
     commits: dict[str, str] = {}
-    for line in str(answer).splitlines():
+    for line in answer.splitlines():
         commit, _, ref = line.partition("\t")
         name = ref.removeprefix("refs/tags/").removesuffix("^{}")
         if name not in commits or ref.endswith("^{}"):  # of an annotated tag: what it points at
@@ -149,11 +175,36 @@ def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tup
     return list(commits.items())
 
 
+def ask_server(asking: git.Git, *arguments: str, limit: float | None = None) -> str:
+    """Run a git that talks to a server, and return what it prints; `git.GitCommandError` when it fails.
+
+    After `limit` seconds git is ended with what it started. That is its session: GitPython finds children by
+    `ps`, which not every machine has, and waits for those that it does not find.
+    """
+    limit = LIMIT if limit is None else limit
+    command = [str(asking.GIT_PYTHON_GIT_EXECUTABLE), *arguments]
+    running = asking.execute(command, as_process=True, start_new_session=True)  # ended when it is let go of
+    process = running.proc
+    assert process is not None
+    try:
+        said, wrong = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired as late:
+        raise git.GitCommandError(command, None, f"fatal: no end within {limit:g} s") from late
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.returncode:
+        raise git.GitCommandError(command, process.returncode, wrong, said)
+    return str(said.decode(errors="replace"))
+
+
 def unreachable(model: Model, failure: git.GitCommandError) -> Unavailable:
-    lines = [line.strip() for line in str(failure.stderr).splitlines() if "fatal:" in line or "ERROR" in line]
+    heard = [line.strip().removeprefix("stderr: ") for line in str(failure.stderr).splitlines()]
+    lines = [line for line in heard if "fatal:" in line or "ERROR" in line]
     said = (lines or [str(failure.stderr).strip() or f"git ended with {failure.status}"])[-1].strip("' \n")
     return Unavailable(
-        SECRET.sub("***@", f"{model.clone_url} cannot be fetched: {said.removeprefix('stderr: ')}. ")
+        SECRET.sub("***@", f"{model.clone_url} cannot be fetched: {said}. ")
         + "Check SLIPWAY_CLONE_URL, GITHUB_TOKEN and the network"
     )
 
@@ -234,7 +285,7 @@ def lay_out(repository: git.Repo, commit: str, into: Path) -> None:
         repository.git.checkout_index("--all", "--force")  # unlike `checkout`, it runs no hook
     index.unlink(missing_ok=True)
     check_links(new)
-    new.rename(into)
+    publish(new, into)
 
 
 def without_login(clone_url: str) -> str:
@@ -252,6 +303,8 @@ def credentials(clone_url: str, token: str, host: str) -> dict[str, str]:
     """
     asking = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
     asking |= network() | CONFIGURATION
+    if "GIT_SSH" not in os.environ:
+        asking["GIT_SSH_COMMAND"] = os.environ.get("GIT_SSH_COMMAND", KEPT_ALIVE)
     url = urlsplit(clone_url)
     if without_login(clone_url) != clone_url:
         origin = f"{url.scheme.lower()}://{url.netloc.rpartition('@')[2]}"

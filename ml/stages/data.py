@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from common.durable import publish
 from ml import stagelog
 from ml.errors import Rejected
 from ml.fetch import origins
@@ -96,7 +97,7 @@ def gather(
     document = {name: asdict(dataset) | {"path": str(dataset.path)} for name, dataset in found.items()}
     (new / "data.json").write_text(json.dumps(document))
     shutil.rmtree(into, ignore_errors=True)
-    new.rename(into)
+    publish(new, into)
     return found
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from common.durable import publish
 from ml import flock, stagelog
 from ml.environments import assemble, locks
 from ml.environments.record import Interpreter, record_path, write_record
@@ -64,7 +65,7 @@ def resolve(source: Path, home: Home, log: Path, held: Sandbox) -> Resolved:
     kept.parent.mkdir(parents=True, exist_ok=True)
     written = kept.with_suffix(".new")
     written.write_text("".join(line for line in lock.splitlines(True) if not line.startswith("#")))
-    written.rename(kept)
+    publish(written, kept)
     return Resolved(kept.read_text(), python.version)
 
 
@@ -212,7 +213,7 @@ class Maker:
             self.install(staged.resolve(), base)
             assemble.assemble(staged, new, base)
             write_record(folder, base)
-            new.rename(folder)
+            publish(new, folder)
         finally:
             trees.remove(staged)
             trees.remove(new)

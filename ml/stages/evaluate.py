@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.durable import publish
 from ml import numbers
 from ml.errors import Rejected
 from ml.model import bounds
@@ -37,7 +38,7 @@ def score(
         check_metrics(metrics)
         kept = {"metrics": metrics, "info": bounds.fit_info(info)}
         (new / done.name).write_text(json.dumps(kept | {"history": result.get("history") is True}))
-        new.rename(into)
+        publish(new, into)
     return Scored(**json.loads(done.read_text()))
 
 

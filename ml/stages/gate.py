@@ -1,22 +1,19 @@
 """Gate: does the release deserve the place? Its metrics against the rules, and against what is live."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ml.differences import Differences
 from ml.errors import Rejected
 from ml.manifest import Bar, Difference, Gate
+from ml.stages.metric_names import Better, direction
+from ml.stages.trend import Past, Trend, trend
 
-Better = Literal["lower", "higher"]
-
-# the words in a metric's name that say which way is better
-HIGHER = {"accuracy", "f1", "auc", "r2"}
-LOWER = {"mae", "mse", "rmse", "mape", "smape", "log_loss", "logloss"}
 PREDICTIONS = "predictions differ for"
 DEFAULT = "10%"  # by how much a metric may worsen where the repository has no [gate]
+SLACK = 1e-9  # of the larger of two numbers: closer than that, they are one
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,8 @@ class Verdict:
     rules: tuple[Judged, ...]
     note: str | None
     compared_with: int | None  # the live release
+    unjudged: tuple[str, ...] = ()  # what could not be compared with it, in words: a person has to look
+    trends: tuple[Trend, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -50,7 +49,7 @@ class Verdict:
 
     def document(self) -> dict[str, Any]:
         """As it is kept with the release."""
-        return asdict(self) | {"rules": [asdict(rule) for rule in self.rules], "passed": self.passed}
+        return asdict(self) | {"passed": self.passed}
 
 
 def judge(
@@ -61,11 +60,13 @@ def judge(
     compared_with: int | None = None,
     note: str | None = None,
     differences: Differences | str = "",
+    past: Past = (),
 ) -> Verdict:
     """Judge finite `metrics` by the rules of `gate`, or by the default where it has none.
 
-    `live` are the metrics of what is live, on the same test data; None when nothing is, or when they cannot
-    be had (`note` says why). `differences` are those of the predictions, or in words why there are none.
+    `live` are the metrics of the release `compared_with`, on the same test data; None when nothing is live,
+    or when they cannot be had (`note` says why). `differences` are those of the predictions, or in words why
+    there are none. `past` are releases that were live lately.
     Raises `Rejected` when a rule cannot be judged at all: a metric is missing, or is no finite number.
     """
     for name, value in metrics.items():
@@ -95,7 +96,36 @@ def judge(
         rules.append(judge_predictions(differences, gate.predictions))
     elif gate.predictions is not None and isinstance(differences, str) and differences:
         notes.append(differences)
-    return Verdict(tuple(rules), "; ".join(notes) or None, compared_with if live is not None else None)
+    unjudged = (
+        () if compared_with is None else tuple(not_comparable(bars, live, compared_with, bool(gate.metrics)))
+    )
+    return Verdict(
+        tuple(rules),
+        "; ".join(notes) or None,
+        compared_with if live is not None else None,
+        unjudged,
+        tuple(trends(bars, past)),
+    )
+
+
+def not_comparable(
+    bars: Mapping[str, Bar], live: Mapping[str, float] | None, compared_with: int, has_gate: bool
+) -> Iterable[str]:
+    """What has to be held against what is live, and cannot be: that never passes by itself."""
+    relative = [name for name, bar in bars.items() if bar.may_worsen_by is not None]
+    if not bars and not has_gate:
+        yield 'no metric says which way is better: write one under [gate] with better = "lower" or "higher"'
+    elif live is None and relative:
+        yield f"release {compared_with}, which is live, has no {', '.join(relative)} on this test data"
+    elif missing := [name for name in relative if name not in (live or {})]:
+        yield f"release {compared_with}, which is live, never gave {', '.join(missing)}"
+
+
+def trends(bars: Mapping[str, Bar], past: Past) -> Iterable[Trend]:
+    for name, bar in bars.items():
+        better = bar.better or direction(name)
+        if better is not None and (found := trend(name, better, past)) is not None:
+            yield found
 
 
 def told(verdict: Verdict, metrics: Mapping[str, float], live: Mapping[str, float]) -> Iterable[str]:
@@ -112,6 +142,10 @@ def told(verdict: Verdict, metrics: Mapping[str, float], live: Mapping[str, floa
     for rule in verdict.rules:
         words = sentence(rule) if rule.metric.startswith(PREDICTIONS) else f"{rule.metric} {rule.rule}"
         yield f"rule: {words}: {'passed' if rule.passed else 'not passed'}"
+    for lately in verdict.trends:
+        yield over_releases(lately, metrics[lately.metric])
+    for words in verdict.unjudged:
+        yield f"not compared: {words}"
 
 
 def judge_one(name: str, value: float, bar: Bar, live: Mapping[str, float]) -> Iterable[Judged]:
@@ -119,9 +153,9 @@ def judge_one(name: str, value: float, bar: Bar, live: Mapping[str, float]) -> I
     before = live.get(name)
     change = relative(value, before)
     if bar.max is not None:
-        yield Judged(name, value, before, change, f"at most {number(bar.max)}", value <= bar.max)
+        yield Judged(name, value, before, change, f"at most {number(bar.max)}", not exceeds(value, bar.max))
     if bar.min is not None:
-        yield Judged(name, value, before, change, f"at least {number(bar.min)}", value >= bar.min)
+        yield Judged(name, value, before, change, f"at least {number(bar.min)}", not exceeds(bar.min, value))
     if bar.may_worsen_by is not None:
         better = bar.better or direction(name)
         if better is None:
@@ -144,16 +178,11 @@ def judge_predictions(differences: Differences, allowed: Difference) -> Judged:
 def worse(value: float, before: float, better: Better, by: float) -> bool:
     """Whether `value` is worse than `before` by more than the share `by` of it."""
     loss = value - before if better == "lower" else before - value
-    return loss > abs(before) * by + 1e-12
+    return loss > abs(before) * by + SLACK * max(abs(value), abs(before))
 
 
-def direction(name: str) -> Better | None:
-    """Which way is better, from the words of a metric's name: `val_RMSE` → lower."""
-    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    words = {plain, *plain.split("_")} | ({"log_loss"} if "log_loss" in plain else set())
-    if words & LOWER:
-        return "lower"
-    return "higher" if words & HIGHER else None
+def exceeds(value: float, bound: float) -> bool:
+    return value > bound + SLACK * max(abs(value), abs(bound))
 
 
 def relative(value: float, before: float | None) -> float | None:
@@ -167,6 +196,17 @@ def sentence(rule: Judged) -> str:
     if rule.rule.startswith("may worsen") and rule.live is not None:
         return f"{rule.metric} {number(rule.value)}, live has {number(rule.live)} ({rule.rule})"
     return f"{rule.metric} {number(rule.value)}, has to be {rule.rule}"
+
+
+def over_releases(lately: Trend, value: float) -> str:
+    """How far it went since the oldest of them, and the best of them."""
+    change = relative(value, lately.first)
+    return (
+        f"{lately.metric} over the last {lately.releases} live releases: {number(lately.first)} "
+        f"(release {lately.first_release}) to {number(value)}"
+        f"{'' if change is None else f' ({100 * change:+.1f}%)'}; "
+        f"the best was {number(lately.best)} (release {lately.best_release})"
+    )
 
 
 def number(value: float) -> str:

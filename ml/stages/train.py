@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.durable import publish
 from ml.errors import Rejected
 from ml.runner import trees, verb
 from ml.runner.verb import Room
@@ -57,7 +57,7 @@ def fit(
         )
         digest = keep(new / "artifact", artifact, room.sandbox.memory)
         (new / done.name).write_text(json.dumps({"sha256": digest}))
-        new.rename(into)
+        publish(new, into)
     return Artifact(artifact, json.loads(done.read_text())["sha256"])
 
 
@@ -73,7 +73,6 @@ def keep(trained: Path, artifact: Path, most: int) -> str:
         )
     with trained.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
     artifact.parent.mkdir(parents=True, exist_ok=True)
-    trained.replace(artifact)
+    publish(trained, artifact)
     return digest

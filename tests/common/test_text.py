@@ -1,5 +1,7 @@
 """What becomes of text that Postgres cannot store."""
 
+import json
+
 import pytest
 
 from common.text import make_json_storable, make_storable
@@ -27,3 +29,15 @@ def test_json_keeps_its_form() -> None:
     given = {"a\0": [1, None, True, "b\0", {"c": 1.5}], "n": float("nan")}
 
     assert make_json_storable(given) == {r"a\x00": [1, None, True, r"b\x00", {"c": 1.5}], "n": "nan"}
+
+
+@pytest.mark.parametrize("number", [2**1023, -(10**400), 10**5000], ids=["just", "negative", "many digits"])
+def test_a_number_that_no_float_holds_becomes_text(number: int) -> None:
+    (stored,) = make_json_storable([number])
+
+    assert int(stored, 16) == number
+    json.dumps(stored)
+
+
+def test_a_number_that_a_float_holds_stays_one() -> None:
+    assert make_json_storable([2**1023 - 1, 1e308]) == [2**1023 - 1, 1e308]

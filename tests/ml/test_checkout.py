@@ -2,16 +2,20 @@
 
 import base64
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ml.errors import Rejected
@@ -121,6 +125,60 @@ def test_a_server_that_gives_branches_alone(
     assert "it is not to be had by itself: fetching the branch main" in said
     with pytest.raises(Rejected, match="was main rewritten after the merge"):
         fetched(repository, "0" * 40, tmp_path, "2")
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """The address of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/model.git"
+
+
+ASKING = """
+import sys
+from pathlib import Path
+from ml.errors import Unavailable
+from ml.settings import Model
+from ml.stages import checkout
+checkout.LIMIT = checkout.TAGS_LIMIT = 1.0
+folder, url = Path(sys.argv[1]), sys.argv[2]
+model = Model("web-traffic", "acme/web-traffic", url, "main")
+for ask in (
+    lambda: checkout.fetch(model, "1" * 40, clone=folder / "clone.git", into=folder / "1/source"),
+    lambda: checkout.tags(model),
+):
+    try:
+        ask()
+    except Unavailable as fault:
+        print(fault)
+"""
+
+
+def test_a_silent_server_is_given_up_without_ps(silent_server: str, tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "git").symlink_to(str(shutil.which("git")))
+    plain = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    asking = subprocess.Popen(
+        [sys.executable, "-c", ASKING, str(tmp_path), silent_server],
+        env={**plain, "PATH": str(programs)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    started = psutil.Process(asking.pid)
+    wait_until(lambda: started.children(recursive=True), 60, "git has begun")
+    gits = started.children(recursive=True)
+    try:
+        said, _ = asking.communicate(timeout=60)
+    finally:
+        asking.kill()
+        left = [process for process in gits if process.is_running()]
+        for process in left:
+            process.kill()
+
+    assert said.count("cannot be fetched: fatal: no end within 1 s") == 2
+    assert not left
 
 
 def test_folders_without_a_file_are_counted_too(repository: ModelRepository, tmp_path: Path) -> None:

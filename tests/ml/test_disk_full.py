@@ -3,6 +3,7 @@
 Not in the stage deploy, which writes to Postgres alone.
 """
 
+import errno
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from sqlalchemy import func, update
 
 from db import releases
 from db.models import Outcome, Release, Status
+from ml import disk
 from ml.home import Home
 from tests.ml.conftest import CACHE, Appliance
 from tests.ml.serving.support import Shop
@@ -54,19 +56,19 @@ def make_room(home: Path) -> None:
     (home / "ballast").unlink()
 
 
-def model(train: str = "", metric: str = "SMAPE") -> Files:
+def model(train: str = "") -> Files:
     """One without packages; it waits in `train` and `evaluate` until a file that says `go` is beside it."""
     files = working.quick()
     wait = {name: WAIT.format(f"go-{name}") for name in ("train", "evaluate")}
     main = files["main.py"].replace("import time", "import os, time", 1)
     main = main.replace("print('training", f"{wait['train']}\n        {train}\n        print('training", 1)
-    main = main.replace("return {'SMAPE'", f"{wait['evaluate']}\n        return {{'{metric}'", 1)
+    main = main.replace("return {'SMAPE'", f"{wait['evaluate']}\n        return {{'SMAPE'", 1)
     return {**files, "main.py": main, "requirements.txt": "", "slipway.toml": TOML}
 
 
 def changed(stage: str, data: Path) -> Files:
     """Another version of it, that needs much of the disk in this stage."""
-    files = model("pass", "MAE")
+    files = model("pass")
     match stage:
         case "environment":
             files["requirements.txt"] = "six==1.17.0\n"
@@ -74,7 +76,7 @@ def changed(stage: str, data: Path) -> Files:
             (data / "much.csv").write_bytes(b"1\n" * MUCH)
             files["slipway.toml"] = TOML.replace("data/train.csv", (data / "much.csv").as_uri())
         case "train":
-            files = model(f"open(os.environ['TMPDIR'] + '/much', 'wb').write(bytes({MUCH}))", "MAE")
+            files = model(f"open(os.environ['TMPDIR'] + '/much', 'wb').write(bytes({MUCH}))")
         case "gate":  # what is live is scored again
             files["data/test.csv"] += "2026-01-09,9\n"
     return files
@@ -176,3 +178,14 @@ def test_no_room_for_a_single_file_is_told_of_and_nothing_is_lost(
 
 def files_allowed(home: Path, number: int) -> None:
     subprocess.run(["mount", "-o", f"remount,nr_inodes={number}", home], check=True)
+
+
+def test_the_disk_that_is_full_is_named(shared_home: Path, tmp_path: Path) -> None:
+    def told(*where: str) -> str:
+        return disk.told(OSError(errno.ENOSPC, "No space left on device", *where), shared_home)
+
+    elsewhere = next(place for place in (tmp_path, *tmp_path.parents) if place.is_mount())
+
+    assert told(str(shared_home / "releases/1/new")) == disk.FULL
+    assert told() == disk.FULL
+    assert told(str(tmp_path / "data/new")) == f"the disk of {elsewhere} is full: make room there"

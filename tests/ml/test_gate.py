@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from db.claims import Deployed
+from db.deployments import Seen
 from ml.errors import Rejected
-from ml.manifest import Gate, Manifest
-from ml.stages import gate
+from ml.manifest import Gate, Manifest, ReleaseSection
+from ml.stages import deploy, gate
+from ml.stages.metric_names import direction
 
 
 def rules(**metrics: dict[str, Any]) -> Gate:
@@ -51,6 +54,56 @@ def test_without_a_gate_known_metrics_may_worsen_by_ten_percent() -> None:
     assert verdict.document()["rules"][1]["change"] == pytest.approx(-0.011, abs=1e-3)
 
 
+@pytest.mark.parametrize("scale", [1e-14, 1.0, 1e6, 1e300])
+def test_a_metric_may_be_of_any_size(scale: float) -> None:
+    assert judge(0.2 * scale, 0.2 * scale * (1 - 1e-15), may_worsen_by="0%").passed
+    assert not judge(0.2001 * scale, 0.2 * scale, may_worsen_by="0%").passed
+    assert not judge(18 * scale, 0.2 * scale, may_worsen_by="5%").passed
+    assert not judge(0.2001 * scale, None, max=0.2 * scale).passed
+
+
+def test_what_sum_gives_is_at_its_bound() -> None:
+    assert judge(0.1 + 0.2, None, max=0.3).passed
+
+
+@pytest.mark.parametrize(
+    ("live", "unjudged"),
+    [
+        (None, ("release 7, which is live, has no SMAPE on this test data",)),
+        ({"smape": 0.1}, ("release 7, which is live, never gave SMAPE",)),
+        ({"SMAPE": 0.2}, ()),
+    ],
+)
+def test_what_live_has_nothing_beside_is_left_to_a_person(
+    live: dict[str, float] | None, unjudged: tuple[str, ...]
+) -> None:
+    for section in (rules(SMAPE={"may_worsen_by": "5%"}), Gate()):
+        verdict = gate.judge({"SMAPE": 0.2}, section, live=live, compared_with=7)
+        outcome = deploy.decide(Seen(None, None), ReleaseSection(), verdict.unjudged)
+
+        assert verdict.unjudged == unjudged
+        assert isinstance(outcome, Deployed) == (not unjudged)
+
+
+def test_without_a_known_direction_a_person_judges() -> None:
+    first = gate.judge({"widgets": 1.0}, Gate())
+    second = gate.judge({"widgets": 1.0}, Gate(), live={"widgets": 1.0}, compared_with=7)
+    bounded = gate.judge({"widgets": 1.0}, rules(widgets={"max": 2}), live={"widgets": 1.0}, compared_with=7)
+
+    assert (len(first.unjudged), len(second.unjudged), len(bounded.unjudged)) == (0, 1, 0)
+
+
+def test_many_small_steps_are_told_as_one() -> None:
+    past = [(release, {"SMAPE": 0.2 * 1.09 ** (release - 3)}) for release in range(12, 2, -1)]
+    metrics = {"SMAPE": 0.2 * 1.09**10}
+    verdict = gate.judge(metrics, Gate(), live=past[0][1], compared_with=12, past=past)
+
+    assert verdict.passed
+    assert verdict.document()["trends"][0]["best_release"] == 3
+    went = "SMAPE over the last 10 live releases: 0.200 (release 3) to 0.473 (+136.7%)"
+    assert f"{went}; the best was 0.200 (release 3)" in gate.told(verdict, metrics, past[0][1])
+
+
 def test_the_first_release_has_nothing_to_be_worse_than() -> None:
     assert judge(0.9, None, may_worsen_by="5%").passed
 
@@ -67,10 +120,32 @@ def test_the_first_release_has_nothing_to_be_worse_than() -> None:
         ("R2", "higher"),
         ("image_size", None),
         ("maestro", None),
+        ("neg_log_loss", "higher"),
+        ("neg_root_mean_squared_error", "higher"),
+        ("neg MAE", "higher"),
+        ("-rmse", "higher"),
+        ("-accuracy", "lower"),
+        ("neg_recall", None),
+        ("negative_log_likelihood", "lower"),
+        ("mean_absolute_error", "lower"),
+        ("MeanSquaredError", "lower"),
+        ("val_loss", "lower"),
+        ("rmsle", "lower"),
+        ("precision", "higher"),
+        ("recall_macro", "higher"),
+        ("balanced_accuracy_score", "higher"),
+        ("d2_absolute_error_score", "higher"),
+        ("accuracy_loss", None),
+        ("r2_error", None),
+        ("accuracy_drop", None),
+        ("rmse_improvement", None),
+        ("mse_skill_score", None),
+        ("1-accuracy", None),
+        ("", None),
     ],
 )
 def test_the_direction_is_read_from_whole_words(name: str, better: str | None) -> None:
-    assert gate.direction(name) == better
+    assert direction(name) == better
 
 
 def test_a_metric_that_the_gate_names_has_to_be_there() -> None:

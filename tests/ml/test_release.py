@@ -1,18 +1,25 @@
 """A release's life in the loop: compared fairly, cancelled, tagged, started warm, scored again, pruned."""
 
+import os
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import func, update
 
-from db import deployments, releases, scores
-from db.models import Cause, Release, Status, Trigger
+from db import claims, deployments, releases, scores
+from db.models import Cause, Release, Score, Status, Trigger
+from ml import housekeeping
 from ml.errors import Unavailable
 from ml.stages import checkout
 from tests.ml.conftest import Appliance
 from tests.models import working
-from tests.support.repositories import Files
+from tests.support.repositories import Files, ModelRepository
 from tests.support.waiting import wait_until
 
 GATE = "[gate]\nSMAPE = { better = 'lower', may_worsen_by = '5%' }\n"
@@ -68,6 +75,111 @@ def test_live_is_scored_again_when_the_test_data_changed(appliance: Appliance) -
     assert release.verdict["compared_with"] == first.id
 
 
+def tried(appliance: Appliance, commit: str) -> Release:
+    """Look until a release was tried once."""
+
+    def is_over() -> Release | None:
+        appliance.lookout.look()
+        release = appliance.release(commit)
+        return release if release.attempts and not release.token else None
+
+    release = wait_until(is_over, 60, "the release was tried")
+    assert release is not None
+    return release
+
+
+def try_now(appliance: Appliance, release: Release, attempts: int) -> None:
+    """Have a release that was put off be due, after so many tries."""
+    with appliance.sessions.begin() as session:
+        values = {"attempts": attempts, "due_at": func.now()}
+        session.execute(update(Release).where(Release.id == release.id).values(**values))
+
+
+@pytest.fixture
+def mirrored(make_appliance: Callable[..., Appliance], tmp_path: Path) -> Appliance:
+    """An appliance that fetches from a mirror, which is brought up to date by `git remote update`."""
+    origin = ModelRepository(tmp_path / "repository")
+    mirror = tmp_path / "mirror"
+    subprocess.run(["git", "clone", "--quiet", "--mirror", origin.path, mirror], check=True)
+    appliance = make_appliance(SLIPWAY_CLONE_URL=mirror.as_uri())
+    appliance.began = datetime.now(UTC)
+    return appliance
+
+
+def test_a_commit_that_the_mirror_does_not_have_yet_is_waited_for(
+    mirrored: Appliance, tmp_path: Path
+) -> None:
+    commit = mirrored.merge(working.quick())
+
+    release = tried(mirrored, commit)
+    assert release.status is Status.QUEUED
+    assert f"commit {commit} is not in" in str(release.reason)
+    subprocess.run(["git", "-C", tmp_path / "mirror", "remote", "update"], check=True)
+    try_now(mirrored, release, attempts=1)
+    mirrored.settle()
+
+    assert mirrored.release(commit).status is Status.DEPLOYED
+
+
+def test_a_commit_that_never_comes_is_the_repositorys_fault(mirrored: Appliance) -> None:
+    mirrored.began -= timedelta(hours=1)
+    old = mirrored.merge(working.quick())
+    mirrored.settle()
+    mirrored.began += timedelta(hours=1)
+    new = mirrored.merge(working.quick(smape=0.2))
+    try_now(mirrored, tried(mirrored, new), attempts=claims.TRIES - 1)
+    mirrored.settle()
+
+    for commit in (old, new):
+        assert mirrored.release(commit).status is Status.REJECTED
+        assert "was main rewritten after the merge" in str(mirrored.release(commit).reason)
+    assert mirrored.release(old).attempts == 1
+
+
+def test_a_live_model_that_is_gone_from_the_disk_is_waited_for(appliance: Appliance) -> None:
+    first = live(appliance, counted(rows=1))
+    appliance.lookout.home.artifact(appliance.model, first.id).unlink()
+    commit = appliance.merge(counted(rows=5))
+
+    release = tried(appliance, commit)
+    assert release.status is Status.QUEUED
+    assert f"release {first.id}, which is live, cannot be compared with" in str(release.reason)
+    try_now(appliance, release, attempts=claims.TRIES - 1)
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert (release.status, appliance.wanted()) == (Status.PASSED, None)
+    assert f"release {first.id}, which is live, has no SMAPE on this test data" in str(release.reason)
+
+
+def test_a_metric_with_a_new_name_waits_for_an_operator(appliance: Appliance) -> None:
+    live(appliance, working.quick(smape=0.2))
+    files = working.quick(smape=0.9)
+    files["main.py"] = files["main.py"].replace("'SMAPE'", "'RMSE'")
+    commit = appliance.merge(files)
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert (release.status, appliance.wanted()) == (Status.PASSED, None)
+    assert "which is live, never gave RMSE" in str(release.reason)
+
+
+def test_the_verdict_has_how_a_metric_went_lately(appliance: Appliance) -> None:
+    made = [live(appliance, working.quick(smape=smape)) for smape in (0.20, 0.21, 0.22)]
+
+    assert made[2].verdict is not None
+    assert made[2].verdict["trends"] == [
+        {
+            "metric": "SMAPE",
+            "releases": 2,
+            "first": 0.20,
+            "first_release": made[0].id,
+            "best": 0.20,
+            "best_release": made[0].id,
+        }
+    ]
+
+
 def test_promote_by_hand_stops_at_passed(appliance: Appliance) -> None:
     commit = appliance.merge({**working.quick(), "slipway.toml": '[release]\npromote = "manual"\n'})
     appliance.settle()
@@ -108,6 +220,72 @@ def test_a_repository_may_be_released_on_tags(appliance: Appliance) -> None:
     assert release.status is Status.DEPLOYED
 
 
+def test_the_disk_is_tidied_beside_looks_for_tags(appliance: Appliance) -> None:
+    commit = appliance.merge({**working.quick(), "slipway.toml": '[release]\non = "tag"\n'})
+    appliance.settle()
+    source = appliance.lookout.home.source(appliance.release(commit).id)
+    assert source.exists()
+
+    def is_gone() -> bool:
+        appliance.lookout.look()  # each starts another look for tags
+        return not source.exists()
+
+    wait_until(is_gone, 30, "what the superseded release had is gone")
+
+
+def test_the_disk_is_tidied_while_something_is_built(make_appliance: Callable[..., Appliance]) -> None:
+    appliance = make_appliance(SLIPWAY_BUILDS="1")
+    first = appliance.merge({**working.quick(), "slipway.toml": '[release]\non = "tag"\n'})
+    appliance.settle()
+    source = appliance.lookout.home.source(appliance.release(first).id)
+    building = appliance.merge({**working.quick(seconds=600), "slipway.toml": None})
+    appliance.wait_for_stage("train")
+    appliance.lookout.untidy = True
+    appliance.lookout.look()
+
+    assert not source.exists()
+    assert appliance.lookout.home.source(appliance.release(building).id).exists()
+    with appliance.sessions.begin() as session:
+        assert releases.cancel(session, appliance.release(building).id, who="dana")
+    appliance.settle()
+
+
+def test_old_logs_leave_with_the_folder(appliance: Appliance) -> None:
+    tagged = {**working.quick(), "slipway.toml": '[release]\non = "tag"\n'}
+    old, new = (appliance.release(settled(appliance, tagged)) for _ in range(2))
+    logs = [appliance.lookout.home.logs(release.id) for release in (old, new)]
+    long_ago = time.time() - housekeeping.LOGS_KEPT - 60
+    os.utime(logs[0], (long_ago, long_ago))
+    appliance.lookout.untidy = True
+    appliance.lookout.look()
+
+    assert [folder.exists() for folder in logs] == [False, True]
+    assert not logs[0].parent.exists()
+
+
+def settled(appliance: Appliance, files: Files) -> str:
+    commit = appliance.merge(files)
+    appliance.settle()
+    return commit
+
+
+def test_the_lookout_rests_while_a_release_waits_for_its_model(appliance: Appliance) -> None:
+    commit = appliance.merge(working.quick(seconds=600))
+    appliance.wait_for_stage("train")
+    queue(appliance, commit, None)
+    appliance.lookout.look()
+    assert appliance.lookout.pause() == appliance.settings.poll_seconds
+
+    with appliance.sessions.begin() as session:
+        soon = func.now() + timedelta(seconds=appliance.settings.poll_seconds / 3)
+        session.execute(update(Release).where(Release.status == Status.QUEUED).values(due_at=soon))
+    assert 0 < appliance.lookout.pause() < appliance.settings.poll_seconds
+    with appliance.sessions.begin() as session:
+        for release in appliance.releases():
+            releases.cancel(session, release.id, who="dana")
+    appliance.settle()
+
+
 def queue(appliance: Appliance, commit: str, warm_start: int | None) -> int:
     with appliance.sessions.begin() as session:
         return releases.queue(
@@ -146,19 +324,36 @@ def test_a_warm_start_hands_over_the_model_of_an_earlier_release(appliance: Appl
 
 def test_a_live_release_is_scored_again_without_training(appliance: Appliance) -> None:
     first = live(appliance, working.quick())
+
+    score = scored(appliance)
+
+    assert (score.status, score.metrics) == (Status.PASSED, first.metrics)
+
+
+def test_a_score_that_breaks_ends_with_a_reason(appliance: Appliance) -> None:
+    first = live(appliance, working.quick())
+    appliance.lookout.home.log(first.id, "score").mkdir()  # nothing can be written to it
+
+    score = scored(appliance)
+
+    assert score.status is Status.FAILED
+    assert "a bug of Slipway's, not of the release: IsADirectoryError" in str(score.reason)
+
+
+def scored(appliance: Appliance) -> Score:
+    """Ask for a score of what is live, and wait for its end."""
     with appliance.sessions.begin() as session:
         asked = scores.ask(session, appliance.model, who="dana").id
 
-    def ended() -> bool:
+    def ended() -> Score | None:
         appliance.lookout.look()
         with appliance.sessions.begin() as session:
-            return scores.find(session, asked).status is not Status.QUEUED  # type: ignore[union-attr]
+            score = scores.find(session, asked)
+            return score if score and score.status.ended else None
 
-    wait_until(ended, 60, "the score is there")
-    with appliance.sessions.begin() as session:
-        score = scores.find(session, asked)
-        assert score is not None
-        assert (score.status, score.metrics) == (Status.PASSED, first.metrics)
+    score = wait_until(ended, 60, "the score is there")
+    assert score is not None
+    return score
 
 
 def test_pruned_artifacts_and_the_rooms_of_ended_releases_leave_the_disk(
@@ -166,9 +361,13 @@ def test_pruned_artifacts_and_the_rooms_of_ended_releases_leave_the_disk(
 ) -> None:
     appliance = make_appliance(SLIPWAY_KEEP="2")
     made = [live(appliance, working.quick(smape=0.5 - number / 100)) for number in range(4)]
-    wait_until(lambda: (appliance.lookout.look(), not appliance.lookout.untidy)[1], 30, "the disk is tidy")
-
     home = appliance.lookout.home
+
+    def is_pruned() -> bool:
+        appliance.lookout.look()
+        return not home.artifact(appliance.model, made[1].id).exists()
+
+    wait_until(is_pruned, 30, "what is not kept is gone")
     assert [home.artifact(appliance.model, r.id).exists() for r in made] == [False, False, True, True]
     assert [home.source(r.id).exists() for r in made] == [False, False, True, True]
     assert all(home.logs(r.id).exists() for r in made)

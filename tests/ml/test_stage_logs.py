@@ -1,5 +1,8 @@
 """Every stage of a release has a log that says what was done, and why it ended where it did."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,8 @@ from ml.home import Home
 from tests.ml.conftest import Appliance
 from tests.ml.test_release import GATE, go_live
 from tests.models import working
+
+ROOT = Path(__file__).parents[2]
 
 
 def last_line(text: str) -> str:
@@ -78,3 +83,15 @@ def test_a_reason_of_several_lines_forges_none(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_fails_nothing(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file where the folder should be")
     stagelog.to(tmp_path / "logs/train.log")("never mind")
+
+
+def test_a_log_takes_any_text_whatever_the_locale(tmp_path: Path) -> None:
+    log = tmp_path / "stage.log"
+    code = "import pathlib; from ml import stagelog; stagelog.to(pathlib.Path({}))('\\xe9 \\ud800')"
+    without_utf8 = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    subprocess.run(
+        [sys.executable, "-c", code.format(repr(str(log)))], env=without_utf8, cwd=ROOT, check=True
+    )
+
+    assert log.read_text(encoding="utf-8").endswith("é \\ud800\n")

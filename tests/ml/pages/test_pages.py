@@ -13,6 +13,8 @@ from db import appliance
 from db.models import Release, Stage, Status
 from ml.home import Home
 from ml.pages.series import before, points
+from ml.stages import trend as trends
+from ml.stages.gate import Verdict
 from tests.ml.serving.support import Shop, main_py
 from tests.support.waiting import wait_until
 
@@ -381,6 +383,18 @@ def test_what_the_gate_said_is_on_the_page_of_the_release(shop: Shop) -> None:
     assert "SMAPE 0.3 0.2 +50.0% may worsen by 5% not passed" in page
     assert "MAE 7 – – at most 9 passed" in page
     assert "an older test set" in page
+
+
+def test_what_could_not_be_compared_and_the_trend_are_on_the_page(shop: Shop) -> None:
+    first = shop.publish(main_py())
+    trend = trends.Trend("SMAPE", 10, first=0.2, first_release=first, best=0.1, best_release=first)
+    verdict = Verdict((), None, None, ("release 1, which is live, never gave MAE",), (trend,))
+    release = shop.publish(main_py(), verdict=verdict.document())
+
+    page = text(shop.get(f"/releases/{release}", HTML).text)
+
+    assert "Not compared: release 1, which is live, never gave MAE." in page
+    assert "SMAPE over the last 10 releases that were live: 0.2" in page
 
 
 def test_a_release_is_held_against_any_other(shop: Shop) -> None:
