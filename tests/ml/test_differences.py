@@ -78,6 +78,24 @@ def test_without_recorded_requests_examples_are_asked(appliance: Appliance) -> N
     assert found["mean"] is None
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_model_that_changes_its_rows_is_compared_on_rows_as_asked(
+    appliance: Appliance, recorded: bool
+) -> None:
+    examples = "def examples(self): return [{'x': 1}, {'x': 2}]"
+    batch = "def predict_batch(self, model, rows): return [row.pop('x') for row in rows] + [1 / 0]"
+    live(appliance, model("features.pop('x')", examples))
+    if recorded:
+        asked(appliance, {"x": 1}, {"x": 2})
+    commit = appliance.merge(model("features.pop('x') + 1", examples + "\n    " + batch))
+    appliance.settle()
+
+    found = appliance.release(commit).differences
+    assert found is not None
+    assert (found["compared"], found["changed"], found["failed"]) == (2, 2, 0)
+    assert sorted(row["features"] for row in found["worst"]) == ['{"x": 1}', '{"x": 2}']
+
+
 def test_with_nothing_to_ask_it_is_said_and_nothing_is_rejected(appliance: Appliance) -> None:
     live(appliance, model("features", rule=RULE))
     commit = appliance.merge(model("features + 1", rule=RULE))

@@ -126,6 +126,34 @@ def test_a_batch_that_goes_wrong_is_asked_row_by_row(shop: Shop, given: str) -> 
     assert [answer.json()["prediction"] for answer in together(shop, list(range(16)))] == list(range(16))
 
 
+DOUBLES = """
+    def predict_batch(self, model, rows):
+        time.sleep(0.02)  # others collect meanwhile
+        return [self.predict(model, row) for row in rows]
+"""
+
+
+@pytest.mark.parametrize("features", ["features", "features: typing.Any", "features: typing.List[dict]"])
+def test_a_batch_that_changed_its_rows_is_asked_row_by_row_with_rows_as_sent(
+    shop: Shop, features: str
+) -> None:
+    row = "features[0]" if "List" in features else "features"
+    shop.publish(
+        main_py(
+            f"{row}['x'] *= 2\nreturn 1 // ({row}['x'] > 0) and {row}['x']", more=DOUBLES, features=features
+        )
+    )
+    rows = [{"x": 0 if number % 8 == 0 else number} for number in range(800)]
+
+    def ask(one: dict[str, int]) -> Any:
+        return shop.predict([one] if "List" in features else one).json().get("prediction")
+
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(ask, rows))
+
+    assert answers == [2 * one["x"] or None for one in rows]
+
+
 def test_what_the_model_raised_is_in_the_log_with_its_place(patient: Shop) -> None:
     patient.predict("raise")
     patient.predict("print")
