@@ -1,14 +1,15 @@
 """Many rows in one call: all are answered, and by one release, or none is."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
+from starlette.types import Receive
 
 from common.problems import Problem
 from ml.serving.answers import Label, signed, size, whole
@@ -32,6 +33,12 @@ class Call:
     name: bytes
     headers: dict[bytes, bytes]
     body: bytes
+    receive: Receive
+
+    async def abandoned(self) -> None:
+        """Until the client has left."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,12 @@ async def call(gateway: Gateway, request: Request) -> Call:
     headers = dict(request.scope["headers"])
     body = await read(headers, request.receive, gateway.held)
     if body is None:
-        raise Problem(400, "The client has left", "The end of the body was never sent.")
-    return Call(request.scope["request_id"], headers, body)
+        raise left()
+    return Call(request.scope["request_id"], headers, body, request.receive)
+
+
+def left() -> Problem:
+    return Problem(400, "The client has left", "It did not wait for its answer.")
 
 
 def parsed(asked: Call, form: msgspec.json.Decoder[Form], wanted: str) -> Form:
@@ -75,7 +86,7 @@ async def predict(
     try:
         for _ in range(TRIES):
             live = gateway.live(model)
-            answered = await together(live.pool, rows, asked.name, place)
+            answered = await while_there(asked, together(live.pool, rows, asked.name, place))
             if answered is not None:
                 break
         else:
@@ -87,6 +98,19 @@ async def predict(
     return answered
 
 
+async def while_there(asked: Call, answering: Coroutine[Any, Any, Answered | None]) -> Answered | None:
+    """What `answering` gives; it is cancelled, and a `Problem` raised, when the client leaves before that."""
+    answer, abandoned = asyncio.ensure_future(answering), asyncio.ensure_future(asked.abandoned())
+    try:
+        await asyncio.wait((answer, abandoned), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise left()
+        return answer.result()
+    finally:
+        answer.cancel()
+        abandoned.cancel()
+
+
 async def together(
     pool: Pool, rows: list[bytes], name: bytes, place: Callable[[int], str]
 ) -> Answered | None:
@@ -95,8 +119,7 @@ async def together(
     predictions: list[PredictionJson] = []
     labels, at, total = set(), 0, 0
     try:
-        for row in rows:
-            asked.append(pool.ask(row, name))
+        asked = pool.ask_all(rows, name)
         for at, future in enumerate(asked):  # noqa: B007 (which row it was)
             prediction, label = await future
             labels.add(label)
