@@ -90,7 +90,7 @@ class Line:
 def take(waiting: Line, free_workers: int, seconds_a_row: float) -> list[Request]:
     """The next frame's requests, taken from the front of `waiting`; none when nobody waits for any.
 
-    One that a worker has died over leaves alone, so that it takes no neighbour along.
+    One that a worker has died over, or that may be unreadable, leaves alone: it takes no neighbour along.
     """
     if len(waiting.single) == 1 and not waiting.calls:
         return [waiting.single.popleft()]  # as most often, at no cost
@@ -100,10 +100,10 @@ def take(waiting: Line, free_workers: int, seconds_a_row: float) -> list[Request
     frame: list[Request] = []
     while (first := waiting.first()) is not None:
         size += len(first.body)
-        if frame and (len(frame) >= most or first.blamed or size > LARGEST):
+        if frame and (len(frame) >= most or first.alone or size > LARGEST):
             break
         waiting.pop()
         frame.append(first)
-        if first.blamed:
+        if first.alone:
             break
     return frame

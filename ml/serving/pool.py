@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from loguru import logger
@@ -19,7 +20,6 @@ from ml.serving.tally import Work
 from ml.serving.validation import JsonValidator
 from ml.serving.worker import Recipe, Request, Worker
 
-START_TIMEOUT = 120.0  # seconds in which a model has to be loaded
 WAITING = 2048  # requests that may wait; beyond it a client is told to come back
 WAITING_OF_CALLS = 16_000  # rows, of calls with many
 FORGIVEN = 60.0  # seconds after which a death no longer counts
@@ -30,11 +30,11 @@ LONGEST_PAUSE = 15.0  # seconds between two tries to replace a worker that keeps
 
 @dataclass(frozen=True)
 class Limits:
-    """How many workers, and how long one may work on one row (seconds)."""
+    """How many workers, and how many seconds one may work on one row, and load the model."""
 
     workers: int
     predict_timeout: float
-    start_timeout: float = START_TIMEOUT
+    load_timeout: float
 
 
 class Pool:
@@ -97,7 +97,7 @@ class Pool:
     def _request(self, body: bytes, name: bytes) -> Request:
         if not self.workers and self._pause() > HOPELESS:
             raise overloaded("the model's workers keep ending")
-        return Request(body, self._loop.create_future(), time.monotonic(), False, name)
+        return Request(body, self._loop.create_future(), time.monotonic(), name)
 
     def hand_over(self, heir: "Pool") -> None:
         """What waits here, and what comes back from workers that die from now on, is for `heir` to do."""
@@ -128,7 +128,7 @@ class Pool:
     async def _start(self) -> Hello:
         worker = Worker(self.label, self._freed, self._lost, self._validator, self._unsent)
         try:
-            hello = await worker.start(self.recipe, self.limits.start_timeout)
+            hello = await worker.start(self.recipe, self.limits.load_timeout)
         except BaseException:
             await worker.end()
             raise
@@ -161,8 +161,8 @@ class Pool:
         for worker in list(self.workers):
             if worker.held and now - worker.since > timeout:
                 self._stuck(worker)
-        for request in self.waiting:
-            if now - request.arrived > 2 * timeout:
+        for queue in (self.waiting.single, *self.waiting.calls):
+            for request in takewhile(lambda one: now - one.arrived > 2 * timeout, queue):
                 self._refuse(request, overloaded("it waited for too long"))
         self.waiting.forget()
         if self.waiting or any(worker.held for worker in self.workers):
@@ -258,7 +258,8 @@ class Pool:
 def blame(requests: list[Request]) -> None:
     """Each of them may have been the end of its worker: they leave alone, and may wait anew for that."""
     for request in requests:
-        request.blamed, request.arrived = True, time.monotonic()
+        request.blamed = request.alone = True
+        request.arrived = time.monotonic()
 
 
 def died(garbled: Garbled | None) -> Problem:

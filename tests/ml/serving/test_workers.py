@@ -1,5 +1,6 @@
 """What a model does to its worker stays with the request that it did it for."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -152,6 +153,28 @@ def test_a_batch_that_changed_its_rows_is_asked_row_by_row_with_rows_as_sent(
         answers = list(clients.map(ask, rows))
 
     assert answers == [2 * one["x"] or None for one in rows]
+
+
+def test_a_neighbour_that_cannot_be_read_counts_as_no_death(shop: Shop) -> None:
+    predict = """
+        if features == "slow":
+            time.sleep(2)
+        died = os.path.expanduser("~/died")
+        if features == "once" and not os.path.exists(died):
+            open(died, "w").close()
+            os.kill(os.getpid(), 9)
+        return features
+    """
+    shop.publish(main_py(predict, "sys.setrecursionlimit(300)", BATCH))
+    deep = json.loads("[" * 500 + "]" * 500)
+    held = f'slipway_requests_in_flight{{model="{shop.model}"}} 1.0'
+    with ThreadPoolExecutor(1) as other:
+        slow = other.submit(shop.predict, "slow")
+        wait_until(lambda: held in shop.get("/metrics").text, 30, "the others have to wait")
+        unreadable, once = together(shop, [deep, "once"])
+
+    assert slow.result().status_code == 200
+    assert (unreadable.status_code, once.status_code) == (400, 200)
 
 
 def test_what_the_model_raised_is_in_the_log_with_its_place(patient: Shop) -> None:
