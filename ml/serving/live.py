@@ -53,6 +53,7 @@ class Places:
 
     def __init__(self, models: list[Model]) -> None:
         self.by_model = {model.name: Place(model) for model in models}
+        self.deaf: str | None = None  # why notifications are not listened for; None when they are
 
     def find(self, model: str | None) -> Place:
         """The place of a model, or of the only one when none is named; raises `Problem`."""
