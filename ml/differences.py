@@ -92,7 +92,7 @@ def from_live(
     try:
         ready = restore(settings, model, live.release, stagelog.to(log))
         other = Release(ready.room, ready.entry_point, Artifact(ready.artifact, live.release.artifact or ""))
-        requests = of_first_try(requests, into)
+        requests = keep_requests(requests, into)
         rows, theirs, ours = ask(this, other, requests or None, into, log)
     except Rejected as fault:
         return f"the predictions could not be compared: {fault}"
@@ -107,7 +107,7 @@ def from_live(
     )
 
 
-def of_first_try(requests: Sequence[Any], into: Path) -> list[Any]:
+def keep_requests(requests: Sequence[Any], into: Path) -> list[Any]:
     """What was asked when this was first tried: answers of then may be kept, and users ask on."""
     kept = into / "requests.json"
     if not kept.exists():

@@ -92,7 +92,7 @@ def hello(payload: bytes) -> Hello:
     if said.schema is not None:
         try:
             said.schema = schemas.checked(said.schema)
-        except schemas.Wrong as wrong:
+        except schemas.SchemaError as wrong:
             raise Garbled(f"the schema of predict()'s features is no JSON Schema: {wrong}") from wrong
     return said
 

@@ -6,20 +6,20 @@ from typing import Any
 TYPES = {"array", "boolean", "integer", "null", "number", "object", "string"}
 
 
-class Wrong(ValueError):
+class SchemaError(ValueError):
     """It is no JSON Schema; the text names the place."""
 
 
 def checked(schema: Any, place: str = "it") -> dict[str, Any]:
-    """The schema, with `true` and `false` inside it in their long form; raises `Wrong`."""
+    """The schema, with `true` and `false` inside it in their long form; raises `SchemaError`."""
     if isinstance(schema, bool):
         return {} if schema else {"not": {}}
     if not isinstance(schema, dict):
-        raise Wrong(f"{place} has to be an object")
+        raise SchemaError(f"{place} has to be an object")
     found = dict(schema)
     for word, (fits, wanted) in PLAIN.items():
         if word in found and not fits(found[word]):
-            raise Wrong(f"{place}: {word} has to be {wanted}")
+            raise SchemaError(f"{place}: {word} has to be {wanted}")
     for word in ("properties", "$defs"):
         if word in found:
             found[word] = {name: checked(one, f"{place}: {name}") for name, one in found[word].items()}
