@@ -9,6 +9,7 @@ from typing import Any
 from .predict import encode, one, prepare, together
 
 LONGEST = 64 << 10  # bytes of one answer
+TOO_LONG = "a prediction that is too long to compare"
 LARGEST = 8 << 20  # bytes of all answers
 
 
@@ -26,7 +27,7 @@ def replay(_: str, question: dict[str, Any]) -> dict[str, Any]:
     for number, row in enumerate(json.loads(asked)):
         said = batched[number] if batched is not None else one(model, row)
         if len(said) > LONGEST:
-            said = encode({"error": {"type": "Unfit", "message": "a prediction that is too long to compare"}})
+            said = encode({"error": {"type": "Unfit", "message": TOO_LONG}})
         size += len(said)
         if size > LARGEST or time.monotonic() > until:
             break

@@ -145,7 +145,7 @@ class Follower:
         except BaseException:
             await pool.close()
             raise
-        return Live(deployment, release, pool, deployment.live_at or datetime.now(UTC), known)
+        return Live(deployment, release, pool, deployment.live_at or datetime.now(UTC), known, bool(chosen))
 
     def _tell(self, what: str) -> None:
         logger.info("{}", what)

@@ -20,6 +20,7 @@ class Live:
     pool: Pool
     since: datetime
     known: dict[str, Any] = field(default_factory=dict)  # what predictions are shown beside
+    tried: bool = True  # whether it has given a prediction before it went live
 
     @property
     def schema(self) -> dict[str, Any] | None:
