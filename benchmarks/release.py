@@ -82,8 +82,8 @@ async def worker(running: Running, number: int) -> float:
         release: Release | None = releases.find(session, number)
     assert release is not None
     began = time.perf_counter()
-    pool = await start(settings.models()[0], settings, release, Limits(1, 30.0), lambda _: None)
-    await health.check(pool, health.choose(pool, release.kind, lambda: None))
+    pool = await start(settings.models()[0], settings, release, Limits(1, 30.0, 60.0), lambda _: None)
+    await health.check(pool, health.choose(pool, release.kind, list))
     took = time.perf_counter() - began
     await pool.close()
     return took

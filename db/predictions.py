@@ -33,14 +33,6 @@ def record(session: Session, predictions: Sequence[Prediction]) -> None:
         )
 
 
-def newest_features(session: Session, model: str) -> tuple[Any] | None:
-    """The features of the newest recorded request (in a tuple: they may be None), None when there is none."""
-    request = session.scalar(
-        select(Prediction.request).where(Prediction.model == model).order_by(Prediction.id.desc()).limit(1)
-    )
-    return (request["features"],) if request else None
-
-
 def distinct_features(session: Session, model: str, limit: int) -> list[Any]:
     """The features of the newest recorded requests, each once."""
     newest = (

@@ -1,6 +1,7 @@
 """Waiting until somebody notifies, or a while has passed; survives restarts of Postgres."""
 
 import contextlib
+import math
 import os
 import select
 import threading
@@ -34,10 +35,11 @@ class Wakeup:
             if self._connection is not None:
                 return True  # fresh: whatever was notified before is looked at now
             timeout = min(timeout, 1)  # no database: try again soon
-        watched: list[int] = [self._woken]
+        poll = select.poll()  # select() takes no descriptor above 1023, and busy services have such
+        poll.register(self._woken, select.POLLIN)
         if self._connection is not None:
-            watched.append(self._connection.fileno())
-        readable, _, _ = select.select(watched, [], [], timeout)
+            poll.register(self._connection.fileno(), select.POLLIN)
+        readable = [descriptor for descriptor, _ in poll.poll(math.ceil(timeout * 1000))]
         woken = self._woken in readable
         if woken:
             os.read(self._woken, 4096)
@@ -47,6 +49,10 @@ class Wakeup:
         """End a `wait` that is going on, from another thread or a signal handler."""
         with contextlib.suppress(BlockingIOError):  # full of wake-ups already
             os.write(self._wake, b"!")
+
+    def begin_anew(self) -> None:
+        """Leave the connection: the next `wait` makes another."""
+        self._drop()
 
     def close(self) -> None:
         with self._closing:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from loguru import logger
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -23,6 +24,8 @@ from ml.serving.live import Places
 from ml.serving.recorder import Recorder
 from ml.settings import Settings
 
+DEAF_PAUSE = 1.0  # seconds before listening begins anew
+
 
 def create(settings: Settings, ending: threading.Event | None = None) -> ASGIApp:
     """`serve` as an ASGI app; its lifespan starts and ends every worker, `ending` ends what is streamed."""
@@ -36,7 +39,7 @@ def create(settings: Settings, ending: threading.Event | None = None) -> ASGIApp
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(follower.run()) for follower in followers]
         tasks.append(loop.create_task(recorder.run()))
-        stop = listen(settings, [follower.woken for follower in followers])
+        stop = listen(settings, places, [follower.woken for follower in followers])
         yield
         stop()
         for task in tasks:
@@ -61,7 +64,7 @@ def proxied(app: ASGIApp, settings: Settings) -> ASGIApp:
     return ProxyHeadersMiddleware(app, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type, return-value]
 
 
-def listen(settings: Settings, woken: Sequence[asyncio.Event]) -> Callable[[], None]:
+def listen(settings: Settings, places: Places, events: Sequence[asyncio.Event]) -> Callable[[], None]:
     """Set these events whenever a deployment may have been made; gives what ends that."""
     loop = asyncio.get_running_loop()
     wakeup = Wakeup(settings.database_url, "deployments")
@@ -69,13 +72,20 @@ def listen(settings: Settings, woken: Sequence[asyncio.Event]) -> Callable[[], N
 
     def work() -> None:
         while not ended.is_set():
-            if wakeup.wait(settings.poll_seconds) and not ended.is_set():
+            try:
+                woken, places.deaf = wakeup.wait(settings.poll_seconds), None
+            except Exception as error:  # noqa: BLE001 (a bug of ours must not end the listening)
+                logger.exception("listening for deployments broke, it begins anew")
+                woken, places.deaf = True, repr(error)
+                wakeup.begin_anew()
+                ended.wait(DEAF_PAUSE)
+            if woken and not ended.is_set():
                 with suppress(RuntimeError):  # the loop has ended meanwhile
                     loop.call_soon_threadsafe(wake)
         wakeup.close()
 
     def wake() -> None:
-        for event in woken:
+        for event in events:
             event.set()
 
     def stop() -> None:

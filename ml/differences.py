@@ -96,7 +96,8 @@ def from_live(
         raise Unavailable(f"release {live.release_id}, which is live, cannot be asked: {fault}") from fault
     try:
         other = Release(ready.room, ready.entry_point, Artifact(ready.artifact, live.release.artifact or ""))
-        rows, theirs, ours = ask(this, other, list(requests) or None, into, log)
+        requests = keep_requests(requests, into)
+        rows, theirs, ours = ask(this, other, requests or None, into, log)
     except Rejected as fault:
         return f"the predictions could not be compared: {fault}"
     inputs = "recorded requests" if requests else "examples"
@@ -110,6 +111,18 @@ def from_live(
     )
 
 
+def keep_requests(requests: Sequence[Any], into: Path) -> list[Any]:
+    """What was asked when this was first tried: answers of then may be kept, and users ask on."""
+    kept = into / "requests.json"
+    if not kept.exists():
+        into.mkdir(parents=True, exist_ok=True)
+        new = kept.with_name("requests.json.new")
+        new.write_text(json.dumps(list(requests)))
+        new.rename(kept)
+    found: list[Any] = json.loads(kept.read_text())
+    return found
+
+
 def ask(
     this: Release, live: Release, requests: list[Any] | None, into: Path, log: Path
 ) -> tuple[list[Any], list[Any], list[Any]]:
@@ -120,7 +133,8 @@ def ask(
     with ThreadPoolExecutor(2) as both:
         one = both.submit(partial(replay, this, requests, into / "this", log))
         other = both.submit(partial(replay, live, requests, into / "live", log))
-        return requests, other.result()[1], one.result()[1]
+        rows, theirs = other.result()
+        return rows, theirs, one.result()[1]
 
 
 def replay(release: Release, rows: list[Any] | None, into: Path, log: Path) -> tuple[list[Any], list[Any]]:

@@ -7,3 +7,7 @@ class Rejected(Exception):
 
 class Unavailable(Exception):
     """Something outside was not ready; tried again later. The text is for whoever runs the appliance."""
+
+
+class Strained(Unavailable):
+    """It took too long or was killed: a busy machine, or else the model. Who tries again decides which."""

@@ -112,6 +112,7 @@ class RetrainSection(Section):
 
 class Resources(Section):
     train_timeout: Duration | None = None  # seconds
+    load_timeout: Duration | None = None  # seconds
     memory: Size | None = None  # bytes
 
     def over(self, other: "Resources") -> "Resources":

@@ -77,6 +77,8 @@ def promote(
             journal.record(known=known)
     with journal.stage("gate") as say:
         seen, live, requests = look()
+        if not requests and (untried := workshop.try_prediction(room, said, kind, artifact, scored)):
+            say(untried)
         compared = workshop.compare(live, datasets.test)
         differ = workshop.differences(live, room, said, artifact, requests)
         if not isinstance(differ, str):

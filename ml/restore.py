@@ -24,6 +24,7 @@ class Ready:
     entry_point: str
     artifact: Path
     log: Path
+    load_timeout: float  # seconds
 
 
 def restore(settings: Settings, model: Model, release: Release, say: Callable[[str], None]) -> Ready:
@@ -53,9 +54,11 @@ def restore(settings: Settings, model: Model, release: Release, say: Callable[[s
     resolved = Resolved(release.lock, release.python)
     if environment.find(resolved, home, model.name) is None:
         say(f"the environment of release {release.id} is gone: it is made again")
-    held = sandbox.of(settings, model, manifest.read(source).resources)
+    asked = manifest.read(source).resources
+    held = sandbox.of(settings, model, asked)
     room = Room(environment.build(resolved, home, log, held), source, home.scratch(release.id), held)
-    return Ready(room, release.entry_point or "main:entry_point", artifact, log)
+    seconds = model.resources.over(asked).load_timeout or settings.load_timeout
+    return Ready(room, release.entry_point or "main:entry_point", artifact, log, seconds)
 
 
 def checked(artifact: Path, digest: str) -> Path:

@@ -62,6 +62,7 @@ class Settings(Following, Reach):
     poll_seconds: float = Field(15, validation_alias="SLIPWAY_POLL_SECONDS", gt=0)
     builds: int = Field(1, validation_alias="SLIPWAY_BUILDS", ge=1)
     workers: int = Field(1, validation_alias="SLIPWAY_WORKERS", ge=1)
+    load_timeout: float = Field(120, validation_alias="SLIPWAY_LOAD_TIMEOUT", gt=0)
     predict_timeout: float = Field(30, validation_alias="SLIPWAY_PREDICT_TIMEOUT", gt=0)
     keep: int = Field(10, validation_alias="SLIPWAY_KEEP", ge=2)  # artifacts a model
     train_timeout: float = Field(3600, validation_alias="SLIPWAY_TRAIN_TIMEOUT", gt=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from db.claims import TRIES
 from db.models import Deployment, Release
-from ml import comparison, differences, known, manifest, stagelog
+from ml import comparison, differences, known, manifest, stagelog, trial
 from ml.comparison import Comparison
 from ml.differences import Differences
 from ml.errors import Rejected, Unavailable
@@ -134,6 +134,19 @@ class Workshop:
             return None
         into, log = self.folder / "known", self.log("evaluate")
         return known.ask(room, said.model.entry_point, kind, dataset, into=into, log=log)
+
+    def try_prediction(
+        self, room: Room, said: Manifest, kind: str, artifact: Artifact, scored: Scored
+    ) -> str | None:
+        """In words why no prediction was tried; None when one was given.
+
+        A time series is asked for 1 when it starts.
+        """
+        if kind == "time-series":
+            return None
+        release = differences.Release(room, said.model.entry_point, artifact)
+        into, log = self.folder / "trial", self.log("gate")
+        return trial.try_rows(release, scored.rows, kind, into=into, log=log)
 
     def compare(self, live: Deployment | None, dataset: DataSet) -> Comparison:
         """What cannot be had now is waited for; at the last try a person is left to judge."""

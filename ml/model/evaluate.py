@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,16 @@ from . import repository, tables
 from .bounds import fit_info, wrong_metrics
 from .fault import Fault, call
 from .jsonable import Unfit, jsonable
+from .known import target
+from .predict import optional
+from .schema import learn
+
+LONGEST_ROW = 48 << 10  # bytes as JSON
 
 
 def evaluate(_: str, question: dict[str, Any]) -> dict[str, Any]:
-    """`{"metrics": name → finite number, "info": what info() gave, "history": whether it has one}`."""
+    """`{"metrics": name → finite number, "info": what info() gave, "history": whether it has one,
+    "rows": what a prediction can be tried with}`."""
     entry_point = repository.load(question["source"], question["entry_point"])
     model = Path(question["artifact"]).read_bytes()
     scores = call("evaluate()", entry_point.evaluate, model, tables.read(question["data"]))
@@ -21,8 +28,36 @@ def evaluate(_: str, question: dict[str, Any]) -> dict[str, Any]:
     return {
         "metrics": metrics(scores),
         "info": info,
+        "rows": choose_rows(entry_point, question["data"]),
         "history": callable(getattr(entry_point, "history", None)),
     }
+
+
+def choose_rows(entry_point: Any, data: dict[str, str]) -> list[Any] | None:
+    """The first row of the test data in the forms that predict() may take; None where it gives examples.
+
+    Where nobody says which column is the target, it may be any end of the row, or not among them.
+    """
+    if optional(entry_point, "examples") or "examples" in (learn(entry_point.predict).schema or {}):
+        return None
+    try:
+        table = tables.read(data)
+        column, names = target(entry_point, table), list(table.columns)
+        chosen = [names, names[:-1], names[1:]] if column is None else [[n for n in names if n != column]]
+        first = next(iter(table.to_dict("records")))
+        plain = [{str(name): cell(first[name]) for name in of} for of in chosen]
+    except Exception:  # noqa: BLE001 (data that are no table, or foreign code)
+        return []
+    forms: list[Any] = []
+    for row in plain:
+        values = list(row.values())
+        forms += [row, values, *(values if len(values) == 1 else [])]
+    return [form for form in forms if len(json.dumps(form)) <= LONGEST_ROW]
+
+
+def cell(value: Any) -> Any:
+    """As JSON has it; what a table has no value for is null."""
+    return None if isinstance(value, float) and math.isnan(value) else jsonable(value)
 
 
 def metrics(scores: Any) -> dict[str, float]:

@@ -26,7 +26,8 @@ class Fault(Exception):
     limit: str | None = None
 
     def document(self) -> dict[str, str | None]:
-        return {"message": str(self), "limit": self.limit}
+        message = str(self).encode("utf-8", "backslashreplace").decode()  # half a character is no JSON
+        return {"message": message, "limit": self.limit}
 
 
 def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:

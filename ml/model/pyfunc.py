@@ -78,7 +78,9 @@ class Release:
         """The predictions, a row each; raises what the model says of the first row that has none."""
         found = rows(given, self.shape)
         with inside(self.repository):
-            answers = together(self.model, found) or [one(self.model, row) for row in found]
+            answers = together(self.model, found)
+            if answers is None:  # rows anew: predict_batch() may have changed what it was given
+                answers = [one(self.model, row) for row in rows(given, self.shape)]
         return [prediction(number, json.loads(said)) for number, said in enumerate(answers)]
 
 

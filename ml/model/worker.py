@@ -104,7 +104,7 @@ def converse(connection: socket.socket, model: Model) -> None:
         if answers is not None:
             connection.sendall(b"".join([of_row(question, answer) for answer in answers]))
             continue
-        for row in rows:
+        for row in json.loads(payload):  # anew: predict_batch() may have changed what it was given
             connection.sendall(of_row(question, one(model, row)))
 
 

@@ -24,7 +24,8 @@ def routes(places: Places, metrics: Metrics) -> APIRouter:
         if away and not any(live.values()):
             detail = f"Postgres is away and nothing is live: {away}. It is asked again every second."
             raise Problem(503, "Postgres is away", detail)
-        return {"status": "ok", "database": f"away: {away}" if away else "ok", "live": live}
+        database = f"away: {away}" if away else f"not listened to: {places.deaf}" if places.deaf else "ok"
+        return {"status": "ok", "database": database, "live": live}
 
     @router.get("/ready", summary="Would a prediction be answered?")
     async def ready() -> dict[str, str]:

@@ -25,6 +25,10 @@ from ml.serving.tally import Calls
 from ml.settings import Model, Settings
 
 SHOWN = 6  # releases on the page
+UNTRIED = (
+    "No prediction of release {} was tried before it went live: nothing says what it takes. "
+    "examples() in its main.py would"
+)
 UNMERGED = "No pull request has been merged yet; POST /checkout of the vcs service looks for one."
 
 
@@ -157,6 +161,8 @@ def going_on(
         said.append(f"{name[0].upper()}{name[1:]} {word}")
     if place.trouble:
         said.append(place.trouble)
+    if place.live is not None and not place.live.tried:
+        said.append(UNTRIED.format(place.live.release.id))
     if not newest and place.live is None:
         said.append(UNMERGED)
     return [sentence if sentence.endswith((".", "?", "!")) else f"{sentence}." for sentence in said]

@@ -1,5 +1,6 @@
 """The history of releases, and one release with its stages and the end of its logs."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def routes(sessions: sessionmaker[Session], settings: Settings) -> APIRouter:
 def chosen(session: Session, known: Release, asked: str) -> Release | None:
     """What this release is held against: the one that was asked for, else what is live or, of the
     live one, what was live before it."""
-    if asked.isdecimal():
+    if re.fullmatch("[0-9]{1,18}", asked):
         other = documents.find(session, int(asked))
         return other if other.id != known.id else None
     live = deployments.live(session, known.model)

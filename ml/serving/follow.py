@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import deployments, predictions, releases
 from db.models import Deployment, State
-from ml.errors import Rejected, Unavailable
+from ml.errors import Rejected, Strained, Unavailable
 from ml.serving import health
 from ml.serving.live import Live, Place
 from ml.serving.pool import FAILED_STARTS, Limits, Pool
@@ -22,6 +22,7 @@ from ml.serving.start import start
 from ml.serving.threads import aside
 from ml.settings import Settings
 
+STRAINED_STARTS = 3  # of a release that is too slow, or killed
 LONGEST_PAUSE = 300.0  # seconds between two tries of something that the world keeps from us
 
 
@@ -33,6 +34,7 @@ class Postponed:
     pause: float = 1.0
     due: float = 0.0
     tries: int = 0
+    strains: int = 0
 
     def again(self) -> None:
         self.tries += 1
@@ -45,7 +47,7 @@ class Follower:
 
     def __init__(self, place: Place, settings: Settings, sessions: sessionmaker[Session]) -> None:
         self.place, self.settings, self.sessions = place, settings, sessions
-        self.limits = Limits(settings.workers, settings.predict_timeout)
+        self.limits = Limits(settings.workers, settings.predict_timeout, settings.load_timeout)
         self.woken = asyncio.Event()
         self._probation = Probation(place, settings, sessions)
         self._postponed: dict[int, Postponed] = {}
@@ -101,7 +103,7 @@ class Follower:
         name = f"release {deployment.release_id} of {deployment.model}"
         self.place.doing = f"starting {name}"
         try:
-            live = await self._bring_up(deployment)
+            live = await judged(self._bring_up(deployment), postponed)
         except Rejected as fault:
             logger.warning("{} cannot take the place: {}", name, fault)
             if deployment.state is State.LIVE:  # a person may bring back what is missing
@@ -143,7 +145,7 @@ class Follower:
         except BaseException:
             await pool.close()
             raise
-        return Live(deployment, release, pool, deployment.live_at or datetime.now(UTC), known)
+        return Live(deployment, release, pool, deployment.live_at or datetime.now(UTC), known, bool(chosen))
 
     def _tell(self, what: str) -> None:
         logger.info("{}", what)
@@ -153,10 +155,10 @@ class Follower:
         with self.sessions.begin() as session:
             return releases.known(session, release)
 
-    def _recorded(self, model: str) -> Callable[[], tuple[object] | None]:
-        def newest() -> tuple[object] | None:
+    def _recorded(self, model: str) -> Callable[[], list[Any]]:
+        def newest() -> list[Any]:
             with self.sessions.begin() as session:
-                return predictions.newest_features(session, model)
+                return predictions.distinct_features(session, model, health.RECORDED)
 
         return newest
 
@@ -215,6 +217,17 @@ class Follower:
         await asyncio.gather(*self._leaving, return_exceptions=True)
         if self.place.live is not None:
             await self.place.live.pool.close()
+
+
+async def judged(bringing_up: Awaitable[Live], postponed: Postponed) -> Live:
+    """What took too long or was killed is the machine's fault at first, then the release's."""
+    try:
+        return await bringing_up
+    except Strained as fault:
+        postponed.strains += 1
+        if postponed.strains < STRAINED_STARTS:
+            raise
+        raise Rejected(f"{fault} (tried {postponed.strains} times)") from fault
 
 
 async def leave(pool: Pool) -> None:

@@ -28,6 +28,7 @@ class Gateway:
     def __init__(self, places: Places, recorder: Recorder, beside: ASGIApp) -> None:
         self.places, self.recorder, self.beside = places, recorder, beside
         self.held = Held()
+        self.unsent = Held(what="answers wait for their clients to take them")  # of calls with many rows
         self.calls = Calls()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

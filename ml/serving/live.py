@@ -20,6 +20,7 @@ class Live:
     pool: Pool
     since: datetime
     known: dict[str, Any] = field(default_factory=dict)  # what predictions are shown beside
+    tried: bool = True  # whether it has given a prediction before it went live
 
     @property
     def schema(self) -> dict[str, Any] | None:
@@ -53,6 +54,7 @@ class Places:
 
     def __init__(self, models: list[Model]) -> None:
         self.by_model = {model.name: Place(model) for model in models}
+        self.deaf: str | None = None  # why notifications are not listened for; None when they are
 
     def find(self, model: str | None) -> Place:
         """The place of a model, or of the only one when none is named; raises `Problem`."""

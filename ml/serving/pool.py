@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from loguru import logger
@@ -19,8 +20,8 @@ from ml.serving.tally import Work
 from ml.serving.validation import JsonValidator
 from ml.serving.worker import Recipe, Request, Worker
 
-START_TIMEOUT = 120.0  # seconds in which a model has to be loaded
 WAITING = 2048  # requests that may wait; beyond it a client is told to come back
+WAITING_OF_CALLS = 16_000  # rows, of calls with many
 FORGIVEN = 60.0  # seconds after which a death no longer counts
 HOPELESS = 2.0  # seconds: a longer pause is not worth waiting for
 FAILED_STARTS = 3  # in a row, of a release that did start once
@@ -29,11 +30,11 @@ LONGEST_PAUSE = 15.0  # seconds between two tries to replace a worker that keeps
 
 @dataclass(frozen=True)
 class Limits:
-    """How many workers, and how long one may work on one row (seconds)."""
+    """How many workers, and how many seconds one may work on one row, and load the model."""
 
     workers: int
     predict_timeout: float
-    start_timeout: float = START_TIMEOUT
+    load_timeout: float
 
 
 class Pool:
@@ -44,7 +45,7 @@ class Pool:
         self.work = work or Work()
         self.hello = Hello()
         self.workers: list[Worker] = []
-        self.waiting: deque[Request] = deque()
+        self.waiting = batching.Line()
         self.deaths = 0
         self.crashed: Callable[[bytes], None] = lambda _: None  # hears of features that ended two workers
         self.unstartable: Callable[[str], None] = lambda _: None  # hears why no worker starts any more
@@ -73,21 +74,36 @@ class Pool:
 
     def ask(self, body: bytes, name: bytes = b"") -> "asyncio.Future[tuple[PredictionJson, Label]]":
         """The prediction's JSON and the label of whoever gave it; raises `Problem` in its place."""
-        answer: asyncio.Future[tuple[PredictionJson, Label]] = self._loop.create_future()
-        if len(self.waiting) >= WAITING:
+        if len(self.waiting.single) >= WAITING:
             raise overloaded(f"{WAITING} predictions wait already")
+        request = self._request(body, name)
+        self.waiting.single.append(request)
+        self._pump()
+        return request.answer
+
+    def ask_all(
+        self, rows: Sequence[bytes], name: bytes
+    ) -> "list[asyncio.Future[tuple[PredictionJson, Label]]]":
+        """`ask` for each row of a call: all of them wait, or it raises `Problem` and none does."""
+        if len(rows) == 1:
+            return [self.ask(rows[0], name)]
+        if self.waiting.rows_of_calls + len(rows) > WAITING_OF_CALLS:
+            raise overloaded(f"{self.waiting.rows_of_calls} rows of calls with many wait already")
+        requests = [self._request(row, name) for row in rows]
+        self.waiting.add_call(requests)
+        self._pump()
+        return [request.answer for request in requests]
+
+    def _request(self, body: bytes, name: bytes) -> Request:
         if not self.workers and self._pause() > HOPELESS:
             raise overloaded("the model's workers keep ending")
-        self.waiting.append(Request(body, answer, time.monotonic(), False, name))
-        self._pump()
-        return answer
+        return Request(body, self._loop.create_future(), time.monotonic(), name)
 
     def hand_over(self, heir: "Pool") -> None:
         """What waits here, and what comes back from workers that die from now on, is for `heir` to do."""
         self.heir = heir
-        waiting = list(self.waiting)
-        self.waiting.clear()
-        self._put_back(waiting)
+        heir.waiting.join(self.waiting)
+        heir._pump()
 
     async def drain(self) -> None:
         """Until the workers have answered what they hold; one that hangs is ended when its time is up."""
@@ -105,13 +121,14 @@ class Pool:
         await asyncio.gather(*(worker.end() for worker in self.workers), *tasks, return_exceptions=True)
         self.workers.clear()
         self._validator.close()
-        while self.waiting:
-            self._refuse(self.waiting.popleft(), overloaded("the service is ending"))
+        for request in self.waiting:
+            self._refuse(request, overloaded("the service is ending"))
+        self.waiting.clear()
 
     async def _start(self) -> Hello:
         worker = Worker(self.label, self._freed, self._lost, self._validator, self._unsent)
         try:
-            hello = await worker.start(self.recipe, self.limits.start_timeout)
+            hello = await worker.start(self.recipe, self.limits.load_timeout)
         except BaseException:
             await worker.end()
             raise
@@ -123,12 +140,14 @@ class Pool:
 
     def _pump(self) -> None:
         """Give what waits to the workers that are free."""
-        while self.waiting:
+        while self.waiting.single or self.waiting.calls:
             free = [worker for worker in self.workers if worker.free]
             if not free:
                 break
             cost = 0.0 if self.hello.batch else free[0].seconds_a_row
             frame = batching.take(self.waiting, len(free), cost)
+            if not frame:
+                break
             self.work.frames.add(len(frame))
             free[0].send(frame)
         if self._watch is None and not self._closed:
@@ -142,8 +161,10 @@ class Pool:
         for worker in list(self.workers):
             if worker.held and now - worker.since > timeout:
                 self._stuck(worker)
-        while self.waiting and now - self.waiting[0].arrived > 2 * timeout:
-            self._refuse(self.waiting.popleft(), overloaded("it waited for too long"))
+        for queue in (self.waiting.single, *self.waiting.calls):
+            for request in takewhile(lambda one: now - one.arrived > 2 * timeout, queue):
+                self._refuse(request, overloaded("it waited for too long"))
+        self.waiting.forget()
         if self.waiting or any(worker.held for worker in self.workers):
             self._pump()
 
@@ -194,7 +215,7 @@ class Pool:
         pool = self
         while pool.heir is not None:
             pool = pool.heir
-        pool.waiting.extendleft(request for request in reversed(requests) if not request.answer.done())
+        pool.waiting.put_back(requests)
         pool._pump()
 
     async def _replace(self) -> None:
@@ -237,7 +258,8 @@ class Pool:
 def blame(requests: list[Request]) -> None:
     """Each of them may have been the end of its worker: they leave alone, and may wait anew for that."""
     for request in requests:
-        request.blamed, request.arrived = True, time.monotonic()
+        request.blamed = request.alone = True
+        request.arrived = time.monotonic()
 
 
 def died(garbled: Garbled | None) -> Problem:

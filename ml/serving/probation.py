@@ -43,7 +43,7 @@ class Probation:
 
     def __init__(self, place: Place, settings: Settings, sessions: sessionmaker[Session]) -> None:
         self.place, self.settings, self.sessions = place, settings, sessions
-        self.limits = Limits(1, settings.predict_timeout)
+        self.limits = Limits(1, settings.predict_timeout, settings.load_timeout)
         self._trial: asyncio.Task[None] | None = None
 
     def begin(self, live: Live) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ml.model.jsonable import DEEPEST, is_deeper
+from ml.serving import schemas
 
 QUESTION = struct.Struct("!II")  # bytes of the payload, id of the question
 REPLY = struct.Struct("!IIB")  # bytes of the payload, id of the question, kind of the reply
@@ -88,6 +89,11 @@ def hello(payload: bytes) -> Hello:
         raise Garbled("an error without a message")
     if is_deeper([said.examples, said.schema, said.error], DEEPEST + 5):
         raise Garbled("it begins with JSON that is nested too deep")
+    if said.schema is not None:
+        try:
+            said.schema = schemas.checked(said.schema)
+        except schemas.SchemaError as wrong:
+            raise Garbled(f"the schema of predict()'s features is no JSON Schema: {wrong}") from wrong
     return said
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import dataclass, field
 
 import msgspec
 from loguru import logger
@@ -15,11 +16,19 @@ from ml.serving.answers import Label
 from ml.serving.protocol import PredictionJson
 from ml.serving.threads import aside
 
-SAMPLE = 50  # predictions kept of those between two writes
+SAMPLE = 50  # predictions of a model kept of those between two writes
 LARGEST = 64 << 10  # bytes of features and prediction together
 PAUSE = 1.0  # seconds between two writes
 
 Sampled = tuple[Label, bytes, bytes]
+
+
+@dataclass(slots=True)
+class Sample:
+    """Of one model, so that a busy one leaves room for the others."""
+
+    kept: list[Sampled] = field(default_factory=list)
+    seen: int = 0
 
 
 class Recorder:
@@ -27,25 +36,27 @@ class Recorder:
 
     def __init__(self, sessions: sessionmaker[Session], on: bool) -> None:
         self._sessions, self._on = sessions, on
-        self._sample: list[Sampled] = []
-        self._seen = 0
+        self._samples: dict[str, Sample] = {}
         self._something = asyncio.Event()
 
     def offer(self, label: Label, body: bytes, prediction: PredictionJson) -> None:
         """A prediction that was answered; each of those between two writes is kept with the same chance."""
         if not self._on or not isinstance(prediction, bytes):  # a large one is too large to keep
             return
-        self._seen += 1
-        if len(self._sample) < SAMPLE:
-            self._sample.append((label, body, prediction))
+        if (sample := self._samples.get(label.model)) is None:
+            sample = self._samples[label.model] = Sample()
             self._something.set()
-        elif (at := int(random.random() * self._seen)) < SAMPLE:  # noqa: S311 (a sample, no secret)
-            self._sample[at] = (label, body, prediction)
+        sample.seen += 1
+        if len(sample.kept) < SAMPLE:
+            sample.kept.append((label, body, prediction))
+        elif (at := int(random.random() * sample.seen)) < SAMPLE:  # noqa: S311 (a sample, no secret)
+            sample.kept[at] = (label, body, prediction)
 
     async def run(self) -> None:
         while True:
             await self._something.wait()
-            sample, self._sample, self._seen = self._sample, [], 0
+            samples, self._samples = self._samples, {}
+            sample = [sampled for of_model in samples.values() for sampled in of_model.kept]
             self._something.clear()
             try:
                 await aside(self._write, sample)

@@ -1,22 +1,24 @@
 """Many rows in one call: all are answered, and by one release, or none is."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import finalize
 
 import msgspec
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
+from starlette.types import Receive
 
 from common.problems import Problem
 from ml.serving.answers import Label, signed, size, whole
 from ml.serving.gateway import UNREADABLE, Gateway, check, noted
 from ml.serving.live import Live
 from ml.serving.pool import Pool
-from ml.serving.protocol import PredictionJson
-from ml.serving.requests import not_json, overloaded, read
+from ml.serving.protocol import PIECE_BYTES, PredictionJson
+from ml.serving.requests import Held, not_json, overloaded, read
 
 MOST = 1000  # rows of a call
 TRIES = 3  # a switch during a call has it asked once more; more than one is rare
@@ -32,6 +34,12 @@ class Call:
     name: bytes
     headers: dict[bytes, bytes]
     body: bytes
+    receive: Receive
+
+    async def abandoned(self) -> None:
+        """Until the client has left."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,12 @@ async def call(gateway: Gateway, request: Request) -> Call:
     headers = dict(request.scope["headers"])
     body = await read(headers, request.receive, gateway.held)
     if body is None:
-        raise Problem(400, "The client has left", "The end of the body was never sent.")
-    return Call(request.scope["request_id"], headers, body)
+        raise left()
+    return Call(request.scope["request_id"], headers, body, request.receive)
+
+
+def left() -> Problem:
+    return Problem(400, "The client has left", "It did not wait for its answer.")
 
 
 def parsed(asked: Call, form: msgspec.json.Decoder[Form], wanted: str) -> Form:
@@ -75,16 +87,40 @@ async def predict(
     try:
         for _ in range(TRIES):
             live = gateway.live(model)
-            answered = await together(live.pool, rows, asked.name, place)
+            answered = await while_there(asked, together(live.pool, rows, asked.name, place))
             if answered is not None:
                 break
         else:
             raise overloaded("the releases change while it is asked for")
     finally:
         gateway.held.bytes -= held
+    hold_answer(answered, gateway.unsent)
     for row, prediction in zip(rows, answered.predictions, strict=True):
         gateway.recorder.offer(answered.label, row, prediction)
     return answered
+
+
+def hold_answer(answered: Answered, unsent: Held) -> None:
+    """Hold what the answer takes for as long as it is kept; raises `Problem` when there is no room for it.
+
+    Large predictions are counted where they come in.
+    """
+    taken = sum(len(one) for one in answered.predictions if isinstance(one, bytes))
+    unsent.add(taken)
+    finalize(answered, unsent.give_back, taken)
+
+
+async def while_there(asked: Call, answering: Coroutine[Any, Any, Answered | None]) -> Answered | None:
+    """What `answering` gives; it is cancelled, and a `Problem` raised, when the client leaves before that."""
+    answer, abandoned = asyncio.ensure_future(answering), asyncio.ensure_future(asked.abandoned())
+    try:
+        await asyncio.wait((answer, abandoned), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise left()
+        return answer.result()
+    finally:
+        answer.cancel()
+        abandoned.cancel()
 
 
 async def together(
@@ -95,8 +131,7 @@ async def together(
     predictions: list[PredictionJson] = []
     labels, at, total = set(), 0, 0
     try:
-        for row in rows:
-            asked.append(pool.ask(row, name))
+        asked = pool.ask_all(rows, name)
         for at, future in enumerate(asked):  # noqa: B007 (which row it was)
             prediction, label = await future
             labels.add(label)
@@ -125,15 +160,18 @@ def too_much() -> Problem:
 
 
 def respond(
-    pieces: list[bytes], label: Label, of: Sequence[PredictionJson], headers: dict[str, str] | None = None
+    pieces: list[bytes],
+    label: Label,
+    of: Sequence[PredictionJson] | Answered,
+    headers: dict[str, str] | None = None,
 ) -> Response:
-    """JSON that is never put together where it came in pieces, which are those `of` predictions."""
+    """JSON in pieces, each sent when the client has taken those before it; `of` is counted so long."""
     length = str(sum(map(len, pieces)))
     named = {"Content-Length": length, "X-Slipway-Release": label.header.decode(), **(headers or {})}
     if len(pieces) == 1:
         return Response(pieces[0], headers=named, media_type="application/json")
 
-    async def stream(_: Sequence[PredictionJson]) -> AsyncIterator[bytes]:
+    async def stream(_: Sequence[PredictionJson] | Answered) -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
             await asyncio.sleep(0)
@@ -144,15 +182,17 @@ def respond(
 def predictions(answered: Answered) -> Response:
     """`{"predictions": [...], "model": ..., "release": ..., "commit": ...}`."""
     if all(isinstance(one, bytes) for one in answered.predictions):
-        joined = b",".join(map(whole, answered.predictions))
-        pieces = [b'{"predictions":[' + joined + b"]" + answered.label.ending]
+        joined = (
+            b'{"predictions":[' + b",".join(map(whole, answered.predictions)) + b"]" + answered.label.ending
+        )
+        pieces = [joined[at : at + PIECE_BYTES] for at in range(0, len(joined), PIECE_BYTES)]
     else:
         pieces = [b'{"predictions":[']
         for prediction in answered.predictions:
             pieces += [prediction] if isinstance(prediction, bytes) else prediction.pieces
             pieces.append(b",")
         pieces[-1] = b"]" + answered.label.ending
-    return respond(pieces, answered.label, answered.predictions)
+    return respond(pieces, answered.label, answered)
 
 
 def of_version(live: Live, version: str | None) -> Live:

@@ -1,6 +1,7 @@
 """Starts the workers of a release, whatever of it has to be brought back for that."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from db.models import Release
 from ml.home import Home
@@ -35,6 +36,7 @@ async def start(
         ready.log,
         Home(settings.home.absolute()).release(release.id) / "serve",
     )
+    limits = replace(limits, load_timeout=ready.load_timeout)
     pool = Pool(recipe, limits, Label(release.model, release.id, release.commit), work)
     await pool.open()
     return pool

@@ -23,30 +23,35 @@ class Histogram:
 
 
 class Hour:
-    """Latencies of the last hour, in slots of a minute; moments are of the monotonic clock."""
+    """Latencies of the last hour, in slots of a minute, and how many requests of each failed.
+
+    Moments are of the monotonic clock.
+    """
 
     MINUTES = 60
 
     def __init__(self, since: float) -> None:
-        self._slots = [(-1, [0] * (len(SECONDS) + 1))] * self.MINUTES
+        self._slots = [(-1, [0] * (len(SECONDS) + 2))] * self.MINUTES  # the last count: those that failed
         self._since = since
 
-    def add(self, seconds: float, now: float) -> None:
+    def add(self, seconds: float, now: float, failed: bool) -> None:
         minute = int(now // 60)
         stamp, counts = self._slots[minute % self.MINUTES]
         if stamp != minute:
-            counts = [0] * (len(SECONDS) + 1)
+            counts = [0] * (len(SECONDS) + 2)
             self._slots[minute % self.MINUTES] = minute, counts
         counts[bisect_left(SECONDS, seconds)] += 1
+        counts[-1] += failed
 
     def summary(self, now: float) -> dict[str, float | None]:
-        """Requests, those a second, and two quantiles in seconds: None without a request."""
+        """Requests, those a second and those that failed, and two quantiles in seconds: None without one."""
         oldest = int(now // 60) - self.MINUTES
-        counts = [sum(of) for of in zip(*(c for stamp, c in self._slots if stamp > oldest), strict=True)]
+        sums = [sum(of) for of in zip(*(c for stamp, c in self._slots if stamp > oldest), strict=True)]
+        counts, failed = sums[:-1], sum(sums[-1:])
         total = sum(counts)
         lasted = min(3600.0, max(1.0, now - self._since))
         p50, p99 = (quantile(counts, share) if total else None for share in (0.5, 0.99))
-        return {"count": total, "per_second": total / lasted, "p50": p50, "p99": p99}
+        return {"count": total, "per_second": total / lasted, "failed": failed, "p50": p50, "p99": p99}
 
 
 def quantile(counts: Sequence[int], share: float) -> float:
@@ -78,7 +83,7 @@ class Calls:
         latency.add(now - began)
         if (hour := self.hours.get(model)) is None:
             hour = self.hours[model] = Hour(began)
-        hour.add(now - began, now)
+        hour.add(now - began, now, status >= 500)
 
 
 class Work:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -17,7 +18,7 @@ from loguru import logger
 
 from common.leash import OUT_OF_DISK, OUT_OF_MEMORY
 from common.problems import Problem
-from ml.errors import Rejected, Unavailable
+from ml.errors import Rejected, Strained, Unavailable
 from ml.runner import local, verb
 from ml.runner.sandbox import Sandbox
 from ml.serving import protocol
@@ -28,6 +29,7 @@ from ml.serving.threads import aside
 from ml.serving.validation import JsonValidator
 from ml.serving.validator import is_json
 
+KILLED = 128 + signal.SIGKILL  # not by the leash, which has codes of its own: by the kernel or a person
 TOO_MUCH = {OUT_OF_MEMORY: "memory", OUT_OF_DISK: "on disk"}
 
 
@@ -38,8 +40,9 @@ class Request:
     body: bytes
     answer: "asyncio.Future[tuple[PredictionJson, Label]]"
     arrived: float  # when it began to wait
-    blamed: bool = False  # a worker died over it: once more, alone
     name: bytes = b""  # what the client and the log call it; none: it is our own
+    alone: bool = False  # it is to leave without neighbours
+    blamed: bool = False  # a worker died over it: once more
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class Worker(asyncio.Protocol):
     async def start(self, recipe: Recipe, timeout: float) -> Hello:
         """Start the process and wait for its hello.
 
-        Raises `Rejected` when the model does not load, `Unavailable` when this machine could not start it.
+        Raises `Rejected` when the model does not load, `Unavailable` when this machine could not start it,
+        `Strained` when it took too long or was killed.
         """
         try:
             self._process, ours = await aside(launch, recipe)
@@ -97,7 +101,8 @@ class Worker(asyncio.Protocol):
             payload = await asyncio.wait_for(asyncio.shield(self.hello), timeout)
             hello = await aside(protocol.hello, payload)
         except TimeoutError as error:
-            raise Rejected(f"the model was not loaded within {verb.duration(timeout)}") from error
+            reason = f"the model was not loaded within {verb.duration(timeout)}"
+            raise Strained(f"{reason} ([resources] load_timeout, SLIPWAY_LOAD_TIMEOUT)") from error
         except (Garbled, OSError) as error:
             raise await self._silence(error, recipe.room.sandbox) from error
         if hello.error is not None:
@@ -110,10 +115,16 @@ class Worker(asyncio.Protocol):
         assert self._process is not None
         if isinstance(error, Garbled):
             said = f"the worker said what no worker says: {error}"
-            hint = "" if "examples()" in said else ". Does the model write to foreign sockets?"
+            hint = (
+                ""
+                if "examples()" in said or "JSON Schema" in said
+                else ". Does the model write to foreign sockets?"
+            )
             return Rejected(said + hint)
         try:
-            return verb.unanswered("loading the model", await aside(self._process.wait, 5), held)
+            code = await aside(self._process.wait, 5)
+            fault = verb.unanswered("loading the model", code, held)
+            return Strained(str(fault)) if code == KILLED else fault
         except local.TimedOut:
             return Rejected("the worker closed its socket while it loaded the model")
 
@@ -245,7 +256,7 @@ class Worker(asyncio.Protocol):
             held[0].answer.set_exception(fault(payload, self._label))
         else:
             for request in held:
-                request.blamed = True
+                request.alone = True
             self.held.extend(held)
             self._lost(self)
         self._freed(self)

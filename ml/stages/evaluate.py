@@ -19,6 +19,7 @@ from ml.stages.train import Artifact
 class Scored:
     metrics: dict[str, float]  # finite, at least one
     info: dict[str, Any]
+    rows: list[Any] | None = None  # what a prediction can be tried with; None: what it says itself
     history: bool = False  # whether the model can say what is known before its forecasts
 
 
@@ -36,7 +37,12 @@ def score(
         if not isinstance(metrics, dict) or not isinstance(info, dict):
             raise Rejected("evaluate() wrote something of its own over Slipway's output.json")
         check_metrics(metrics)
-        kept = {"metrics": metrics, "info": bounds.fit_info(info)}
+        rows = result.get("rows")
+        kept = {
+            "metrics": metrics,
+            "info": bounds.fit_info(info),
+            "rows": rows if isinstance(rows, list) else None,
+        }
         (new / done.name).write_text(json.dumps(kept | {"history": result.get("history") is True}))
         publish(new, into)
     return Scored(**json.loads(done.read_text()))

@@ -2,13 +2,17 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from db import predictions
+from db import deployments, predictions
 from db.models import Prediction, Status
-from ml.differences import compare, gap_of
+from ml.differences import Differences, Release, compare, from_live, gap_of
+from ml.restore import restore
+from ml.runner import trees
+from ml.stages.train import Artifact
 from tests.ml.conftest import Appliance
 from tests.ml.test_release import live
 from tests.models import files
@@ -76,6 +80,51 @@ def test_without_recorded_requests_examples_are_asked(appliance: Appliance) -> N
     assert found is not None
     assert (found["inputs"], found["compared"], found["changed"]) == ("examples", 2, 2)
     assert found["mean"] is None
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_model_that_changes_its_rows_is_compared_on_rows_as_asked(
+    appliance: Appliance, recorded: bool
+) -> None:
+    examples = "def examples(self): return [{'x': 1}, {'x': 2}]"
+    batch = "def predict_batch(self, model, rows): return [row.pop('x') for row in rows] + [1 / 0]"
+    live(appliance, model("features.pop('x')", examples))
+    if recorded:
+        asked(appliance, {"x": 1}, {"x": 2})
+    commit = appliance.merge(model("features.pop('x') + 1", examples + "\n    " + batch))
+    appliance.settle()
+
+    found = appliance.release(commit).differences
+    assert found is not None
+    assert (found["compared"], found["changed"], found["failed"]) == (2, 2, 0)
+    assert sorted(row["features"] for row in found["worst"]) == ['{"x": 1}', '{"x": 2}']
+
+
+@pytest.mark.parametrize("cut_off", ["live", "this"])
+def test_what_is_asked_after_a_first_try_changes_no_comparison(
+    appliance: Appliance, tmp_path: Path, cut_off: str
+) -> None:
+    live(appliance, model("features * 10"))
+    commit = appliance.merge(model("features * 10", "same = True"))
+    appliance.settle()
+    [followed], release = appliance.settings.models(), appliance.release(commit)
+    with appliance.sessions.begin() as session:
+        serving = deployments.live(session, followed.name)
+    ready = restore(appliance.settings, followed, release, print)
+    this = Release(ready.room, ready.entry_point, Artifact(ready.artifact, release.artifact or ""))
+
+    def compared(requests: list[int]) -> Differences | str:
+        into, log = tmp_path / "differences", tmp_path / "log"
+        return from_live(
+            serving, this, requests, model=followed, settings=appliance.settings, into=into, log=log
+        )
+
+    compared([3, 2, 1])
+    trees.remove(tmp_path / "differences" / cut_off)  # as when the builder ends before that is kept
+    found = compared([4, 3, 2, 1])
+
+    assert isinstance(found, Differences)
+    assert (found.compared, found.changed) == (3, 0)
 
 
 def test_with_nothing_to_ask_it_is_said_and_nothing_is_rejected(appliance: Appliance) -> None:

@@ -35,6 +35,7 @@ schedule = "0 3 * * 1"
 drift = true
 [resources]
 train_timeout = "1h"
+load_timeout = "5m"
 memory = "4GiB"
 """ % ("AB" * 32)
 
@@ -58,7 +59,8 @@ def test_everything_that_may_be_said_is_read(tmp_path: Path) -> None:
     assert said.gate.predictions is not None
     assert said.gate.predictions.may_differ == 0.2
     assert (said.release.on, said.release.promote) == ("tag", "manual")
-    assert (said.resources.train_timeout, said.resources.memory) == (3600, 4 << 30)
+    assert (said.resources.train_timeout, said.resources.load_timeout) == (3600, 300)
+    assert said.resources.memory == 4 << 30
     assert said.without_effect == ("retrain",)
 
 

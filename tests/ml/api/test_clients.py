@@ -1,6 +1,7 @@
 """Clients that send nothing, send slowly, send without end, or do not read, leave room for the others."""
 
 import logging
+import os
 import resource
 import socket
 import subprocess
@@ -272,3 +273,27 @@ def test_half_of_the_files_are_for_connections() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
     assert done.stdout.strip() == b"300"
+
+
+def test_idle_connections_keep_no_worker_from_being_replaced(make_shop: Callable[..., Shop]) -> None:
+    shop = make_shop()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        with shop.process(), ExitStack() as idle:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))  # of the clients alone
+            shop.publish(main_py("return os.getpid()"))
+            for number in range(2000):
+                connection = idle.enter_context(connect(shop.url))
+                if number % 2:
+                    connection.sendall(b"POST /predict HTTP/1.1\r\nHost: local")
+            for _ in range(3):
+                worker = shop.predict(1).json()["prediction"]
+                os.kill(worker, 9)
+                wait_until(
+                    lambda worker=worker: shop.predict(1).json().get("prediction", worker) != worker,
+                    30,
+                    "the worker is replaced",
+                )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

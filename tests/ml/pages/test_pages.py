@@ -469,3 +469,28 @@ def test_a_mistake_of_ours_is_a_page_that_says_nothing_of_it(shop: Shop) -> None
     assert page.status_code == 500
     assert "This is a bug of Slipway, not of your request." in text(page.text)
     assert "secret" not in page.text
+
+
+def test_what_a_release_is_held_against_may_be_any_text(shop: Shop) -> None:
+    release = shop.publish(main_py())
+
+    for beside in ("9" * 5000, "9" * 18, "-1", "٣", "²", "x"):
+        assert shop.get(f"/releases/{release}?beside={beside}", HTML).status_code in (200, 404)
+
+
+def test_the_overview_counts_requests_that_failed(shop: Shop) -> None:
+    shop.publish(main_py("return 1 / features"))
+    for features in (1, 0, 2, 0):
+        shop.predict(features)
+    shop.client.post(shop.url + "/predict", content=b"no JSON")  # is the client's fault
+
+    assert '<strong class="wrong">2 failed</strong>' in shop.get("/", HTML).text
+
+
+def test_the_overview_says_of_what_no_prediction_was_tried(shop: Shop) -> None:
+    untried = "was tried before it went live: nothing says what it takes"
+    shop.publish(main_py("return 1 / 0"), kind="regression")
+    assert untried in text(shop.get("/", HTML).text)
+
+    shop.publish(main_py("return 1", more="def examples(self): return [1]"), kind="regression")
+    assert untried not in text(shop.get("/", HTML).text)

@@ -1,7 +1,9 @@
 """Many rows in one call: TensorFlow Serving's and MLflow's forms."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import httpx
 import pytest
 
 from tests.ml.serving.support import Load, Shop, main_py
+from tests.support.raw import connect
+from tests.support.waiting import wait_until
 
 HOUSE = """
 class House(typing.TypedDict):
@@ -192,3 +196,19 @@ def test_all_rows_of_a_call_are_one_releases_also_in_a_switch(shop: Shop) -> Non
     assert load.failed == []
     for answer in answers:
         assert answer.json()["predictions"] == [answer.json()["release"]] * 200
+
+
+def test_answers_that_nobody_reads_are_bounded_and_forgotten(shop: Shop) -> None:
+    shop.publish(main_py("return 'x' * 60_000"))
+    body = json.dumps({"instances": [0] * 250})
+    head = f"POST /v1/models/{shop.model}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}"
+
+    def refused() -> bool:
+        answer = shop.client.post(f"{shop.url}/v1/models/{shop.model}:predict", content=body)
+        return answer.status_code == 503 and "answers wait for their clients" in answer.text
+
+    with ExitStack() as connections:
+        for _ in range(5):
+            connections.enter_context(connect(shop.url)).sendall(f"{head}\r\n\r\n{body}".encode())
+        wait_until(refused, 25, "there is no room for more")
+    wait_until(lambda: not refused(), 60, "what they left is forgotten")

@@ -1,5 +1,7 @@
 """The health prediction's input: examples(), the schema's example, a recorded request, 1 for a series."""
 
+from collections.abc import Callable
+
 import pytest
 
 from db import predictions
@@ -43,6 +45,26 @@ def test_then_the_newest_recorded_request(shop: Shop, features: str) -> None:
     shop.publish(only(recorded, features=features), kind="time-series")
 
 
+def test_one_odd_request_keeps_no_release_from_going_live(shop: Shop) -> None:
+    number = main_py("if not isinstance(features, int): raise ValueError('no number')\nreturn features")
+    record(shop, "7")
+    shop.publish(number, kind="regression")  # there is no other request to judge it by
+    record(shop, 7)
+    record(shop, "8")
+    shop.publish(number, kind="regression")
+
+
+def test_a_release_that_answers_none_of_the_recorded_requests_does_not_go_live(shop: Shop) -> None:
+    for features in ("older", "recorded"):
+        record(shop, features)
+
+    release = shop.publish(only(7), kind="regression", wait=False)
+
+    reason = str(shop.until(release, "failed").reason)
+    assert "asked about 'recorded'" in reason
+    assert "the newest of 2 recorded requests, of which it answers none" in reason
+
+
 def test_then_1_for_a_time_series(shop: Shop) -> None:
     shop.publish(only(1), kind="time-series")
 
@@ -63,3 +85,31 @@ def test_an_examples_of_another_meaning_is_left_alone(shop: Shop) -> None:
     shop.publish(main_py(more="def examples(self, folder): return folder"))
     shop.publish(main_py(more="examples = 3"))
     shop.publish(main_py(more="def examples(self): return 'text'"))
+
+
+def test_a_release_that_is_too_slow_or_killed_at_first_is_tried_again(make_shop: Callable[..., Shop]) -> None:
+    with make_shop(SLIPWAY_LOAD_TIMEOUT="3", SLIPWAY_PREDICT_TIMEOUT="60").serving() as shop:
+        starts = """
+            tried = os.path.expanduser("~/tried")
+            open(tried, "a").write("x")
+            tries = len(open(tried).read())
+        """
+        load = """
+            def load(self, model):
+                if tries == 1: time.sleep(3600)
+                if tries == 2: os.kill(os.getpid(), 9)
+        """
+        shop.publish(main_py("return tries", starts, load))
+
+        assert shop.predict(1).json()["prediction"] == 3
+
+
+def test_a_release_that_never_loads_in_time_fails(make_shop: Callable[..., Shop]) -> None:
+    with make_shop().serving() as shop:
+        shop.repository.write({"slipway.toml": "[resources]\nload_timeout = '1s'\n"})
+        release = shop.publish(main_py(more="def load(self, model): time.sleep(3600)"), wait=False)
+
+        reason = str(shop.until(release, "failed").reason)
+
+    assert "was not loaded within 1 s ([resources] load_timeout" in reason
+    assert "tried 3 times" in reason

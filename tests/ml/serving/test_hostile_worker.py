@@ -1,6 +1,7 @@
 """A model writes on the line to the gateway itself: it ends its own worker, and nobody else waits for it."""
 
 import json
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from ml.serving import protocol
+from ml.serving import protocol, schemas
 from ml.serving.protocol import Frames, Garbled
 from tests.ml.serving.support import Shop, main_py
 from tests.ml.serving.test_workers import workers
@@ -43,6 +44,7 @@ def of_row(number, answer):
 
 
 import json
+import re
 honest, ours.of_row = ours.of_row, of_row
 """
 
@@ -249,6 +251,7 @@ def test_what_a_worker_says_of_an_error_is_short_and_plain(hostile: Shop) -> Non
 
 GREETING = """
 import json
+import re
 sys.modules["_slipway_model.worker"].fitting = lambda _: """
 
 
@@ -260,8 +263,11 @@ sys.modules["_slipway_model.worker"].fitting = lambda _: """
         ('{"examples": [json.loads("[" * 900 + "]" * 900)]}', "JSON that is nested too deep"),
         ('{"examples": 5}', "Expected `array | null`"),
         ('{"error": {"message": "a\\0b\\x1b[2J"}}', "a\\x00b\\x1b[2J"),
+        ('{"schema": {"properties": [1]}}', "no JSON Schema: it: properties has to be an object"),
+        ('{"schema": {"$defs": {"a": {"anyOf": 5}}}}', "no JSON Schema: it: a: anyOf has to be a list"),
+        ('{"schema": {"type": "array", "items": [{}]}}', "no JSON Schema: it: items has to be an object"),
     ],
-    ids=["examples", "schema", "deep", "wrong", "NUL"],
+    ids=["examples", "schema", "deep", "wrong", "NUL", "properties", "anyOf", "items"],
 )
 def test_a_greeting_that_is_no_good_starts_no_release(shop: Shop, hello: str, reason: str) -> None:
     shop.publish(main_py("return 1"))
@@ -270,6 +276,41 @@ def test_a_greeting_that_is_no_good_starts_no_release(shop: Shop, hello: str, re
 
     assert reason in str(shop.until(release, "failed").reason)
     assert shop.predict(0).json()["prediction"] == 1
+
+
+def test_every_word_of_a_schema_is_held_to_its_form() -> None:
+    for word in schemas.PLAIN:
+        wrong: Any = (
+            0.5 if word not in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum") else "1"
+        )
+        for schema in (
+            {word: wrong},
+            {"properties": {"x": {word: wrong}}},
+            {"anyOf": [{"items": {word: wrong}}]},
+        ):
+            with pytest.raises(Garbled, match=re.escape(word)):
+                protocol.hello(json.dumps({"schema": schema}).encode())
+        with pytest.raises(Garbled, match="no JSON Schema"):
+            protocol.hello(json.dumps({"schema": {"properties": {"x": wrong}}}).encode())
+
+
+def test_true_and_false_are_schemas(shop: Shop) -> None:
+    schema = {"type": "object", "properties": {"x": True, "y": False}, "examples": [{"x": 1}]}
+    shop.publish(main_py("return features", head=GREETING + repr({"schema": schema})))
+
+    for path in ("/", "/openapi.json", "/v2/models/web-traffic"):
+        assert shop.get(path, "text/html" if path == "/" else "application/json").status_code == 200
+    body = {"inputs": [{"name": "x", "datatype": "INT64", "shape": [1], "data": [7]}]}
+    assert shop.predict(body, "/v2/models/web-traffic/infer").status_code == 200
+    assert shop.client.get(f"{shop.url}/predict?x=3").json()["prediction"] == {"x": 3}
+
+
+def test_half_a_character_in_the_reason_hides_it_from_nobody(shop: Shop) -> None:
+    load = "def load(self, model): raise FileNotFoundError('caf\\udce9.csv')"
+
+    release = shop.publish(main_py(more=load), wait=False)
+
+    assert r"FileNotFoundError: caf\udce9.csv" in str(shop.until(release, "failed").reason)
 
 
 def test_of_large_examples_one_that_fits_is_used(shop: Shop) -> None:

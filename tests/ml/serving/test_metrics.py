@@ -89,8 +89,8 @@ def test_quantiles_lie_between_the_bounds_that_hold_them() -> None:
 def test_what_was_asked_an_hour_ago_no_longer_counts() -> None:
     hour = Hour(since=0.0)
     for moment in (10.0, 11.0, 12.0, 3000.0):
-        hour.add(0.004, moment)
+        hour.add(0.004, moment, failed=False)
 
     assert hour.summary(100.0)["per_second"] == 4 / 100
     assert hour.summary(3600.0 + 120)["per_second"] == 1 / 3600
-    assert hour.summary(7200.0) == {"count": 0, "per_second": 0.0, "p50": None, "p99": None}
+    assert hour.summary(7200.0) == {"count": 0, "per_second": 0.0, "failed": 0, "p50": None, "p99": None}

@@ -1,5 +1,6 @@
 """Predictions are sampled into Postgres, off the hot path."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +9,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import predictions
 from db.models import Prediction
+from ml.serving.answers import Label
+from ml.serving.recorder import SAMPLE, Recorder
 from tests.ml.serving.support import Shop, main_py
 from tests.support.waiting import wait_until
 
@@ -66,3 +69,25 @@ def test_it_can_be_turned_off(make_shop: Callable[..., Shop]) -> None:
             shop.predict(number)
         shop.publish(main_py())
     assert recorded(shop) == []
+
+
+def test_a_busy_model_leaves_room_for_a_quiet_one(sessions: sessionmaker[Session]) -> None:
+    recorder = Recorder(sessions, on=True)
+    busy, quiet = (Label(name, 1, "c" * 40) for name in ("busy", "quiet"))
+
+    async def record() -> None:
+        for number in range(10_000):
+            recorder.offer(busy, b"%d" % number, b"1")
+        recorder.offer(quiet, b"1", b"1")
+        writing = asyncio.get_running_loop().create_task(recorder.run())
+        while not kept("quiet"):
+            await asyncio.sleep(0.05)
+        writing.cancel()
+
+    def kept(model: str) -> int:
+        with sessions.begin() as session:
+            return len(predictions.distinct_features(session, model, 100))
+
+    asyncio.run(asyncio.wait_for(record(), 30))
+
+    assert (kept("busy"), kept("quiet")) == (SAMPLE, 1)

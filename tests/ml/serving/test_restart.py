@@ -1,6 +1,7 @@
 """Postgres is the only truth: whatever is killed or gone, the same release is live again."""
 
 import platform
+import select
 import shutil
 import signal
 from collections.abc import Callable
@@ -198,3 +199,13 @@ def test_predictions_answer_while_serve_starts_over(make_shop: Callable[..., Sho
         with pytest.raises(httpx.TransportError):
             while True:
                 assert shop.predict(0).status_code == 200
+
+
+def test_listening_begins_anew_whatever_breaks_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(select, "poll", None)
+        shop.publish(main_py("return 1"))
+        wait_until(lambda: "not listened to" in shop.get("/health").json()["database"], 30, "it is said")
+
+    wait_until(lambda: shop.get("/health").json()["database"] == "ok", 30, "it is listened to again")
+    serves(shop, shop.publish(main_py("return 2")))

@@ -1,5 +1,6 @@
 """What a model does to its worker stays with the request that it did it for."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -124,6 +125,56 @@ def test_a_batch_that_goes_wrong_is_asked_row_by_row(shop: Shop, given: str) -> 
     shop.publish(main_py(more=f"def predict_batch(self, model, rows): return {given}"))
 
     assert [answer.json()["prediction"] for answer in together(shop, list(range(16)))] == list(range(16))
+
+
+DOUBLES = """
+    def predict_batch(self, model, rows):
+        time.sleep(0.02)  # others collect meanwhile
+        return [self.predict(model, row) for row in rows]
+"""
+
+
+@pytest.mark.parametrize("features", ["features", "features: typing.Any", "features: typing.List[dict]"])
+def test_a_batch_that_changed_its_rows_is_asked_row_by_row_with_rows_as_sent(
+    shop: Shop, features: str
+) -> None:
+    row = "features[0]" if "List" in features else "features"
+    shop.publish(
+        main_py(
+            f"{row}['x'] *= 2\nreturn 1 // ({row}['x'] > 0) and {row}['x']", more=DOUBLES, features=features
+        )
+    )
+    rows = [{"x": 0 if number % 8 == 0 else number} for number in range(800)]
+
+    def ask(one: dict[str, int]) -> Any:
+        return shop.predict([one] if "List" in features else one).json().get("prediction")
+
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(ask, rows))
+
+    assert answers == [2 * one["x"] or None for one in rows]
+
+
+def test_a_neighbour_that_cannot_be_read_counts_as_no_death(shop: Shop) -> None:
+    predict = """
+        if features == "slow":
+            time.sleep(2)
+        died = os.path.expanduser("~/died")
+        if features == "once" and not os.path.exists(died):
+            open(died, "w").close()
+            os.kill(os.getpid(), 9)
+        return features
+    """
+    shop.publish(main_py(predict, "sys.setrecursionlimit(300)", BATCH))
+    deep = json.loads("[" * 500 + "]" * 500)
+    held = f'slipway_requests_in_flight{{model="{shop.model}"}} 1.0'
+    with ThreadPoolExecutor(1) as other:
+        slow = other.submit(shop.predict, "slow")
+        wait_until(lambda: held in shop.get("/metrics").text, 30, "the others have to wait")
+        unreadable, once = together(shop, [deep, "once"])
+
+    assert slow.result().status_code == 200
+    assert (unreadable.status_code, once.status_code) == (400, 200)
 
 
 def test_what_the_model_raised_is_in_the_log_with_its_place(patient: Shop) -> None:
