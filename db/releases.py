@@ -18,8 +18,9 @@ def queue_merges(session: Session, model: str, merges: Sequence[Accepted]) -> Re
     """Queue the newest of `merges` (newest first) when it is unknown.
 
     Those that came since the newest known one are kept as superseded; what a model had before its first
-    release is not looked at.
+    release is not looked at. Several pull requests may have one merge commit: the newest of them counts.
     """
+    merges = list({merge.commit: merge for merge in reversed(merges)}.values())[::-1]
     known = select(Release.commit).where(Release.model == model, Release.trigger == Trigger.MERGE)
     commits = set(session.scalars(known.where(Release.commit.in_([m.commit for m in merges]))))
     if not merges or merges[0].commit in commits:

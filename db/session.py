@@ -2,7 +2,10 @@
 
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+
+AWAY = (OperationalError, InterfaceError)  # Postgres; any other error of a statement is a bug of ours
 
 
 def driver_url(url: str) -> URL:

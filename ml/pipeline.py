@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Any
 
 from loguru import logger
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
@@ -19,7 +18,7 @@ from common.text import make_storable
 from db import claims, deployments, predictions, releases
 from db.claims import Claim, Deployed, Ended, Later
 from db.models import Deployment, Release, Status, Trigger
-from db.session import sessions
+from db.session import AWAY, sessions
 from ml import disk, flock, manifest
 from ml.differences import MOST
 from ml.errors import Rejected, Unavailable
@@ -31,7 +30,6 @@ from ml.stages import deploy, gate
 from ml.tracking.code import Logging, logging
 from ml.workshop import Workshop
 
-AWAY = (OperationalError, InterfaceError)  # Postgres
 MAX_REASON = 4000  # characters
 Outcome = Deployed | Ended | Later
 # what is decided, what is live, and what users asked of it

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from loguru import logger
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import deployments, predictions, releases
 from db.models import Deployment, State
+from db.session import AWAY
 from ml.errors import Rejected, Unavailable
 from ml.serving import health
 from ml.serving.live import Live, Place
@@ -66,7 +66,7 @@ class Follower:
     async def _look_safely(self) -> None:
         try:
             await self.look()
-        except DBAPIError as error:
+        except AWAY as error:
             reason = (str(error.orig).strip().splitlines() or ["no answer"])[0]
             if self.place.database is None:
                 logger.warning("Postgres is away, {} stays as it is: {}", self.place.model.name, reason)
@@ -116,7 +116,7 @@ class Follower:
             postponed.again()
             logger.warning("{} is tried again in {:g} s: {}", name, postponed.pause / 2, fault)
             self.place.trouble = f"{name} is tried again: {fault}"
-        except DBAPIError:
+        except AWAY:
             raise  # asked again as soon as Postgres is back
         except Exception:
             postponed.again()

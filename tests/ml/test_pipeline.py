@@ -1,9 +1,11 @@
 """What becomes of a merge: real git, real Postgres, real processes, no model in front of users yet."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import text
 
 from db import releases
 from db.appliance import follow, looked_at
@@ -179,3 +181,23 @@ def test_what_training_leaves_running_ends_with_it(appliance: Appliance) -> None
 
     assert appliance.release(commit).status is Status.DEPLOYED
     assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "4711"]]
+
+
+def test_what_is_wrong_with_one_model_stops_no_other(
+    make_appliance: Callable[..., Appliance], tmp_path: Path, lines: list[str]
+) -> None:
+    url = (tmp_path / "repository").as_uri()
+    file = tmp_path / "models.toml"
+    file.write_text(
+        "".join(f'[{name}]\nrepository = "acme/{name}"\nclone_url = "{url}"\n' for name in ("one", "two"))
+    )
+    appliance = make_appliance(SLIPWAY_REPOSITORY="", SLIPWAY_CLONE_URL="", SLIPWAY_MODELS=str(file))
+    commit = appliance.repository.merge_pull_request(1, working.quick())
+    with appliance.sessions.begin() as session:
+        session.execute(text("ALTER TABLE releases ADD CHECK (model <> 'one')"))
+    appliance.ingest(1, commit, repository="acme/one")
+    appliance.ingest(2, commit, repository="acme/two")
+    appliance.settle()
+
+    assert [(release.model, release.status) for release in appliance.releases()] == [("two", Status.DEPLOYED)]
+    assert "looking after one broke" in "".join(lines)
