@@ -107,6 +107,7 @@ class Release(Base):
             unique=True,
             postgresql_where=text("trigger = 'merge'"),
         ),
+        Index(None, "model", "position"),
         Index("uq_releases_tag", "model", "ref", unique=True, postgresql_where=text("trigger = 'tag'")),
     )
 
@@ -122,6 +123,7 @@ class Release(Base):
     title: Mapped[str | None]
     author: Mapped[str | None]
     merged_at: Mapped[datetime | None]
+    position: Mapped[int | None]  # its place among the model's merges and tags: see `newest`
 
     status: Mapped[Status] = mapped_column(words(Status), default=Status.QUEUED, index=True)
     reason: Mapped[str | None]  # why it is not live, in words for a person

@@ -1,10 +1,13 @@
 """What is newest: of merges and tags, whatever comes late, twice, or back into the queue."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import releases
+from db import claims, deployments, releases
+from db.claims import Claim, Deployed, Later
 from db.models import Status
 from db.pull_requests import Accepted
 
@@ -36,3 +39,70 @@ def test_pull_requests_with_one_merge_commit_are_one_release(sessions: Sessions)
 
     assert states(sessions) == {1: Status.SUPERSEDED, 3: Status.QUEUED}
     assert queue(sessions, merge(3, "both"), merge(2, "both"), merge(1)) is None
+
+
+def take(sessions: Sessions, release: int | None) -> Claim:
+    assert release is not None
+    with sessions.begin() as session:
+        claim = claims.take(session, release)
+        assert claim is not None
+        return claim
+
+
+def retry(session: Session, claim: Claim) -> None:
+    claims.settle(session, claim, Later("the server is away", datetime.now(UTC)))
+
+
+def crash(session: Session, claim: Claim) -> None:
+    claims.abandon(session, claim.release)
+
+
+def stop(session: Session, claim: Claim) -> None:
+    claims.give_back(session, claim, "the appliance was stopped")
+
+
+@pytest.mark.parametrize("put_back", [retry, crash, stop])
+def test_what_goes_back_into_the_queue_never_comes_after_a_newer_merge(
+    sessions: Sessions, put_back: Callable[[Session, Claim], None]
+) -> None:
+    older = take(sessions, queue(sessions, merge(1)))
+    queue(sessions, merge(2), merge(1))
+    with sessions.begin() as session:
+        put_back(session, older)
+
+    assert states(sessions) == {1: Status.SUPERSEDED, 2: Status.QUEUED}
+
+
+@pytest.mark.parametrize("put_back", [retry, crash, stop])
+def test_what_goes_back_into_the_queue_never_comes_after_a_newer_tag(
+    sessions: Sessions, put_back: Callable[[Session, Claim], None]
+) -> None:
+    def tag(*names: str) -> int:
+        with sessions.begin() as session:
+            release = releases.queue_tags(session, "m", "a/m", [(name, f"commit {name}") for name in names])
+            assert release is not None
+            return release.id
+
+    older = take(sessions, tag("v1"))
+    tag("v2", "v1")
+    with sessions.begin() as session:
+        put_back(session, older)
+
+    with sessions.begin() as session:
+        found = {release.ref: (release.status, release.reason) for release in releases.history(session)}
+    assert found["v1"] == (Status.SUPERSEDED, "v2 was tagged after it, before it was finished")
+    assert found["v2"] == (Status.QUEUED, None)
+
+
+def test_an_older_merge_is_not_deployed_after_a_newer_one(sessions: Sessions) -> None:
+    older = take(sessions, queue(sessions, merge(1)))
+    newer = take(sessions, queue(sessions, merge(2), merge(1)))
+    for claim in (newer, older):
+        with sessions.begin() as session:
+            claims.settle(session, claim, Deployed(deployments.look(session, "m")))
+
+    assert states(sessions) == {1: Status.SUPERSEDED, 2: Status.DEPLOYED}
+    with sessions.begin() as session:
+        wanted = deployments.wanted(session, "m")
+        assert wanted is not None
+        assert wanted.release_id == newer.release.id
