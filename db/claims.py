@@ -96,6 +96,10 @@ def settle(session: Session, claim: Claim, outcome: Deployed | Ended | Later) ->
             facts = superseded(newer, "and went through the gate before it")
         case Deployed() if (hold := session.scalar(select(Release.hold).where(claim.held))) is not None:
             facts = {"status": Status.PASSED, "reason": hold, "finished_at": func.now()}
+        case Deployed() if deployments.is_held(session, release):
+            reason = "a rollback is under way: it goes on when that has ended"
+            give_back(session, claim, reason, timedelta(seconds=5))
+            return
         case Deployed():
             facts = {"status": Status.DEPLOYED, "reason": None, "finished_at": func.now()}
         case Ended(status, reason):
@@ -138,14 +142,14 @@ def abandon(session: Session, release: Release) -> None:
     notify(session, "releases", release.model)
 
 
-def give_back(session: Session, claim: Claim, reason: str) -> None:
+def give_back(session: Session, claim: Claim, reason: str, pause: timedelta = timedelta()) -> None:
     """Put a release back that could not be finished for no fault of its own; it costs no try."""
     deployments.lock(session, claim.release.model)
     if (newer := newest.find_newer(session, claim.release)) is not None:
         facts = superseded(newer, "before it was finished")
     else:
         facts = {"status": Status.QUEUED, "reason": reason, "attempts": Release.attempts - 1}
-    record(session, claim, **facts, token=None, due_at=func.now())
+    record(session, claim, **facts, token=None, due_at=func.now() + pause)
 
 
 def begin_stage(session: Session, claim: Claim, name: str) -> int:

@@ -184,9 +184,12 @@ class Cause(StrEnum):
 
 
 class State(StrEnum):
+    """Of a decision: it is wanted until it is live, failed or overruled. Only the newest can be wanted."""
+
     WANTED = "wanted"
     LIVE = "live"  # it has reached users; the newest of these is what they get
     FAILED = "failed"
+    OVERRULED = "overruled"  # a newer decision was made before it was live
 
 
 class Deployment(Base):
@@ -204,7 +207,10 @@ class Deployment(Base):
     who: Mapped[str]
     why: Mapped[str | None]
     state: Mapped[State] = mapped_column(words(State), default=State.WANTED)
-    reason: Mapped[str | None]  # why it failed, in words for a person
+    reason: Mapped[str | None]  # why it failed or was overruled, in words for a person
+    # of a rollback: the deployment that it ends, and the newest release that stops at `passed` for it
+    leaves: Mapped[int | None] = mapped_column(ForeignKey("deployments.id"))
+    holds_until: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     live_at: Mapped[datetime | None]
 
