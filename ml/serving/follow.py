@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,10 @@ from ml.serving.threads import aside
 from ml.settings import Settings
 
 LONGEST_PAUSE = 300.0  # seconds between two tries of something that the world keeps from us
+
+
+class OverruledError(Exception):
+    """Somebody decided otherwise while a release was being started."""
 
 
 @dataclass
@@ -101,7 +106,9 @@ class Follower:
         name = f"release {deployment.release_id} of {deployment.model}"
         self.place.doing = f"starting {name}"
         try:
-            live = await self._bring_up(deployment)
+            live = await self._unless_overruled(deployment)
+        except OverruledError:
+            logger.info("{} is given up: a newer decision was made", name)
         except Rejected as fault:
             logger.warning("{} cannot take the place: {}", name, fault)
             if deployment.state is State.LIVE:  # a person may bring back what is missing
@@ -129,6 +136,46 @@ class Follower:
         finally:
             self.place.doing = None
         await self._say()
+
+    async def _unless_overruled(self, deployment: Deployment) -> Live:
+        """Bring it up, and have Postgres call it live; `OverruledError` as soon as it no longer stands."""
+        starting = asyncio.create_task(self._bring_up(deployment))
+        watching = asyncio.create_task(self._overruled(deployment))
+        try:
+            await asyncio.wait({starting, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                await watching
+                raise OverruledError
+            live = await starting
+            return replace(live, since=await self._take_place(deployment) or live.since)
+        except BaseException:
+            await end(starting)
+            raise
+        finally:
+            watching.cancel()
+            self.woken.set()  # what woke us meanwhile may be a decision for the next look
+
+    async def _overruled(self, deployment: Deployment) -> None:
+        """Return when another deployment is to be served."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.woken.wait(), self.settings.poll_seconds)
+            self.woken.clear()
+            with suppress(*AWAY):
+                standing = await aside(self._ask)
+                if deployment.id not in {each.id for each in standing if each is not None}:
+                    return
+
+    async def _take_place(self, deployment: Deployment) -> datetime | None:
+        """Have Postgres call it live, and give since when; while Postgres is away, that is told later."""
+        try:
+            live = await aside(self._write, deployment, None)
+        except AWAY:
+            self._unsaid.append((deployment, None))
+            return None
+        if live is None or live.id != deployment.id:
+            raise OverruledError
+        return live.live_at
 
     async def _bring_up(self, deployment: Deployment) -> Live:
         """Workers of the release beside the live ones', ready to take the place."""
@@ -167,8 +214,6 @@ class Follower:
         self._postponed.clear()
         self._probation.begin(live)
         logger.info("{} is live, commit {}", live.pool.label, live.release.commit[:8])
-        if live.deployment.state is State.WANTED:
-            self._unsaid.append((live.deployment, None))
         if old is not None:
             old.pool.hand_over(live.pool)
             leaving = asyncio.get_running_loop().create_task(leave(old.pool))
@@ -215,6 +260,14 @@ class Follower:
         await asyncio.gather(*self._leaving, return_exceptions=True)
         if self.place.live is not None:
             await self.place.live.pool.close()
+
+
+async def end(starting: asyncio.Task[Live]) -> None:
+    """Give a start up, also one that has just come to its end."""
+    starting.cancel()
+    [found] = await asyncio.gather(starting, return_exceptions=True)
+    if isinstance(found, Live):
+        await found.pool.close()
 
 
 async def leave(pool: Pool) -> None:

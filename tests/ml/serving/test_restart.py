@@ -157,7 +157,7 @@ def test_what_is_live_stays_live_without_postgres_and_both_agree_again_later(
         postgres = Postgres(tmp_path / "postgres", port=port, settings=FAST).start()
         shop.until_live(slow)
         serves(shop, slow)
-        assert shop.get("/health").json()["database"] == "ok"
+        wait_until(lambda: shop.get("/health").json()["database"] == "ok", 30, "Postgres is back")
         postgres.stop()
     with shop.serving():  # Postgres is away at the start
         wait_until(lambda: shop.get("/health").status_code == 503, 30, "it is said")
