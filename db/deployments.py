@@ -23,8 +23,8 @@ class Refused(Exception):
 class Seen:
     """What a decider knew of a model's deployments: their ids, None where there was none."""
 
-    newest: int | None
-    live: int | None
+    newest: int | None  # of any state
+    standing: int | None
 
 
 def lock(session: Session, model: str) -> None:
@@ -33,9 +33,10 @@ def lock(session: Session, model: str) -> None:
 
 
 def look(session: Session, model: str) -> Seen:
-    """The newest decision of any state and the live one, as they are now."""
-    of_model = select(func.max(Deployment.id)).where(Deployment.model == model)
-    return Seen(session.scalar(of_model), session.scalar(of_model.where(Deployment.state == State.LIVE)))
+    """The newest decision of any state and the one that stands, as they are now."""
+    newest = session.scalar(select(func.max(Deployment.id)).where(Deployment.model == model))
+    stands = standing(session, model)
+    return Seen(newest, stands.id if stands else None)
 
 
 def decide(
@@ -243,6 +244,11 @@ def wanted(session: Session, model: str) -> Deployment | None:
         .order_by(Deployment.id.desc())
         .limit(1)
     )
+
+
+def standing(session: Session, model: str) -> Deployment | None:
+    """What a new release is held against, with its release: what is wanted, else what is live."""
+    return wanted(session, model) or live(session, model)
 
 
 def went_live(session: Session, deployment: Deployment) -> datetime | None:

@@ -1,5 +1,8 @@
 """Engine, sessions and NOTIFY; the caller owns the transaction."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -19,6 +22,14 @@ def sessions(url: str) -> sessionmaker[Session]:
         driver_url(url), pool_pre_ping=True, pool_size=4, max_overflow=6, connect_args={"connect_timeout": 5}
     )
     return sessionmaker(engine, expire_on_commit=False)
+
+
+@contextmanager
+def snapshot(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """Open a transaction whose reads all see the database as it is at the first of them."""
+    with sessions.begin() as session:
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        yield session
 
 
 def notify(session: Session, channel: str, payload: str = "") -> None:

@@ -1,5 +1,7 @@
 """Decisions: the newest wins, a failed one never does, a gate's holds only while what it saw is still so."""
 
+from contextlib import nullcontext
+
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -82,14 +84,22 @@ def test_a_gate_that_was_overtaken_is_asked_again(sessions: Sessions) -> None:
         assert (found.status, found.token) == (Status.BUILDING, slow.token)
 
 
-def test_going_live_meanwhile_overtakes_a_gate_too(sessions: Sessions) -> None:
-    slow, quick = a_claim(sessions, "1"), a_claim(sessions, "2")
-    decide(sessions, quick.release.id)
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_gate_compares_with_what_is_wanted_and_is_asked_again_where_that_cannot_start(
+    sessions: Sessions, starts: bool
+) -> None:
+    slow, old, wanted = (a_claim(sessions, commit) for commit in "123")
+    decide(sessions, old.release.id)
+    say(sessions, live=True)
+    decide(sessions, wanted.release.id)
     with sessions.begin() as session:
         seen = deployments.look(session, "m")
-    say(sessions, live=True)
+        standing = deployments.standing(session, "m")
+        assert standing is not None
+        assert standing.release_id == wanted.release.id
+    say(sessions, live=starts)
 
-    with pytest.raises(Overtaken), sessions.begin() as session:
+    with nullcontext() if starts else pytest.raises(Overtaken), sessions.begin() as session:
         claims.settle(session, slow, Deployed(seen))
 
 
