@@ -11,6 +11,7 @@ from typing import IO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import git
+from packaging.version import InvalidVersion, Version
 
 from ml import disk, flock
 from ml.errors import Rejected, Unavailable
@@ -30,6 +31,7 @@ FILES, BYTES = 100_000, 8 << 30  # at most, in one commit
 DEPTH = 100  # folders in each other, at most: much that walks through folders gives up at a thousand
 SUBMODULE, LINK, FOLDER = "160000", "120000", "040000"  # modes in a tree
 SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # user:password in an address
+NO_VERSION = Version("0.dev0")  # the lowest
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 MISSING = (
     "not our ref",
@@ -126,7 +128,10 @@ def bring(repository: git.Repo, model: Model, commit: str, say: Say) -> None:
 
 
 def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tuple[str, str]]:
-    """The `v*` tags of a repository and their commits, newest version first; or `Unavailable`."""
+    """The `v*` tags of a repository and their commits, newest version first; or `Unavailable`.
+
+    Versions are those of PEP 440; what is none is older than any, in git's own order.
+    """
     asking = git.Git()
     try:
         with asking.custom_environment(**credentials(model.clone_url, token, host)):
@@ -146,7 +151,14 @@ def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tup
         name = ref.removeprefix("refs/tags/").removesuffix("^{}")
         if name not in commits or ref.endswith("^{}"):  # of an annotated tag: what it points at
             commits[name] = commit
-    return list(commits.items())
+    return sorted(commits.items(), key=lambda tag: version(tag[0]), reverse=True)
+
+
+def version(tag: str) -> Version:
+    try:
+        return Version(tag)
+    except InvalidVersion:
+        return NO_VERSION
 
 
 def unreachable(model: Model, failure: git.GitCommandError) -> Unavailable:
