@@ -3,10 +3,31 @@
 What a person asked for has no position: it is neither older nor newer than anything.
 """
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
 from sqlalchemy import Select, false, func, select
 from sqlalchemy.orm import Session
 
 from db.models import Deployment, Release, Trigger
+from db.pull_requests import Accepted
+
+
+def of_the_newest_second(merges: Sequence[Accepted]) -> list[str]:
+    """Return the commits of `merges`, newest first, that were merged in the second of the newest.
+
+    GitHub's times have no fractions: which of several is newest, the history of the branch alone knows.
+    """
+    return list(dict.fromkeys(merge.commit for merge in merges if merge.merged_at == merges[0].merged_at))
+
+
+def in_order(merges: Sequence[Accepted], ancestors: Mapping[str, int]) -> list[Accepted]:
+    """Return merges, newest first: by time, then by how many of the others are in a commit's history."""
+
+    def place(merge: Accepted) -> tuple[datetime, int, int]:
+        return merge.merged_at, ancestors.get(merge.commit, 0), merge.number
+
+    return sorted(merges, key=place, reverse=True)
 
 
 def next_position(session: Session, model: str) -> int:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session, load_only, selectinload
 
 from db import deployments, newest
@@ -15,25 +15,41 @@ from db.session import notify
 
 
 def queue_merges(session: Session, model: str, merges: Sequence[Accepted]) -> Release | None:
-    """Queue the newest of `merges` (newest first) when it is unknown.
+    """Queue the newest of `merges` (newest first, see `newest.in_order`) when it is unknown.
 
     Those that came since the newest known one are kept as superseded; what a model had before its first
     release is not looked at. Several pull requests may have one merge commit: the newest of them counts.
     """
     merges = list({merge.commit: merge for merge in reversed(merges)}.values())[::-1]
     deployments.lock(session, model)  # nothing older is put back meanwhile
-    known = select(Release.commit).where(Release.model == model, Release.trigger == Trigger.MERGE)
-    commits = set(session.scalars(known.where(Release.commit.in_([m.commit for m in merges]))))
-    if not merges or merges[0].commit in commits:
-        return None
-    first = session.scalar(select(func.count()).select_from(known.subquery())) == 0
-    unknown = []
-    for merge in merges[:1] if first else merges:
-        if merge.commit in commits:
-            break
-        unknown.append(merge)
+    commits = _known(session, model, merges)
+    first = not session.scalar(select(_merges_of(model).exists()))
+    found = list(takewhile(lambda merge: merge.commit not in commits, merges[:1] if first else merges))
+    if found:
+        return _queue_newest(session, model, [_from_merge(model, merge) for merge in found])
+    for merge in merges:  # of the same second and older, by its history
+        if merge.merged_at == merges[0].merged_at and merge.commit not in commits:
+            late = _from_merge(model, merge)
+            late.status, late.finished_at = Status.SUPERSEDED, func.now()
+            late.reason = f"#{merges[0].number} was merged after it"
+            session.add(late)
+    return None
 
-    return _queue_newest(session, model, [_from_merge(model, merge) for merge in unknown])
+
+def is_tied(session: Session, model: str, merges: Sequence[Accepted]) -> bool:
+    """Whether one of several merges of the newest second is unknown: their order is to be found out first."""
+    second = newest.of_the_newest_second(merges)
+    return len(second) > 1 and not set(second) <= _known(session, model, merges)
+
+
+def _merges_of(model: str) -> Select[str]:
+    return select(Release.commit).where(Release.model == model, Release.trigger == Trigger.MERGE)
+
+
+def _known(session: Session, model: str, merges: Sequence[Accepted]) -> set[str]:
+    """The commits of these merges that have a release."""
+    commits = [merge.commit for merge in merges]
+    return set(session.scalars(_merges_of(model).where(Release.commit.in_(commits))))
 
 
 def _from_merge(model: str, merge: Accepted) -> Release:

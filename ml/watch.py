@@ -84,7 +84,10 @@ class Lookout:
         """The newest accepted pull request of a model, when it is unknown."""
         with self.sessions.begin() as session:
             merges = pull_requests.accepted(session, model.repository, model.branch, LOOKED_AT)
-            release = releases.queue_merges(session, model.name, merges)
+            tied = releases.is_tied(session, model.name, merges)
+            release = None if tied else releases.queue_merges(session, model.name, merges)
+        if tied and f"order {model.name}" not in self.others:  # git knows, and may take its time
+            self.others.start(f"order {model.name}", "ml.order", model.name)
         if release:
             logger.info(
                 "#{} was merged into {}: release {} of {}, commit {}",

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,7 @@ FROM_CONFIGURATION = {
     "http.sslcapath": ("GIT_SSL_CAPATH",),
 }
 LIMIT = 600  # seconds for one fetch
+HISTORY = 100  # commits behind those that were merged in one second
 FILES, BYTES = 100_000, 8 << 30  # at most, in one commit
 DEPTH = 100  # folders in each other, at most: much that walks through folders gives up at a thousand
 SUBMODULE, LINK, FOLDER = "160000", "120000", "040000"  # modes in a tree
@@ -125,6 +126,39 @@ def bring(repository: git.Repo, model: Model, commit: str, say: Say) -> None:
                 raise unreachable(model, failure) from failure
     if not has(repository, reference(commit)):
         raise Rejected(f"commit {commit} is not in {address}: was {model.branch} rewritten after the merge?")
+
+
+def count_ancestors(
+    model: Model, commits: Sequence[str], *, clone: Path, token: str = "", host: str = "github.com"
+) -> dict[str, int]:
+    """How many of the others are in the history of each, so far as that can be had; or `Unavailable`."""
+    refs = [f"+{commit}:{reference(commit)}" for commit in commits if COMMIT.fullmatch(commit)]
+    with flock.hold(clone.with_suffix(".lock")):
+        repository = bare(clone)
+        with repository.git.custom_environment(**credentials(model.clone_url, token, host)):
+            try:
+                repository.git(c="fetch.unpackLimit=1").fetch(
+                    "--no-tags",
+                    f"--depth={HISTORY}",
+                    "--",
+                    without_login(model.clone_url),
+                    *refs,
+                    kill_after_timeout=LIMIT,
+                )
+            except git.GitCommandError as failure:
+                if not any(word in str(failure.stderr) for word in MISSING):
+                    raise unreachable(model, failure) from failure
+        known = {
+            commit: repository.commit(commit)
+            for commit in commits
+            if COMMIT.fullmatch(commit) and has(repository, commit)
+        }
+        return {
+            commit: sum(
+                repository.is_ancestor(known[other], known[commit]) for other in known if other != commit
+            )
+            for commit in known
+        }
 
 
 def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tuple[str, str]]:

@@ -1,12 +1,13 @@
 """What is newest: of merges and tags, whatever comes late, twice, or back into the queue."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import claims, deployments, releases
+from db import claims, deployments, newest, releases
 from db.claims import Claim, Deployed, Later
 from db.models import Status
 from db.pull_requests import Accepted
@@ -106,3 +107,18 @@ def test_an_older_merge_is_not_deployed_after_a_newer_one(sessions: Sessions) ->
         wanted = deployments.wanted(session, "m")
         assert wanted is not None
         assert wanted.release_id == newer.release.id
+
+
+def test_an_older_merge_of_the_same_second_that_comes_late_is_superseded(sessions: Sessions) -> None:
+    first, tip = merge(1), merge(5)
+    older = replace(merge(9), merged_at=tip.merged_at)
+    queue(sessions, first)
+    queue(sessions, tip, first)
+    seen = newest.in_order([older, tip, first], {tip.commit: 1})
+    with sessions.begin() as session:
+        assert releases.is_tied(session, "m", [older, tip, first])
+
+    assert queue(sessions, *seen) is None
+    assert states(sessions) == {1: Status.SUPERSEDED, 5: Status.QUEUED, 9: Status.SUPERSEDED}
+    with sessions.begin() as session:
+        assert not releases.is_tied(session, "m", [older, tip, first])
