@@ -3,12 +3,13 @@
 from contextlib import nullcontext
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import claims, deployments, releases
 from db.claims import Claim, Deployed
 from db.deployments import Overtaken, Refused, Seen
-from db.models import Cause, Deployment, Release, Status, Trigger
+from db.models import Cause, Deployment, Release, State, Status, Trigger
 
 Sessions = sessionmaker[Session]
 
@@ -356,3 +357,18 @@ def test_what_is_merged_while_a_rollback_is_under_way_goes_live(sessions: Sessio
     begin_rollback(sessions)
 
     assert built(sessions, "3") == live(sessions)
+
+
+def test_words_of_a_newer_process_are_read_as_unknown(sessions: Sessions) -> None:
+    first = built(sessions, "1")
+    with sessions.begin() as session:
+        session.execute(text("UPDATE releases SET status = 'checked', trigger = 'push'"))
+        session.execute(text("UPDATE deployments SET cause = 'rollout', state = 'canary'"))
+
+    with sessions.begin() as session:
+        release = session.get_one(Release, first)
+        assert (release.status, release.trigger) == (Status.UNKNOWN, Trigger.UNKNOWN)
+        deployment = deployments.history(session, "m")[0]
+        assert (deployment.cause, deployment.state) == (Cause.UNKNOWN, State.UNKNOWN)
+        assert deployments.wanted(session, "m") is None
+        assert deployments.went_live(session, deployment) is None
