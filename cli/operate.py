@@ -88,6 +88,8 @@ class Operator(look.Appliance):
                 deployment = self.decision(deployment)
         if deployment["state"] == "failed":
             raise Trouble(f"{name} cannot take the place, what was live stays: {deployment['reason']}")
+        if deployment["state"] == "overruled":
+            raise Trouble(f"{name} is not live: {deployment['reason']}")
         return deployment
 
 

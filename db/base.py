@@ -1,9 +1,10 @@
 """The declarative base: how Python types become columns, how constraints are named."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Enum, MetaData, Text, TypeDecorator
+from sqlalchemy import DateTime, Dialect, MetaData, Text, TypeDecorator
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 
@@ -50,8 +51,24 @@ class Base(DeclarativeBase):
     }
 
 
-def words(enum: type) -> Enum:
-    """An enum kept as its value in a text column: a new word needs no ALTER TYPE."""
-    return Enum(
-        enum, native_enum=False, create_constraint=False, values_callable=lambda e: [m.value for m in e]
-    )
+class Words(TypeDecorator[StrEnum]):
+    """An enum kept as its value in a text column: a new word needs no ALTER TYPE.
+
+    A word that this process does not know, of a newer one beside it, is read as `unknown`.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, enum: type[StrEnum]) -> None:
+        super().__init__()
+        self.enum = enum
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return value if value is None else self.enum(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002
+        if value is None:
+            return None
+        known = [word.value for word in self.enum]
+        return self.enum(value if value in known else "unknown")

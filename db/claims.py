@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
-from db import deployments
+from db import deployments, newest
 from db.models import Cause, Outcome, Release, Stage, Status
 from db.session import notify
 
@@ -88,61 +88,68 @@ def settle(session: Session, claim: Claim, outcome: Deployed | Ended | Later) ->
     Raises `Lost` when the claim is no longer held, `deployments.Overtaken` when somebody decided since the
     gate compared: then the gate is to be asked again.
     """
+    release = claim.release
+    deployments.lock(session, release.model)  # nothing is merged or decided between this and the end
     facts: dict[str, Any]
     match outcome:
+        case Deployed() if (newer := newest.find_newer_decided(session, release)) is not None:
+            facts = superseded(newer, "and went through the gate before it")
+        case Deployed() if (hold := session.scalar(select(Release.hold).where(claim.held))) is not None:
+            facts = {"status": Status.PASSED, "reason": hold, "finished_at": func.now()}
+        case Deployed() if deployments.is_held(session, release):
+            reason = "a rollback is under way: it goes on when that has ended"
+            give_back(session, claim, reason, timedelta(seconds=5))
+            return
         case Deployed():
             facts = {"status": Status.DEPLOYED, "reason": None, "finished_at": func.now()}
         case Ended(status, reason):
             facts = {"status": status, "reason": reason, "finished_at": func.now()}
-        case Later(reason, due_at) if claim.release.attempts < TRIES:
-            facts = {"status": Status.QUEUED, "reason": reason, "due_at": due_at}
-        case Later(reason, _):
-            given_up = f"{reason} (given up after {TRIES} tries)"
-            facts = {"status": Status.FAILED, "reason": given_up, "finished_at": func.now()}
-    if isinstance(outcome, Deployed) and (hold := held_back(session, claim)) is not None:
-        record(session, claim, **facts | {"status": Status.PASSED, "reason": hold}, token=None)
-    elif isinstance(outcome, Deployed):
-        release = claim.release
-        record(session, claim, **facts, token=None)
+        case Later(reason, due_at):
+            facts = put_back(session, release, reason, f"{reason} (given up after {TRIES} tries)")
+            facts["due_at"] = due_at
+    record(session, claim, **facts, token=None)
+    if isinstance(outcome, Deployed) and facts["status"] is Status.DEPLOYED:
         deployments.decide(
             session, release.model, release.id, Cause.GATE, who="gate", why=None, seen=outcome.seen
         )
-    else:
-        record(session, claim, **facts, token=None)
-    notify(session, "releases", claim.release.model)
+    notify(session, "releases", release.model)
 
 
-def held_back(session: Session, claim: Claim) -> str | None:
-    """Why the release stops at `passed`: a rollback came while it was on its way."""
-    deployments.lock(session, claim.release.model)  # so that no rollback comes between this and the end
-    return session.scalar(select(Release.hold).where(claim.held))
+def superseded(newer: Release, how: str) -> dict[str, Any]:
+    """How a release ends that comes too late."""
+    reason = f"{newest.name(newer)} after it, {how}"
+    return {"status": Status.SUPERSEDED, "reason": reason, "finished_at": func.now()}
+
+
+def put_back(session: Session, release: Release, reason: str, given_up: str) -> dict[str, Any]:
+    """How a release goes back into the queue: never behind a newer one, and not after too many tries."""
+    if (newer := newest.find_newer(session, release)) is not None:
+        return superseded(newer, "before it was finished")
+    if release.attempts < TRIES:
+        return {"status": Status.QUEUED, "reason": reason}
+    return {"status": Status.FAILED, "reason": given_up, "finished_at": func.now()}
 
 
 def abandon(session: Session, release: Release) -> None:
     """Put a release whose builder died back into the queue; after too many deaths it fails."""
+    deployments.lock(session, release.model)
     held = (Release.id == release.id) & (Release.token == release.token)
     ended = (Stage.release_id == release.id) & (Stage.outcome == Outcome.RUNNING)
     session.execute(update(Stage).where(ended).values(outcome=Outcome.FAILED, ended_at=func.now()))
-    facts: dict[str, Any]
-    if release.attempts < TRIES:
-        facts = {"status": Status.QUEUED, "reason": "its builder was cut off; it goes on from there"}
-    else:
-        reason = f"its builder died {TRIES} times without a word: is there enough memory?"
-        facts = {"status": Status.FAILED, "reason": reason, "finished_at": func.now()}
+    given_up = f"its builder died {TRIES} times without a word: is there enough memory?"
+    facts = put_back(session, release, "its builder was cut off; it goes on from there", given_up)
     session.execute(update(Release).where(held).values(token=None, due_at=func.now(), **facts))
+    notify(session, "releases", release.model)
 
 
-def give_back(session: Session, claim: Claim, reason: str) -> None:
+def give_back(session: Session, claim: Claim, reason: str, pause: timedelta = timedelta()) -> None:
     """Put a release back that could not be finished for no fault of its own; it costs no try."""
-    record(
-        session,
-        claim,
-        status=Status.QUEUED,
-        reason=reason,
-        token=None,
-        attempts=Release.attempts - 1,
-        due_at=func.now(),
-    )
+    deployments.lock(session, claim.release.model)
+    if (newer := newest.find_newer(session, claim.release)) is not None:
+        facts = superseded(newer, "before it was finished")
+    else:
+        facts = {"status": Status.QUEUED, "reason": reason, "attempts": Release.attempts - 1}
+    record(session, claim, **facts, token=None, due_at=func.now() + pause)
 
 
 def begin_stage(session: Session, claim: Claim, name: str) -> int:

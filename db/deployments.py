@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, func, select, text, update
+from sqlalchemy import ColumnElement, Select, func, select, text, update
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from db.models import Cause, Deployment, Quarantine, Release, State, Status
@@ -23,8 +23,8 @@ class Refused(Exception):
 class Seen:
     """What a decider knew of a model's deployments: their ids, None where there was none."""
 
-    newest: int | None
-    live: int | None
+    newest: int | None  # of any state
+    standing: int | None
 
 
 def lock(session: Session, model: str) -> None:
@@ -33,9 +33,10 @@ def lock(session: Session, model: str) -> None:
 
 
 def look(session: Session, model: str) -> Seen:
-    """The newest decision of any state and the live one, as they are now."""
-    of_model = select(func.max(Deployment.id)).where(Deployment.model == model)
-    return Seen(session.scalar(of_model), session.scalar(of_model.where(Deployment.state == State.LIVE)))
+    """The newest decision of any state and the one that stands, as they are now."""
+    newest = session.scalar(select(func.max(Deployment.id)).where(Deployment.model == model))
+    stands = standing(session, model)
+    return Seen(newest, stands.id if stands else None)
 
 
 def decide(
@@ -52,13 +53,31 @@ def decide(
     lock(session, model)
     if seen is not None and look(session, model) != seen:
         raise Overtaken
-    deployment = Deployment(
-        model=model, release_id=release_id, cause=cause, who=who, why=why, state=State.WANTED
+    made = Deployment(model=model, release_id=release_id, cause=cause, who=who, why=why)
+    return _want(session, made)
+
+
+def _want(session: Session, made: Deployment) -> Deployment:
+    """Make a decision, which overrules the one that is still to be followed; the caller holds the lock."""
+    _end(
+        session,
+        Deployment.model == made.model,
+        State.OVERRULED,
+        "a newer decision was made before it was live",
     )
-    session.add(deployment)
+    made.state = State.WANTED
+    session.add(made)
     session.flush()
-    notify(session, "deployments", model)
-    return deployment
+    notify(session, "deployments", made.model)
+    return made
+
+
+def _end(session: Session, which: ColumnElement[bool], state: State, reason: str) -> bool:
+    """End what is wanted without its having been live; whether there was any."""
+    ended = update(Deployment).where(which, Deployment.state == State.WANTED)
+    return (
+        session.execute(ended.values(state=state, reason=reason).returning(Deployment.id)).first() is not None
+    )
 
 
 def deploy(
@@ -88,26 +107,29 @@ def deploy(
 
 
 def roll_back(session: Session, model: str, *, cause: Cause, who: str, why: str | None) -> Deployment:
-    """Want the newest once-live release before the live one; the commit that is left goes into quarantine.
+    """Want the newest once-live release before the live one.
 
-    What is queued or being built at this moment will stop at `passed`. Raises `Refused` when there is nothing
-    to go back to.
+    When that is live, and not before, the commit that is left goes into quarantine, and what is queued or
+    being built at this moment stops at `passed`. A target that cannot start is left for the next older one.
+    Raises `Refused` when there is nothing to go back to.
     """
     lock(session, model)
     left = live(session, model)
     if left is None:
         raise Refused(f"nothing of {model} is live: there is nothing to roll back")
-    session.add(Quarantine(model=model, commit=left.release.commit, release_id=left.release_id, why=why))
-    session.flush()
     target = back(session, left)
     if target is None:
         raise Refused(f"no other release of {model} was live before and can be again: merge a mend instead")
-    session.execute(
-        update(Release)
-        .where(Release.model == model, Release.status.in_((Status.QUEUED, Status.BUILDING)))
-        .values(hold=f"release {left.release_id} was rolled back while it was on its way: deploy it by hand")
-    )
-    return decide(session, model, target.id, cause, who=who, why=why, seen=None)
+    newest = session.scalar(select(func.max(Release.id)).where(Release.model == model))
+    made = Deployment(model=model, release_id=target.id, cause=cause, who=who, why=why)
+    made.leaves, made.holds_until = left.id, newest
+    return _want(session, made)
+
+
+def is_held(session: Session, release: Release) -> bool:
+    """Whether a rollback that is on its way stops this release when it is live; the caller holds the lock."""
+    newest = wanted(session, release.model)
+    return newest is not None and newest.holds_until is not None and release.id <= newest.holds_until
 
 
 def withdraw(session: Session, deployment: Deployment, why: str) -> Deployment | None:
@@ -133,24 +155,34 @@ def before(session: Session, left: Deployment) -> Release | None:
     return session.scalar(_before(left))
 
 
-def back(session: Session, left: Deployment) -> Release | None:
-    """What a rollback of `left` goes to, which comes with its release; None where it would be refused."""
-    return session.scalar(_before(left).where(Release.commit != left.release.commit))
+def back(session: Session, left: Deployment, tried: Release | None = None) -> Release | None:
+    """What a rollback of `left` goes to, when `tried` cannot start where that is given; or None."""
+    return session.scalar(_before(left, tried).where(Release.commit != left.release.commit))
 
 
-def _before(left: Deployment) -> Select[Release]:
+def _before(left: Deployment, tried: Release | None = None) -> Select[Release]:
     quarantined = select(Quarantine.commit).where(
         Quarantine.model == left.model, Quarantine.ended_at.is_(None)
     )
-    return (
-        select(Release)
-        .join(Deployment, Deployment.release_id == Release.id)
+    last = (
+        select(Deployment.release_id, func.max(Deployment.id).label("id"))
         .where(Deployment.model == left.model, Deployment.live_at.is_not(None), Deployment.id < left.id)
+        .group_by(Deployment.release_id)
+        .subquery()
+    )
+    found = (
+        select(Release)
+        .join(last, last.c.release_id == Release.id)
         .where(Release.id != left.release_id, Release.pruned_at.is_(None))
         .where(Release.commit.not_in(quarantined))
-        .order_by(Deployment.id.desc())
+        .order_by(last.c.id.desc())
         .limit(1)
     )
+    if tried is not None:
+        found = found.where(
+            last.c.id < select(last.c.id).where(last.c.release_id == tried.id).scalar_subquery()
+        )
+    return found
 
 
 def ends(session: Session, release: int) -> dict[int, datetime | None]:
@@ -200,7 +232,7 @@ def live(session: Session, model: str) -> Deployment | None:
 
 
 def wanted(session: Session, model: str) -> Deployment | None:
-    """The newest deployment that is neither live nor failed and newer than what is live, with its release."""
+    """The newest decision, where it is still to be followed, with its release."""
     is_live = select(func.coalesce(func.max(Deployment.id), 0)).where(
         Deployment.model == model, Deployment.state == State.LIVE
     )
@@ -214,34 +246,65 @@ def wanted(session: Session, model: str) -> Deployment | None:
     )
 
 
-def went_live(session: Session, deployment: Deployment) -> None:
-    """Say back that users get it now; older wishes that were not tried have failed with it."""
+def standing(session: Session, model: str) -> Deployment | None:
+    """What a new release is held against, with its release: what is wanted, else what is live."""
+    return wanted(session, model) or live(session, model)
+
+
+def went_live(session: Session, deployment: Deployment) -> datetime | None:
+    """Write down that users get it from now on; gives since when, None where it was overruled meanwhile.
+
+    What is live already may be said again. A rollback becomes true with this.
+    """
     lock(session, deployment.model)
-    session.execute(
-        update(Deployment)
-        .where(Deployment.id == deployment.id, Deployment.state == State.WANTED)
-        .values(state=State.LIVE, live_at=func.clock_timestamp(), reason=None)
+    known = session.get_one(Deployment, deployment.id, populate_existing=True)
+    if known.state is State.WANTED:
+        known.state, known.live_at, known.reason = State.LIVE, func.clock_timestamp(), None
+        session.flush()
+        if known.leaves is not None:
+            _leave(
+                session,
+                known,
+                session.get_one(Deployment, known.leaves, options=[joinedload(Deployment.release)]),
+            )
+        notify(session, "live", known.model)
+    newest = live(session, deployment.model)
+    return newest.live_at if newest is not None and newest.id == deployment.id else None
+
+
+def _leave(session: Session, rollback: Deployment, left: Deployment) -> None:
+    """Put what was rolled back into quarantine, and hold what was on its way when that was decided."""
+    session.add(
+        Quarantine(model=left.model, commit=left.release.commit, release_id=left.release_id, why=rollback.why)
     )
     session.execute(
-        update(Deployment)
-        .where(
-            Deployment.model == deployment.model,
-            Deployment.id < deployment.id,
-            Deployment.state == State.WANTED,
-        )
-        .values(state=State.FAILED, reason="a newer decision was made before it was tried")
+        update(Release)
+        .where(Release.model == left.model, Release.id <= rollback.holds_until)
+        .where(Release.status.in_((Status.QUEUED, Status.BUILDING)))
+        .values(hold=f"release {left.release_id} was rolled back while it was on its way: deploy it by hand")
     )
-    notify(session, "live", deployment.model)
 
 
 def failed(session: Session, deployment: Deployment, reason: str) -> None:
-    """Say back that it could not take the place, and why; what was live stays live."""
-    session.execute(
-        update(Deployment)
-        .where(Deployment.id == deployment.id, Deployment.state == State.WANTED)
-        .values(state=State.FAILED, reason=reason)
+    """Write down that it could not take the place, and why; what was live stays live.
+
+    A rollback goes on to the next older release.
+    """
+    lock(session, deployment.model)
+    known = session.get_one(
+        Deployment, deployment.id, options=[joinedload(Deployment.release)], populate_existing=True
     )
-    notify(session, "live", deployment.model)
+    following = None
+    if known.state is State.WANTED and known.leaves is not None:
+        left = session.get_one(Deployment, known.leaves, options=[joinedload(Deployment.release)])
+        following = back(session, left, tried=known.release)
+    if following is not None:
+        reason = f"{reason}; the rollback goes on to release {following.id}"
+    if _end(session, Deployment.id == known.id, State.FAILED, reason) and following is not None:
+        made = Deployment(model=known.model, release_id=following.id, cause=known.cause, who=known.who)
+        made.why, made.leaves, made.holds_until = known.why, known.leaves, known.holds_until
+        _want(session, made)
+    notify(session, "live", known.model)
 
 
 def of_releases(session: Session, release_ids: Sequence[int]) -> dict[int, Deployment]:

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from db.base import Base, words
+from db.base import Base, Words
 
 
 class PullRequest(Base):
@@ -78,6 +78,7 @@ class Trigger(StrEnum):
     MANUAL = "manual"
     SCHEDULE = "schedule"
     DRIFT = "drift"
+    UNKNOWN = "unknown"
 
 
 class Status(StrEnum):
@@ -89,6 +90,7 @@ class Status(StrEnum):
     FAILED = "failed"  # the world's, after five tries, or ours
     SUPERSEDED = "superseded"  # a newer merge came before it was begun
     CANCELLED = "cancelled"  # an operator ended it
+    UNKNOWN = "unknown"
 
     @property
     def ended(self) -> bool:
@@ -107,6 +109,7 @@ class Release(Base):
             unique=True,
             postgresql_where=text("trigger = 'merge'"),
         ),
+        Index(None, "model", "position"),
         Index("uq_releases_tag", "model", "ref", unique=True, postgresql_where=text("trigger = 'tag'")),
     )
 
@@ -114,7 +117,7 @@ class Release(Base):
     model: Mapped[str] = mapped_column(index=True)
     repository: Mapped[str]
     commit: Mapped[str]
-    trigger: Mapped[Trigger] = mapped_column(words(Trigger), default=Trigger.MERGE)
+    trigger: Mapped[Trigger] = mapped_column(Words(Trigger), default=Trigger.MERGE)
     ref: Mapped[str | None]  # the tag, of a release that a tag triggered
     requested_by: Mapped[str | None]  # who asked for it by hand
     warm_start: Mapped[int | None] = mapped_column(ForeignKey("releases.id"))  # whose artifact train() gets
@@ -122,8 +125,9 @@ class Release(Base):
     title: Mapped[str | None]
     author: Mapped[str | None]
     merged_at: Mapped[datetime | None]
+    position: Mapped[int | None]  # its place among the model's merges and tags: see `newest`
 
-    status: Mapped[Status] = mapped_column(words(Status), default=Status.QUEUED, index=True)
+    status: Mapped[Status] = mapped_column(Words(Status), default=Status.QUEUED, index=True)
     reason: Mapped[str | None]  # why it is not live, in words for a person
     token: Mapped[str | None]  # of the builder that holds it: each of its writes is conditional on this
     attempts: Mapped[int] = mapped_column(default=0)
@@ -158,6 +162,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     UNAVAILABLE = "unavailable"
     FAILED = "failed"
+    UNKNOWN = "unknown"
 
 
 class Stage(Base):
@@ -168,7 +173,7 @@ class Stage(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id", ondelete="CASCADE"), index=True)
     name: Mapped[str]
-    outcome: Mapped[Outcome] = mapped_column(words(Outcome), default=Outcome.RUNNING)
+    outcome: Mapped[Outcome] = mapped_column(Words(Outcome), default=Outcome.RUNNING)
     started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     ended_at: Mapped[datetime | None]
 
@@ -179,12 +184,17 @@ class Cause(StrEnum):
     ROLLBACK = "rollback"
     AUTOMATIC_ROLLBACK = "automatic rollback"
     PROMOTION = "promotion"
+    UNKNOWN = "unknown"
 
 
 class State(StrEnum):
+    """Of a decision: it is wanted until it is live, failed or overruled. Only the newest can be wanted."""
+
     WANTED = "wanted"
     LIVE = "live"  # it has reached users; the newest of these is what they get
     FAILED = "failed"
+    OVERRULED = "overruled"  # a newer decision was made before it was live
+    UNKNOWN = "unknown"
 
 
 class Deployment(Base):
@@ -198,11 +208,14 @@ class Deployment(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(index=True)
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"), index=True)
-    cause: Mapped[Cause] = mapped_column(words(Cause))
+    cause: Mapped[Cause] = mapped_column(Words(Cause))
     who: Mapped[str]
     why: Mapped[str | None]
-    state: Mapped[State] = mapped_column(words(State), default=State.WANTED)
-    reason: Mapped[str | None]  # why it failed, in words for a person
+    state: Mapped[State] = mapped_column(Words(State), default=State.WANTED)
+    reason: Mapped[str | None]  # why it failed or was overruled, in words for a person
+    # of a rollback: the deployment that it ends, and the newest release that stops at `passed` for it
+    leaves: Mapped[int | None] = mapped_column(ForeignKey("deployments.id"))
+    holds_until: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     live_at: Mapped[datetime | None]
 
@@ -232,7 +245,7 @@ class Score(Base):
     model: Mapped[str] = mapped_column(index=True)
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"))
     requested_by: Mapped[str | None]
-    status: Mapped[Status] = mapped_column(words(Status))
+    status: Mapped[Status] = mapped_column(Words(Status))
     reason: Mapped[str | None]
     metrics: Mapped[dict[str, float] | None]
     data: Mapped[dict[str, Any] | None]
@@ -272,7 +285,7 @@ class Tracked(Base):
     tries: Mapped[int] = mapped_column(default=0)  # to tell of it that failed, though MLflow was there
     due_at: Mapped[datetime | None]  # of the next one
     trouble: Mapped[str | None]  # what MLflow was not told of it, and why
-    told: Mapped[Status | None] = mapped_column(words(Status))
+    told: Mapped[Status | None] = mapped_column(Words(Status))
     told_at: Mapped[datetime | None]
 
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import extract, func, select, update
+from sqlalchemy import Select, extract, func, select, update
 from sqlalchemy.orm import Session, load_only, selectinload
 
-from db import deployments
+from db import deployments, newest
 from db.models import Deployment, Outcome, Release, Stage, Status, Trigger
 from db.pull_requests import Accepted
 from db.session import notify
@@ -18,31 +18,41 @@ LATELY = 10  # releases that were live
 
 
 def queue_merges(session: Session, model: str, merges: Sequence[Accepted]) -> Release | None:
-    """Queue the newest of `merges` (newest first) when it is unknown.
+    """Queue the newest of `merges` (newest first, see `newest.in_order`) when it is unknown.
 
     Those that came since the newest known one are kept as superseded; what a model had before its first
-    release is not looked at.
+    release is not looked at. Several pull requests may have one merge commit: the newest of them counts.
     """
-    known = select(Release.commit).where(Release.model == model, Release.trigger == Trigger.MERGE)
-    commits = set(session.scalars(known.where(Release.commit.in_([m.commit for m in merges]))))
-    if not merges or merges[0].commit in commits:
-        return None
-    first = session.scalar(select(func.count()).select_from(known.subquery())) == 0
-    unknown = []
-    for merge in merges[:1] if first else merges:
-        if merge.commit in commits:
-            break
-        unknown.append(merge)
+    merges = list({merge.commit: merge for merge in reversed(merges)}.values())[::-1]
+    deployments.lock(session, model)  # nothing older is put back meanwhile
+    commits = _known(session, model, merges)
+    first = not session.scalar(select(_merges_of(model).exists()))
+    found = list(takewhile(lambda merge: merge.commit not in commits, merges[:1] if first else merges))
+    if found:
+        return _queue_newest(session, model, [_from_merge(model, merge) for merge in found])
+    for merge in merges:  # of the same second and older, by its history
+        if merge.merged_at == merges[0].merged_at and merge.commit not in commits:
+            late = _from_merge(model, merge)
+            late.status, late.finished_at = Status.SUPERSEDED, func.now()
+            late.reason = f"#{merges[0].number} was merged after it"
+            session.add(late)
+    return None
 
-    newest, *older = [_from_merge(model, merge) for merge in unknown]
-    reason = f"#{newest.pull_request} was merged after it, before it was begun"
-    for release in older:
-        release.status, release.finished_at, release.reason = Status.SUPERSEDED, func.now(), reason
-    supersede(session, model, reason)
-    session.add_all([*reversed(older), newest])
-    session.flush()
-    notify(session, "releases", model)
-    return newest
+
+def is_tied(session: Session, model: str, merges: Sequence[Accepted]) -> bool:
+    """Whether one of several merges of the newest second is unknown: their order is to be found out first."""
+    second = newest.of_the_newest_second(merges)
+    return len(second) > 1 and not set(second) <= _known(session, model, merges)
+
+
+def _merges_of(model: str) -> Select[str]:
+    return select(Release.commit).where(Release.model == model, Release.trigger == Trigger.MERGE)
+
+
+def _known(session: Session, model: str, merges: Sequence[Accepted]) -> set[str]:
+    """The commits of these merges that have a release."""
+    commits = [merge.commit for merge in merges]
+    return set(session.scalars(_merges_of(model).where(Release.commit.in_(commits))))
 
 
 def _from_merge(model: str, merge: Accepted) -> Release:
@@ -57,6 +67,21 @@ def _from_merge(model: str, merge: Accepted) -> Release:
         author=merge.author,
         merged_at=merge.merged_at,
     )
+
+
+def _queue_newest(session: Session, model: str, found: Sequence[Release]) -> Release:
+    """Queue the first of `found`, newest first; the others, and what waits already, are superseded."""
+    chosen, *older = found
+    reason = f"{newest.name(chosen)} after it, before it was begun"
+    for release in older:
+        release.status, release.finished_at, release.reason = Status.SUPERSEDED, func.now(), reason
+    supersede(session, model, reason)
+    for position, release in enumerate(reversed(found), newest.next_position(session, model)):
+        release.position = position
+        session.add(release)
+    session.flush()
+    notify(session, "releases", model)
+    return chosen
 
 
 def due(session: Session, model: str) -> int | None:
@@ -94,19 +119,26 @@ def queue_tags(
 
     As with merges: those between it and the newest known one are kept as superseded.
     """
+    deployments.lock(session, model)  # nothing older is put back meanwhile
     known = set(
         session.scalars(select(Release.ref).where(Release.model == model, Release.trigger == Trigger.TAG))
     )
     unknown = list(takewhile(lambda tag: tag[0] not in known, tags if known else tags[:1]))
     if not unknown:
         return None
-    newest = unknown[0][0]
-    supersede(session, model, f"{newest} was tagged after it, before it was begun")
-    for name, commit in reversed(unknown[1:]):
-        skipped = queue(session, model, repository, commit, Trigger.TAG, ref=name, title=name)
-        skipped.status, skipped.finished_at = Status.SUPERSEDED, func.now()
-        skipped.reason = f"{newest} was tagged after it, before it was begun"
-    return queue(session, model, repository, unknown[0][1], Trigger.TAG, ref=newest, title=newest)
+    return _queue_newest(session, model, [_from_tag(model, repository, *tag) for tag in unknown])
+
+
+def _from_tag(model: str, repository: str, name: str, commit: str) -> Release:
+    return Release(
+        model=model,
+        repository=repository,
+        commit=commit,
+        trigger=Trigger.TAG,
+        status=Status.QUEUED,
+        ref=name,
+        title=name,
+    )
 
 
 def put_off(session: Session, release_id: int, reason: str) -> None:

@@ -50,7 +50,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "appliance": "SELECT, UPDATE (looked_at, tracking)",
         "releases": "SELECT, INSERT, UPDATE",
         "stages": "SELECT, INSERT, UPDATE",
-        "deployments": "SELECT, INSERT",
+        "deployments": "SELECT, INSERT, UPDATE (state, reason)",  # a decision overrules the one before it
         "quarantines": "SELECT, UPDATE (ended_at)",  # a promotion in MLflow ends one
         "scores": "SELECT, UPDATE",
         "predictions": "SELECT",

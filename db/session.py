@@ -1,5 +1,7 @@
 """Engine, sessions and NOTIFY; the caller owns the transaction."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import create_engine, event, make_url, text
@@ -12,6 +14,11 @@ from db import limits
 
 # Postgres is not to be had now: the same may succeed later. Any other error of it comes again each time.
 AWAY = (OperationalError, InterfaceError, NoneFree)  # the last: no connection of the pool came free
+
+
+def describe(error: Exception) -> str:
+    """What is said of one of `AWAY`, without what SQLAlchemy adds."""
+    return str(getattr(error, "orig", None) or error).strip()
 
 
 def driver_url(url: str) -> URL:
@@ -34,6 +41,14 @@ def sessions(url: str, seconds: float = limits.STATEMENT_SECONDS) -> sessionmake
         connection.limit(seconds)
 
     return sessionmaker(engine, expire_on_commit=False)
+
+
+@contextmanager
+def snapshot(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """Open a transaction whose reads all see the database as it is at the first of them."""
+    with sessions.begin() as session:
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        yield session
 
 
 def notify(session: Session, channel: str, payload: str = "") -> None:

@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,8 @@ from common.text import make_storable
 from db import claims, deployments, predictions, releases
 from db.claims import Claim, Deployed, Ended, Later
 from db.limits import BUILDER_SECONDS
-from db.models import Deployment, Release, Status, Trigger
-from db.session import AWAY, sessions
+from db.models import Deployment, Release, State, Status, Trigger
+from db.session import AWAY, sessions, snapshot
 from ml import disk, flock, manifest
 from ml.differences import MOST
 from ml.errors import Rejected, Unavailable
@@ -33,7 +34,7 @@ from ml.workshop import Workshop
 
 MAX_REASON = 4000  # characters
 Outcome = Deployed | Ended | Later
-# what is decided, what is live, and what users asked of it
+# what is decided, what is wanted or else live, and what users asked
 Sight = tuple[deployments.Seen, Deployment | None, list[Any]]
 
 
@@ -77,6 +78,8 @@ def promote(
             journal.record(known=known)
     with journal.stage("gate") as say:
         seen, live, requests = look()
+        if live is not None and live.state is State.WANTED:
+            say(f"release {live.release_id} is wanted and not live yet: it is what this one is held against")
         if not requests and (untried := workshop.try_prediction(room, said, kind, artifact, scored)):
             say(untried)
         compared = workshop.compare(live, datasets.test)
@@ -97,7 +100,7 @@ def promote(
         )
         for line in gate.told(verdict, scored.metrics, compared.metrics or {}):
             say(line)
-        journal.record(verdict=verdict.document())
+        journal.record(verdict=verdict.document() | {"seen": asdict(seen)})
         if not verdict.passed:
             raise Rejected(verdict.reason)
     with journal.stage("deploy") as say:
@@ -178,6 +181,14 @@ def main(release_id: int) -> None:
             work(settings, make, claim)
 
 
+def look(make: sessionmaker[Session], model: str) -> Sight:
+    """What the gate compares with, all of one moment."""
+    with snapshot(make) as session:
+        live = deployments.standing(session, model)
+        requests = predictions.distinct_features(session, model, MOST) if live else []
+        return deployments.look(session, model), live, requests
+
+
 def work(settings: Settings, make: sessionmaker[Session], claim: Claim) -> None:
     """Build what is claimed, while this process is wanted and Postgres is there."""
     release = claim.release
@@ -185,19 +196,14 @@ def work(settings: Settings, make: sessionmaker[Session], claim: Claim) -> None:
         parent = session.get(Release, release.warm_start) if release.warm_start else None
     model = next((model for model in settings.models() if model.name == release.model), None)
     journal = Journal(make, claim, partial(Home(settings.home.absolute()).log, release.id))
-
-    def look() -> Sight:
-        with make.begin() as session:
-            live = deployments.live(session, release.model)
-            requests = predictions.distinct_features(session, release.model, MOST) if live else []
-            return deployments.look(session, release.model), live, requests
-
     logs = partial(logging, settings, make, release)
 
     def attempt() -> Outcome:
         if model is None:
             raise Rejected(f"the appliance no longer follows {release.repository}")
-        return promote(Workshop(settings, model, release, parent), journal, look, logs)
+        return promote(
+            Workshop(settings, model, release, parent), journal, partial(look, make, release.model), logs
+        )
 
     try:
         build(make, claim, attempt, settings.home.absolute())

@@ -1,7 +1,8 @@
 """The look-out: sees merges, queues releases, starts builders; it never builds. `python -m ml.watch`."""
 
+from collections.abc import Callable
+
 from loguru import logger
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
@@ -9,13 +10,13 @@ from common.settings import read
 from common.stopping import Stopping
 from db import appliance, claims, pull_requests, releases, scores
 from db.lock import OnlyOne
-from db.session import sessions
+from db.session import AWAY, describe, sessions
 from db.wakeup import Wakeup
 from ml import disk, flock, housekeeping
 from ml.builders import Builders
 from ml.home import Home
 from ml.runner import measures
-from ml.settings import Settings
+from ml.settings import Model, Settings
 
 LOOKED_AT = 200  # accepted pull requests between two looks; older ones are too old to be told of
 
@@ -37,13 +38,23 @@ class Lookout:
         self.keep_tracking()
         self.put_back()
         self.end_cancelled()
-        self.queue_merges()
-        self.look_for_tags()
+        self.for_each_model(self.queue_merges)
+        self.for_each_model(self.look_for_tags)
         self.tidy()
         self.start_builders()
         self.start_scores()
         with self.sessions.begin() as session:
             appliance.looked(session)
+
+    def for_each_model(self, step: Callable[[Model], None]) -> None:
+        """Take one step for each model; what is wrong with one stops no other."""
+        for model in self.settings.models():
+            try:
+                step(model)
+            except (*AWAY, OSError):
+                raise
+            except Exception:  # noqa: BLE001 (a bug of ours must not stop the look-out)
+                logger.exception("looking after {} broke", model.name)
 
     def keep_tracking(self) -> None:
         """MLflow is told by a process of its own, so that nothing here waits for it."""
@@ -54,9 +65,11 @@ class Lookout:
     def put_back(self) -> None:
         """Releases that say `building` and that no living builder holds."""
         with self.sessions.begin() as session:
-            for release in releases.building(session):
-                if not flock.is_held(self.home.release(release.id) / "builder.lock"):
-                    logger.warning("release {}: its builder is gone, it is put back", release.id)
+            building = releases.building(session)
+        for release in building:
+            if not flock.is_held(self.home.release(release.id) / "builder.lock"):
+                logger.warning("release {}: its builder is gone, it is put back", release.id)
+                with self.sessions.begin() as session:
                     claims.abandon(session, release)
 
     def end_cancelled(self) -> None:
@@ -67,29 +80,30 @@ class Lookout:
                 for release in releases.cancelled(session, list(building)):
                     self.builders.end(building[release])
 
-    def queue_merges(self) -> None:
-        """The newest accepted pull request of each model, when it is unknown."""
-        for model in self.settings.models():
-            with self.sessions.begin() as session:
-                merges = pull_requests.accepted(session, model.repository, model.branch, LOOKED_AT)
-                release = releases.queue_merges(session, model.name, merges)
-            if release:
-                logger.info(
-                    "#{} was merged into {}: release {} of {}, commit {}",
-                    release.pull_request,
-                    model.branch,
-                    release.id,
-                    model.name,
-                    release.commit[:8],
-                )
+    def queue_merges(self, model: Model) -> None:
+        """The newest accepted pull request of a model, when it is unknown."""
+        with self.sessions.begin() as session:
+            merges = pull_requests.accepted(session, model.repository, model.branch, LOOKED_AT)
+            tied = releases.is_tied(session, model.name, merges)
+            release = None if tied else releases.queue_merges(session, model.name, merges)
+        if tied and f"order {model.name}" not in self.others:  # git knows, and may take its time
+            self.others.start(f"order {model.name}", "ml.order", model.name)
+        if release:
+            logger.info(
+                "#{} was merged into {}: release {} of {}, commit {}",
+                release.pull_request,
+                model.branch,
+                release.id,
+                model.name,
+                release.commit[:8],
+            )
 
-    def look_for_tags(self) -> None:
+    def look_for_tags(self, model: Model) -> None:
         """In a process of its own, for the models that are released on tags: git may take its time."""
-        for model in self.settings.models():
-            with self.sessions.begin() as session:
-                on_tags = releases.releases_on(session, model.name) == "tag"
-            if on_tags and f"tags {model.name}" not in self.others:
-                self.others.start(f"tags {model.name}", "ml.tags", model.name)
+        with self.sessions.begin() as session:
+            on_tags = releases.releases_on(session, model.name) == "tag"
+        if on_tags and f"tags {model.name}" not in self.others:
+            self.others.start(f"tags {model.name}", "ml.tags", model.name)
 
     def start_builders(self) -> None:
         """One release of a model at a time; models take turns by how long their release has waited."""
@@ -114,7 +128,7 @@ class Lookout:
     def tidy(self) -> None:
         """Prune, and bring the disk to what is kept; what builds share, between them."""
         if self.untidy:
-            self.prune()
+            self.tidy_models()
             self.untidy, self.shared_untidy = False, True
         if self.shared_untidy and not self.builders.names():
             with self.sessions.begin() as session:
@@ -122,15 +136,17 @@ class Lookout:
             housekeeping.sweep_shared(self.home, kept)
             self.shared_untidy = False
 
-    def prune(self) -> None:
-        for model in self.settings.models():
-            with self.sessions.begin() as session:
-                pruned = releases.prune(session, model.name, self.settings.keep)
-            for release in pruned:
-                logger.info("release {} of {} was pruned", release.id, model.name)
+    def tidy_models(self) -> None:
+        self.for_each_model(self.prune)
         with self.sessions.begin() as session:
             kept = releases.kept(session)
         housekeeping.sweep(self.home, kept)
+
+    def prune(self, model: Model) -> None:
+        with self.sessions.begin() as session:
+            pruned = releases.prune(session, model.name, self.settings.keep)
+        for release in pruned:
+            logger.info("release {} of {} was pruned", release.id, model.name)
 
     def stop(self) -> None:
         """End what it has started, and wait until that is gone."""
@@ -172,13 +188,16 @@ def main() -> None:
             try:
                 lookout.look()
                 pause = lookout.pause()
-            except DBAPIError as error:
-                logger.warning("Postgres is away, looking again soon: {}", str(error.orig).strip())
+            except AWAY as error:
+                logger.warning("Postgres is away, looking again soon: {}", describe(error))
                 pause = 1
             except OSError as error:
                 if error.errno not in disk.ERRORS:
                     raise
                 logger.error("{}; looking again soon", disk.told(error, settings.home))
+                pause = 5
+            except Exception:  # noqa: BLE001 (a bug of ours must not end the look-out)
+                logger.exception("the look broke; looking again soon")
                 pause = 5
         if not stopping:
             wakeup.wait(pause if held else min(pause, 2))

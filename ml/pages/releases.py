@@ -79,8 +79,9 @@ def rollback_target(session: Session, model: str) -> Release | None:
 
 def not_served(session: Session, known: Sequence[Release]) -> dict[int, str]:
     """Why releases that the gate let through could not take the place, by release."""
+    ended = (State.FAILED, State.OVERRULED)
     newest = deployments.of_releases(session, [release.id for release in known])
-    return {number: d.reason or "" for number, d in newest.items() if d.state is State.FAILED}
+    return {number: d.reason or "" for number, d in newest.items() if d.state in ended}
 
 
 def logs(home: Home, number: int) -> list[tuple[str, str]]:

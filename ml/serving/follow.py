@@ -3,16 +3,17 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from loguru import logger
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import deployments, predictions, releases
 from db.models import Deployment, State
+from db.session import AWAY, describe
 from ml.errors import Rejected, Strained, Unavailable
 from ml.serving import health
 from ml.serving.live import Live, Place
@@ -24,6 +25,10 @@ from ml.settings import Settings
 
 STRAINED_STARTS = 3  # of a release that is too slow, or killed
 LONGEST_PAUSE = 300.0  # seconds between two tries of something that the world keeps from us
+
+
+class OverruledError(Exception):
+    """Somebody decided otherwise while a release was being started."""
 
 
 @dataclass
@@ -68,8 +73,8 @@ class Follower:
     async def _look_safely(self) -> None:
         try:
             await self.look()
-        except DBAPIError as error:
-            reason = (str(error.orig).strip().splitlines() or ["no answer"])[0]
+        except AWAY as error:
+            reason = (describe(error).splitlines() or ["no answer"])[0]
             if self.place.database is None:
                 logger.warning("Postgres is away, {} stays as it is: {}", self.place.model.name, reason)
             self.place.database = reason
@@ -103,7 +108,9 @@ class Follower:
         name = f"release {deployment.release_id} of {deployment.model}"
         self.place.doing = f"starting {name}"
         try:
-            live = await judged(self._bring_up(deployment), postponed)
+            live = await judged(self._unless_overruled(deployment), postponed)
+        except OverruledError:
+            logger.info("{} is given up: a newer decision was made", name)
         except Rejected as fault:
             logger.warning("{} cannot take the place: {}", name, fault)
             if deployment.state is State.LIVE:  # a person may bring back what is missing
@@ -118,7 +125,7 @@ class Follower:
             postponed.again()
             logger.warning("{} is tried again in {:g} s: {}", name, postponed.pause / 2, fault)
             self.place.trouble = f"{name} is tried again: {fault}"
-        except DBAPIError:
+        except AWAY:
             raise  # asked again as soon as Postgres is back
         except Exception:
             postponed.again()
@@ -131,6 +138,46 @@ class Follower:
         finally:
             self.place.doing = None
         await self._say()
+
+    async def _unless_overruled(self, deployment: Deployment) -> Live:
+        """Bring it up, and have Postgres call it live; `OverruledError` as soon as it no longer stands."""
+        starting = asyncio.create_task(self._bring_up(deployment))
+        watching = asyncio.create_task(self._overruled(deployment))
+        try:
+            await asyncio.wait({starting, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                await watching
+                raise OverruledError
+            live = await starting
+            return replace(live, since=await self._take_place(deployment) or live.since)
+        except BaseException:
+            await end(starting)
+            raise
+        finally:
+            watching.cancel()
+            self.woken.set()  # what woke us meanwhile may be a decision for the next look
+
+    async def _overruled(self, deployment: Deployment) -> None:
+        """Return when another deployment is to be served."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.woken.wait(), self.settings.poll_seconds)
+            self.woken.clear()
+            with suppress(*AWAY):
+                standing = await aside(self._ask)
+                if deployment.id not in {each.id for each in standing if each is not None}:
+                    return
+
+    async def _take_place(self, deployment: Deployment) -> datetime | None:
+        """Have Postgres call it live, and give since when; while Postgres is away, that is told later."""
+        try:
+            live = await aside(self._write, deployment, None)
+        except AWAY:
+            self._unsaid.append((deployment, None))
+            return None
+        if live is None or live.id != deployment.id:
+            raise OverruledError
+        return live.live_at
 
     async def _bring_up(self, deployment: Deployment) -> Live:
         """Workers of the release beside the live ones', ready to take the place."""
@@ -169,8 +216,6 @@ class Follower:
         self._postponed.clear()
         self._probation.begin(live)
         logger.info("{} is live, commit {}", live.pool.label, live.release.commit[:8])
-        if live.deployment.state is State.WANTED:
-            self._unsaid.append((live.deployment, None))
         if old is not None:
             old.pool.hand_over(live.pool)
             leaving = asyncio.get_running_loop().create_task(leave(old.pool))
@@ -228,6 +273,14 @@ async def judged(bringing_up: Awaitable[Live], postponed: Postponed) -> Live:
         if postponed.strains < STRAINED_STARTS:
             raise
         raise Rejected(f"{fault} (tried {postponed.strains} times)") from fault
+
+
+async def end(starting: asyncio.Task[Live]) -> None:
+    """Give a start up, also one that has just come to its end."""
+    starting.cancel()
+    [found] = await asyncio.gather(starting, return_exceptions=True)
+    if isinstance(found, Live):
+        await found.pool.close()
 
 
 async def leave(pool: Pool) -> None:

@@ -5,7 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import IO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import git
+from packaging.version import InvalidVersion, Version
 
 from common.durable import publish
 from ml import disk, flock
@@ -31,10 +32,12 @@ FROM_CONFIGURATION = {
 LIMIT = 600.0  # seconds for one fetch
 TAGS_LIMIT = 60.0
 KEPT_ALIVE = "ssh -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
+HISTORY = 100  # commits behind those that were merged in one second
 FILES, BYTES = 100_000, 8 << 30  # at most, in one commit
 DEPTH = 100  # folders in each other, at most: much that walks through folders gives up at a thousand
 SUBMODULE, LINK, FOLDER = "160000", "120000", "040000"  # modes in a tree
 SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # user:password in an address
+NO_VERSION = Version("0.dev0")  # the lowest
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 MISSING = (
     "not our ref",
@@ -149,8 +152,38 @@ def absent(model: Model, commit: str, may_come: bool) -> Rejected | Unavailable:
     return Rejected(f"{missing}: was {model.branch} rewritten after the merge?")
 
 
+def count_ancestors(
+    model: Model, commits: Sequence[str], *, clone: Path, token: str = "", host: str = "github.com"
+) -> dict[str, int]:
+    """How many of the others are in the history of each, so far as that can be had; or `Unavailable`."""
+    refs = [f"+{commit}:{reference(commit)}" for commit in commits if COMMIT.fullmatch(commit)]
+    with flock.hold(clone.with_suffix(".lock")):
+        repository = bare(clone)
+        with repository.git.custom_environment(**credentials(model.clone_url, token, host)):
+            try:
+                fetching = ("-c", "fetch.unpackLimit=1", "fetch", "--no-tags", f"--depth={HISTORY}", "--")
+                ask_server(repository.git, *fetching, without_login(model.clone_url), *refs)
+            except git.GitCommandError as failure:
+                if not any(word in str(failure.stderr) for word in MISSING):
+                    raise unreachable(model, failure) from failure
+        known = {
+            commit: repository.commit(commit)
+            for commit in commits
+            if COMMIT.fullmatch(commit) and has(repository, commit)
+        }
+        return {
+            commit: sum(
+                repository.is_ancestor(known[other], known[commit]) for other in known if other != commit
+            )
+            for commit in known
+        }
+
+
 def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tuple[str, str]]:
-    """The `v*` tags of a repository and their commits, newest version first; or `Unavailable`."""
+    """The `v*` tags of a repository and their commits, newest version first; or `Unavailable`.
+
+    Versions are those of PEP 440; what is none is older than any, in git's own order.
+    """
     asking = git.Git()
     try:
         with asking.custom_environment(**credentials(model.clone_url, token, host)):
@@ -172,7 +205,14 @@ def tags(model: Model, *, token: str = "", host: str = "github.com") -> list[tup
         name = ref.removeprefix("refs/tags/").removesuffix("^{}")
         if name not in commits or ref.endswith("^{}"):  # of an annotated tag: what it points at
             commits[name] = commit
-    return list(commits.items())
+    return sorted(commits.items(), key=lambda tag: version(tag[0]), reverse=True)
+
+
+def version(tag: str) -> Version:
+    try:
+        return Version(tag)
+    except InvalidVersion:
+        return NO_VERSION
 
 
 def ask_server(asking: git.Git, *arguments: str, limit: float | None = None) -> str:

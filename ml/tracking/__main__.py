@@ -18,7 +18,7 @@ from common.settings import read
 from common.stopping import Stopping
 from db import appliance, releases, tracking
 from db.lock import OnlyOne
-from db.session import sessions
+from db.session import describe, sessions
 from db.wakeup import Wakeup
 from ml import flock
 from ml.builders import Builders
@@ -140,7 +140,7 @@ def main() -> None:
             else:
                 tracker.telling.stop()
         except DBAPIError as error:
-            logger.debug("Postgres is away: {}", str(error.orig).strip())
+            logger.debug("Postgres is away: {}", describe(error))
         if not stopping:
             wakeup.wait(pause)
     tracker.telling.stop()

@@ -1,12 +1,15 @@
 """Decisions: the newest wins, a failed one never does, a gate's holds only while what it saw is still so."""
 
+from contextlib import nullcontext
+
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import claims, deployments, releases
 from db.claims import Claim, Deployed
 from db.deployments import Overtaken, Refused, Seen
-from db.models import Cause, Deployment, Release, Status, Trigger
+from db.models import Cause, Deployment, Release, State, Status, Trigger
 
 Sessions = sessionmaker[Session]
 
@@ -82,14 +85,22 @@ def test_a_gate_that_was_overtaken_is_asked_again(sessions: Sessions) -> None:
         assert (found.status, found.token) == (Status.BUILDING, slow.token)
 
 
-def test_going_live_meanwhile_overtakes_a_gate_too(sessions: Sessions) -> None:
-    slow, quick = a_claim(sessions, "1"), a_claim(sessions, "2")
-    decide(sessions, quick.release.id)
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_gate_compares_with_what_is_wanted_and_is_asked_again_where_that_cannot_start(
+    sessions: Sessions, starts: bool
+) -> None:
+    slow, old, wanted = (a_claim(sessions, commit) for commit in "123")
+    decide(sessions, old.release.id)
+    say(sessions, live=True)
+    decide(sessions, wanted.release.id)
     with sessions.begin() as session:
         seen = deployments.look(session, "m")
-    say(sessions, live=True)
+        standing = deployments.standing(session, "m")
+        assert standing is not None
+        assert standing.release_id == wanted.release.id
+    say(sessions, live=starts)
 
-    with pytest.raises(Overtaken), sessions.begin() as session:
+    with nullcontext() if starts else pytest.raises(Overtaken), sessions.begin() as session:
         claims.settle(session, slow, Deployed(seen))
 
 
@@ -254,3 +265,110 @@ def test_only_the_first_time_that_a_release_is_live_is_its_first(sessions: Sessi
         live_again = deployments.live(session, "m")
         assert live_again is not None
         assert not deployments.is_first(session, live_again)
+
+
+def test_a_wish_that_was_overruled_does_not_come_back(sessions: Sessions) -> None:
+    one, two, three = (a_claim(sessions, commit) for commit in "123")
+    decide(sessions, one.release.id)
+    say(sessions, live=True)
+    overruled = decide(sessions, two.release.id)
+    decide(sessions, three.release.id)
+    say(sessions, live=False)
+
+    assert live(sessions) == one.release.id
+    with sessions.begin() as session:
+        assert deployments.wanted(session, "m") is None
+        found = session.get_one(Deployment, overruled)
+        assert deployments.went_live(session, found) is None  # whoever was starting it comes too late
+    assert live(sessions) == one.release.id
+
+
+def cannot_start(sessions: Sessions, release: int) -> None:
+    with sessions.begin() as session:
+        deployment = deployments.wanted(session, "m")
+        assert deployment is not None
+        assert deployment.release_id == release
+        deployments.failed(session, deployment, "it cannot start")
+
+
+def begin_rollback(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        deployments.roll_back(session, "m", cause=Cause.ROLLBACK, who="dana", why="worse")
+
+
+def test_a_rollback_goes_on_to_the_next_older_release_that_can_start(sessions: Sessions) -> None:
+    oldest, older, _ = (built(sessions, commit) for commit in "123")
+    begin_rollback(sessions)
+    cannot_start(sessions, older)
+    say(sessions, live=True)
+
+    assert live(sessions) == oldest
+    with sessions.begin() as session:
+        tried = deployments.of_releases(session, [older])[older]
+        assert tried.reason == f"it cannot start; the rollback goes on to release {oldest}"
+
+
+def test_a_rollback_tries_each_release_once(sessions: Sessions) -> None:
+    one, two = built(sessions, "1"), built(sessions, "2")
+    with sessions.begin() as session:
+        deployments.deploy(session, session.get_one(Release, one), who="dana", why=None)
+    say(sessions, live=True)
+    left = built(sessions, "3")
+    begin_rollback(sessions)
+    cannot_start(sessions, one)
+    cannot_start(sessions, two)
+
+    assert live(sessions) == left
+    with sessions.begin() as session:
+        assert deployments.wanted(session, "m") is None
+
+
+def test_a_rollback_that_fails_shuts_out_nothing(sessions: Sessions) -> None:
+    first, second = built(sessions, "1"), built(sessions, "2")
+    building = a_claim(sessions, "3")
+    begin_rollback(sessions)
+    cannot_start(sessions, first)
+    with sessions.begin() as session:
+        claims.settle(session, building, Deployed(deployments.look(session, "m")))
+    say(sessions, live=True)
+
+    assert live(sessions) == building.release.id
+    assert roll_back(sessions) == second
+
+
+def test_what_passes_while_a_rollback_is_under_way_waits_for_its_end(sessions: Sessions) -> None:
+    first = built(sessions, "1")
+    built(sessions, "2")
+    building = a_claim(sessions, "3")
+    begin_rollback(sessions)
+    with sessions.begin() as session:
+        claims.settle(session, building, Deployed(deployments.look(session, "m")))
+        assert session.get_one(Release, building.release.id).status is Status.QUEUED
+    say(sessions, live=True)
+
+    assert live(sessions) == first
+    with sessions.begin() as session:
+        assert "was rolled back" in str(session.get_one(Release, building.release.id).hold)
+
+
+def test_what_is_merged_while_a_rollback_is_under_way_goes_live(sessions: Sessions) -> None:
+    built(sessions, "1")
+    built(sessions, "2")
+    begin_rollback(sessions)
+
+    assert built(sessions, "3") == live(sessions)
+
+
+def test_words_of_a_newer_process_are_read_as_unknown(sessions: Sessions) -> None:
+    first = built(sessions, "1")
+    with sessions.begin() as session:
+        session.execute(text("UPDATE releases SET status = 'checked', trigger = 'push'"))
+        session.execute(text("UPDATE deployments SET cause = 'rollout', state = 'canary'"))
+
+    with sessions.begin() as session:
+        release = session.get_one(Release, first)
+        assert (release.status, release.trigger) == (Status.UNKNOWN, Trigger.UNKNOWN)
+        deployment = deployments.history(session, "m")[0]
+        assert (deployment.cause, deployment.state) == (Cause.UNKNOWN, State.UNKNOWN)
+        assert deployments.wanted(session, "m") is None
+        assert deployments.went_live(session, deployment) is None

@@ -1,15 +1,18 @@
 """What becomes of a merge: real git, real Postgres, real processes, no model in front of users yet."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import text
 
 from db import releases
 from db.appliance import follow, looked_at
 from db.models import Status
 from tests.ml.conftest import Appliance
 from tests.models import faulty, working
+from tests.support.waiting import wait_until
 
 PLAIN = {
     "numpy metrics": working.numpy_metrics,
@@ -179,3 +182,52 @@ def test_what_training_leaves_running_ends_with_it(appliance: Appliance) -> None
 
     assert appliance.release(commit).status is Status.DEPLOYED
     assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "4711"]]
+
+
+def test_what_is_wrong_with_one_model_stops_no_other(
+    make_appliance: Callable[..., Appliance], tmp_path: Path, lines: list[str]
+) -> None:
+    url = (tmp_path / "repository").as_uri()
+    file = tmp_path / "models.toml"
+    file.write_text(
+        "".join(f'[{name}]\nrepository = "acme/{name}"\nclone_url = "{url}"\n' for name in ("one", "two"))
+    )
+    appliance = make_appliance(SLIPWAY_REPOSITORY="", SLIPWAY_CLONE_URL="", SLIPWAY_MODELS=str(file))
+    commit = appliance.repository.merge_pull_request(1, working.quick())
+    with appliance.sessions.begin() as session:
+        session.execute(text("ALTER TABLE releases ADD CHECK (model <> 'one')"))
+    appliance.ingest(1, commit, repository="acme/one")
+    appliance.ingest(2, commit, repository="acme/two")
+    appliance.settle()
+
+    assert [(release.model, release.status) for release in appliance.releases()] == [("two", Status.DEPLOYED)]
+    assert "looking after one broke" in "".join(lines)
+
+
+@pytest.mark.parametrize("late", [None, 5, 9])
+def test_of_merges_in_one_second_the_newest_by_history_is_built(
+    appliance: Appliance, late: int | None
+) -> None:
+    """#9 was merged first, and #5 on top of it; one of them may be seen later."""
+    older = appliance.repository.merge_pull_request(9, working.quick(smape=0.2))
+    tip = appliance.repository.merge_pull_request(5, working.quick(smape=0.1))
+    for number, commit in {9: older, 5: tip}.items():
+        if number != late:
+            ingest_in_one_second(appliance, number, commit)
+    if late is not None:
+        appliance.settle(180)
+        ingest_in_one_second(appliance, late, {9: older, 5: tip}[late])
+    wait_until(lambda: (appliance.lookout.look(), knows(appliance, tip))[1], 60, "the tip is known")
+    appliance.settle()
+
+    assert appliance.wanted() == appliance.release(tip).id
+
+
+def ingest_in_one_second(appliance: Appliance, number: int, commit: str) -> None:
+    appliance.ingest(number, commit)
+    with appliance.sessions.begin() as session:
+        session.execute(text("UPDATE vcs.pull_requests SET merged_at = :at"), {"at": appliance.began})
+
+
+def knows(appliance: Appliance, commit: str) -> bool:
+    return commit in [release.commit for release in appliance.releases()]

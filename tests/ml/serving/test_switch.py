@@ -1,8 +1,11 @@
 """A switch drops no request, and a release that cannot answer never takes the place."""
 
 import pytest
+from sqlalchemy import text
 
+from ml.home import Home
 from tests.ml.serving.support import Load, Shop, main_py
+from tests.support.waiting import wait_until
 
 
 def test_switching_under_a_loop_of_predictions_drops_nothing(shop: Shop) -> None:
@@ -78,9 +81,9 @@ def test_of_several_decisions_the_newest_is_followed(shop: Shop) -> None:
 
     assert shop.served() == newest
     assert shop.deployment(first).state == "live"
-    assert shop.deployment(passed_over).state == "failed"
-    assert shop.deployment(passed_over).reason == "a newer decision was made before it was tried"
-    assert shop.deployment(slow).state in ("live", "failed")
+    assert shop.deployment(passed_over).state == "overruled"
+    assert shop.deployment(passed_over).reason == "a newer decision was made before it was live"
+    assert shop.deployment(slow).state in ("live", "overruled")
 
 
 def test_going_back_to_an_older_release_is_a_switch_like_any_other(shop: Shop) -> None:
@@ -91,3 +94,37 @@ def test_going_back_to_an_older_release_is_a_switch_like_any_other(shop: Shop) -
     shop.until_live(old)
 
     assert shop.predict(0).json()["release"] == old
+
+
+def begin(shop: Shop, head: str) -> int:
+    """Publish a release whose start takes its time; returns while it is being started."""
+    release = shop.publish(main_py("return 'overruled'", head=head), wait=False)
+    wait_until(Home(shop.settings.home).log(release, "serve").exists, 30, "it is being started")
+    return release
+
+
+def test_a_start_is_given_up_when_it_is_overruled(shop: Shop) -> None:
+    good = shop.publish(main_py("return 'good'"))
+    slow = begin(shop, "time.sleep(600)")
+    shop.want(good)
+    shop.until_live(good)
+
+    assert shop.deployment(slow).state == "overruled"
+    assert shop.served() == good
+
+
+def test_what_was_overruled_unheard_never_takes_the_place(shop: Shop, lines: list[str]) -> None:
+    good = shop.publish(main_py("return 'good'"))
+    slow = begin(shop, "time.sleep(2)")
+    with shop.sessions.begin() as session:  # a decision whose NOTIFY is lost
+        session.execute(
+            text("UPDATE deployments SET state = 'overruled' WHERE release_id = :slow"), {"slow": slow}
+        )
+    with Load(shop, clients=1) as load:
+        wait_until(
+            lambda: f"release {slow} of {shop.model} is given up" in "".join(lines), 60, "it is given up"
+        )
+        load.wait_for(5)
+
+    assert {answer["release"] for _, answer in load.answers} == {good}
+    assert shop.deployment(slow).state == "overruled"

@@ -1,0 +1,319 @@
+"""What is promised of decisions holds after each step of merges, builders, operators and serve, in any order.
+
+Builders and serve read in one step and write in a later one, so that anything may come between.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select
+from sqlalchemy.orm import Session, load_only, sessionmaker
+
+from db import claims, deployments, releases
+from db.claims import Claim, Deployed, Ended, Later
+from db.deployments import Overtaken, Refused, Seen
+from db.models import Cause, Deployment, Quarantine, Release, State, Status
+from db.pull_requests import Accepted
+from db.session import snapshot
+
+Sessions = sessionmaker[Session]
+BEGAN = datetime(2026, 1, 5, 12, tzinfo=UTC)
+MODELS = count(1)
+SHORT = load_only(
+    *(Release.model, Release.commit, Release.pull_request, Release.status, Release.token, Release.attempts),
+    *(Release.position, Release.hold, Release.trigger, Release.pruned_at, Release.ref),
+)
+ANY = st.integers(0, 99)  # which of those that there are
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A builder that holds a release, or that believes so; `seen` once its gate has looked."""
+
+    claim: Claim
+    seen: Seen | None = None
+
+
+class Decisions(RuleBasedStateMachine):
+    """One model's, each run's own."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        super().__init__()
+        self.sessions, self.model = sessions, f"m{next(MODELS)}"
+        self.merges: list[Accepted] = []
+        self.builders: list[Builder] = []
+        self.starting: Deployment | None = None  # what serve is bringing up
+        self.ended: dict[int, State] = {}  # deployments that were live, failed or overruled
+        self.statuses: set[Status] = set()  # of all releases, after the last step
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        with self.sessions.begin() as session:
+            yield session
+
+    def made(self, session: Session, *statuses: Status) -> list[Release]:
+        query = select(Release).where(Release.model == self.model).order_by(Release.id).options(SHORT)
+        return list(session.scalars(query.where(Release.status.in_(statuses)) if statuses else query))
+
+    def decisions(self, session: Session) -> list[Deployment]:
+        query = select(Deployment).where(Deployment.model == self.model).order_by(Deployment.id)
+        return list(session.scalars(query))
+
+    @initialize(count=st.integers(2, 4))
+    def some_releases_went_live(self, count: int) -> None:
+        for _ in range(count):
+            self.merge_and_pass()
+            self.serve_looks()
+            self.serve_switches()
+
+    # merges, and the controller
+
+    @rule(several=st.integers(1, 2), begin=st.booleans())
+    def merge(self, several: int, begin: bool = False) -> None:
+        for _ in range(several):
+            number = len(self.merges) + 1
+            at = BEGAN + timedelta(minutes=number)
+            self.merges.insert(0, Accepted("a/m", number, None, None, f"{self.model}-{number}", at))
+        with self.begin() as session:
+            releases.queue_merges(session, self.model, self.merges)
+        if begin:
+            self.take(0)
+
+    @rule()
+    def merge_and_pass(self) -> None:
+        """Merge, build and pass with nothing between, beside whatever else is built."""
+        self.merge(1)
+        self.take(0)
+        self.gate_looks(-1)
+        self.settle(self.builders[-1], Deployed(self.seen(self.builders[-1])))
+
+    @staticmethod
+    def seen(builder: Builder) -> Seen:
+        assert builder.seen is not None
+        return builder.seen
+
+    @precondition(lambda self: Status.QUEUED in self.statuses)
+    @rule(which=ANY)
+    def take(self, which: int) -> None:
+        with self.begin() as session:
+            queued = self.made(session, Status.QUEUED)
+            claim = claims.take(session, queued[which % len(queued)].id) if queued else None
+        if claim is not None:
+            with self.begin() as session:
+                claims.record(session, claim, artifact="digest")
+            self.builders.append(Builder(claim))
+
+    @precondition(lambda self: Status.BUILDING in self.statuses)
+    @rule(which=ANY)
+    def crash(self, which: int) -> None:
+        """The builder is taken for dead; it may come back later, and is to find that out."""
+        with self.begin() as session:
+            if building := self.made(session, Status.BUILDING):
+                claims.abandon(session, building[which % len(building)])
+
+    @rule(keep=st.integers(1, 3))
+    def prune(self, keep: int) -> None:
+        with self.begin() as session:
+            live = deployments.live(session, self.model)
+            pruned = [release.id for release in releases.prune(session, self.model, keep)]
+            assert live is None or live.release_id not in pruned
+
+    # builders
+
+    @precondition(lambda self: self.builders)
+    @rule(which=ANY)
+    def gate_looks(self, which: int) -> None:
+        place = which % len(self.builders)
+        with snapshot(self.sessions) as session:
+            self.builders[place] = replace(self.builders[place], seen=deployments.look(session, self.model))
+
+    @precondition(lambda self: any(builder.seen for builder in self.builders))
+    @rule(which=ANY)
+    def gate_passes(self, which: int) -> None:
+        judged = [builder for builder in self.builders if builder.seen]
+        builder = judged[which % len(judged)]
+        with self.begin() as session:
+            before = deployments.look(session, self.model)
+            decided = len(self.decisions(session))
+        self.settle(builder, Deployed(self.seen(builder)))
+        with self.begin() as session:
+            if len(self.decisions(session)) > decided:
+                assert before == builder.seen, "decided by what no longer stood"
+
+    @precondition(lambda self: self.builders)
+    @rule(
+        which=ANY,
+        outcome=st.sampled_from(
+            [Later("away", BEGAN), Ended(Status.REJECTED, "worse"), Ended(Status.PASSED, "waits")]
+        ),
+    )
+    def builder_ends(self, which: int, outcome: Later | Ended) -> None:
+        self.settle(self.builders[which % len(self.builders)], outcome)
+
+    @precondition(lambda self: self.builders)
+    @rule(which=ANY)
+    def builder_is_stopped(self, which: int) -> None:
+        builder = self.builders.pop(which % len(self.builders))
+        try:
+            with self.begin() as session:
+                claims.give_back(session, builder.claim, "stopped")
+        except claims.Lost:
+            pass
+
+    def settle(self, builder: Builder, outcome: Any) -> None:
+        self.builders.remove(builder)
+        try:
+            with self.begin() as session:
+                claims.settle(session, builder.claim, outcome)
+        except claims.Lost:
+            pass
+        except Overtaken:
+            self.builders.append(Builder(builder.claim))
+
+    # people
+
+    @precondition(lambda self: self.statuses & {Status.QUEUED, Status.BUILDING})
+    @rule(which=ANY)
+    def cancel(self, which: int) -> None:
+        with self.begin() as session:
+            if known := self.made(session, Status.QUEUED, Status.BUILDING):
+                releases.cancel(session, known[which % len(known)].id, who="dana")
+
+    @rule(which=ANY)
+    def deploy(self, which: int) -> None:
+        with self.begin() as session:
+            if known := self.made(session, Status.DEPLOYED, Status.PASSED):
+                chosen = known[which % len(known)]
+                if chosen.pruned_at is None:
+                    deployments.deploy(session, chosen, who="dana", why=None)
+
+    @rule()
+    def roll_back(self) -> None:
+        with self.begin() as session:
+            left = deployments.live(session, self.model)
+            try:
+                made = deployments.roll_back(session, self.model, cause=Cause.ROLLBACK, who="dana", why=None)
+            except Refused:
+                return
+            target = session.get_one(Release, made.release_id)
+            assert left is not None
+            assert target.pruned_at is None
+            assert target.commit != left.release.commit
+
+    @rule()
+    def withdraw(self) -> None:
+        with self.begin() as session:
+            live = deployments.live(session, self.model)
+            if live is not None:
+                wanted = deployments.wanted(session, self.model)
+                try:
+                    made = deployments.withdraw(session, live, "it dies")
+                except Refused:
+                    return
+                assert made is None or wanted is None, "an operator was overruled"
+
+    # serve
+
+    @rule()
+    def serve_looks(self) -> None:
+        """It begins with what is wanted, or gives up what no longer stands."""
+        with self.begin() as session:
+            self.starting = deployments.wanted(session, self.model) or deployments.live(session, self.model)
+
+    @precondition(lambda self: self.starting)
+    @rule()
+    def serve_switches(self) -> None:
+        assert self.starting is not None
+        with self.begin() as session:
+            newest = deployments.look(session, self.model).newest
+            was_live = deployments.live(session, self.model)
+            since = deployments.went_live(session, self.starting)
+            if since is not None and (was_live is None or was_live.id != self.starting.id):
+                assert newest == self.starting.id, "it went live though it was overruled"
+        self.starting = None
+
+    @precondition(lambda self: self.starting)
+    @rule()
+    def start_fails(self) -> None:
+        assert self.starting is not None
+        with self.begin() as session:
+            deployments.failed(session, self.starting, "it cannot start")
+        self.starting = None
+
+    # what holds at any time
+
+    @invariant()
+    def what_is_promised(self) -> None:
+        with self.begin() as session:
+            made, known = self.decisions(session), self.made(session)
+            quarantined = select(Quarantine).where(Quarantine.model == self.model)
+            active = list(session.scalars(quarantined.where(Quarantine.ended_at.is_(None))))
+        self.statuses = {release.status for release in known}
+        self.only_the_newest_decision_can_be_wanted(made)
+        self.what_has_ended_stays_as_it_ended(made)
+        self.gates_decide_in_the_order_of_merges(made, known)
+        self.nothing_waits_behind_a_newer_merge(known)
+        self.a_rollback_is_true_only_when_its_target_was_live(made, known, active)
+
+    def only_the_newest_decision_can_be_wanted(self, made: list[Deployment]) -> None:
+        assert all(one.state is not State.WANTED for one in made[:-1])
+
+    def what_has_ended_stays_as_it_ended(self, made: list[Deployment]) -> None:
+        now = {one.id: one.state for one in made if one.state is not State.WANTED}
+        assert self.ended.items() <= now.items()
+        self.ended = now
+
+    def gates_decide_in_the_order_of_merges(self, made: list[Deployment], known: list[Release]) -> None:
+        position = {release.id: release.position or 0 for release in known}
+        by_gate = [position[one.release_id] for one in made if one.cause is Cause.GATE]
+        assert by_gate == sorted(by_gate)
+
+    def nothing_waits_behind_a_newer_merge(self, known: list[Release]) -> None:
+        queued = [release for release in known if release.status is Status.QUEUED]
+        assert all(release.pull_request == len(self.merges) for release in queued)
+
+    def a_rollback_is_true_only_when_its_target_was_live(
+        self, made: list[Deployment], known: list[Release], quarantined: list[Quarantine]
+    ) -> None:
+        release_of = {one.id: one.release_id for one in made}
+        commit_of = {release.id: release.commit for release in known}
+        true = [one for one in made if one.leaves is not None and one.state is State.LIVE]
+        assert {one.release_id for one in quarantined} <= {release_of[one.leaves or 0] for one in true}
+        live = [one for one in made if one.state is State.LIVE]
+        assert not live or commit_of[live[-1].release_id] not in {one.commit for one in quarantined}
+        reach = max((one.holds_until or 0 for one in true), default=0)
+        assert all(release.id <= reach for release in known if release.hold)
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        pytest.param(200, marks=pytest.mark.timeout(900)),
+        pytest.param(5000, marks=[pytest.mark.soak, pytest.mark.timeout(0)]),
+    ],
+)
+def test_no_order_of_steps_breaks_what_is_promised(sessions: Sessions, runs: int) -> None:
+    many = settings(
+        max_examples=runs,
+        stateful_step_count=50,
+        deadline=None,
+        print_blob=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(lambda: Decisions(sessions), settings=many)  # type: ignore[no-untyped-call]
