@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, func, select, text, update
+from sqlalchemy import ColumnElement, Select, exists, func, select, text, update
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from db.models import Cause, Deployment, Quarantine, Release, State, Status
@@ -143,11 +143,8 @@ def withdraw(session: Session, deployment: Deployment, why: str) -> Deployment |
 
 def is_first(session: Session, deployment: Deployment) -> bool:
     """Whether no earlier deployment has brought this release to users."""
-    return not session.scalar(
-        select(func.count())
-        .where(Deployment.release_id == deployment.release_id, Deployment.id < deployment.id)
-        .where(Deployment.live_at.is_not(None))
-    )
+    brought = (Deployment.release_id == deployment.release_id) & Deployment.live_at.is_not(None)
+    return not session.scalar(select(exists().where(brought, Deployment.id < deployment.id)))
 
 
 def before(session: Session, left: Deployment) -> Release | None:
@@ -207,13 +204,14 @@ def earlier(session: Session, live: Sequence[int]) -> dict[str, Release]:
         .group_by(Deployment.model)
         .subquery()
     )
-    newest = (
-        select(func.max(Deployment.id))
-        .join(present, present.c.model == Deployment.model)
-        .where(Deployment.id < present.c.id, Deployment.live_at.is_not(None))
-        .where(Deployment.release_id.not_in(live))
-        .group_by(Deployment.model)
-    )
+    newest = select(
+        select(Deployment.id)
+        .where(Deployment.model == present.c.model, Deployment.id < present.c.id)
+        .where(Deployment.live_at.is_not(None), Deployment.release_id.not_in(live))
+        .order_by(Deployment.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    ).select_from(present)
     rows = session.scalars(
         select(Release).join(Deployment, Deployment.release_id == Release.id).where(Deployment.id.in_(newest))
     )

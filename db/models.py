@@ -111,10 +111,36 @@ class Release(Base):
         ),
         Index(None, "model", "position"),
         Index("uq_releases_tag", "model", "ref", unique=True, postgresql_where=text("trigger = 'tag'")),
+        Index("ix_releases_model_id", "model", "id"),
+        Index("ix_releases_repository_commit", "repository", "commit"),
+        Index(
+            "ix_releases_on_their_way",
+            "status",
+            "model",
+            "id",
+            postgresql_where=text("status IN ('queued', 'building')"),
+        ),
+        Index(
+            "ix_releases_unsuccessful",
+            "model",
+            "id",
+            postgresql_where=text("status IN ('rejected', 'failed')"),
+        ),
+        Index(
+            "ix_releases_unpruned",
+            "model",
+            "id",
+            postgresql_where=text("artifact IS NOT NULL AND pruned_at IS NULL"),
+        ),
+        Index(
+            "ix_releases_untold",
+            "id",
+            postgresql_where=text("told IS DISTINCT FROM status AND status NOT IN ('queued', 'building')"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    model: Mapped[str] = mapped_column(index=True)
+    model: Mapped[str]
     repository: Mapped[str]
     commit: Mapped[str]
     trigger: Mapped[Trigger] = mapped_column(Words(Trigger), default=Trigger.MERGE)
@@ -127,7 +153,7 @@ class Release(Base):
     merged_at: Mapped[datetime | None]
     position: Mapped[int | None]  # its place among the model's merges and tags: see `newest`
 
-    status: Mapped[Status] = mapped_column(Words(Status), default=Status.QUEUED, index=True)
+    status: Mapped[Status] = mapped_column(Words(Status), default=Status.QUEUED)
     reason: Mapped[str | None]  # why it is not live, in words for a person
     token: Mapped[str | None]  # of the builder that holds it: each of its writes is conditional on this
     attempts: Mapped[int] = mapped_column(default=0)
@@ -152,6 +178,7 @@ class Release(Base):
     known: Mapped[dict[str, Any] | None] = mapped_column(deferred=True, deferred_raiseload=True)
     hold: Mapped[str | None]  # why it stops at `passed` when the gate lets it through
     pruned_at: Mapped[datetime | None]  # from then on its artifact may be gone
+    told: Mapped[Status | None] = mapped_column(Words(Status))  # the status that MLflow has heard of
 
     stages: Mapped[list["Stage"]] = relationship(lazy="raise", order_by="Stage.id")
 
@@ -203,10 +230,13 @@ class Deployment(Base):
     __tablename__ = "deployments"
     __table_args__ = (
         Index("uq_deployments_gate", "release_id", unique=True, postgresql_where=text("cause = 'gate'")),
+        Index("ix_deployments_model_id", "model", "id"),
+        Index("ix_deployments_model_state_id", "model", "state", "id"),
+        Index("ix_deployments_was_live", "model", "id", postgresql_where=text("live_at IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    model: Mapped[str] = mapped_column(index=True)
+    model: Mapped[str]
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"), index=True)
     cause: Mapped[Cause] = mapped_column(Words(Cause))
     who: Mapped[str]
@@ -259,7 +289,7 @@ class Prediction(Base):
     """A sampled request and what was answered; bounded in rows."""
 
     __tablename__ = "predictions"
-    __table_args__ = (Index("ix_predictions_model_id", "model", "id"),)
+    __table_args__ = (Index("ix_predictions_model_id", "model", "id"), Index("ix_predictions_at", "at"))
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     model: Mapped[str]
@@ -285,7 +315,6 @@ class Tracked(Base):
     tries: Mapped[int] = mapped_column(default=0)  # to tell of it that failed, though MLflow was there
     due_at: Mapped[datetime | None]  # of the next one
     trouble: Mapped[str | None]  # what MLflow was not told of it, and why
-    told: Mapped[Status | None] = mapped_column(Words(Status))
     told_at: Mapped[datetime | None]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -53,11 +53,23 @@ def count_accepted(session: Session, repository: str, branch: str) -> int:
 
 
 def listed(
-    session: Session, repository: str, branch: str, which: Which, *, limit: int, offset: int = 0
+    session: Session, repository: str, branch: str, which: Which, *, limit: int, before: int | None = None
 ) -> Sequence[PullRequest]:
-    """What is known of a repository; the accepted ones by their merge, the others by number, newest first."""
+    """What is known of a repository; the accepted ones by their merge, the others by number, newest first.
+
+    With `before`, those that come after the pull request of that number; none when it is not known.
+    """
     query = select(PullRequest).where(PullRequest.repository == repository)
     newest = PullRequest.number.desc()
+    if before is not None:
+        last = session.scalar(query.where(PullRequest.number == before))
+        if last is None:
+            return []
+        query = query.where(
+            tuple_(PullRequest.merged_at, PullRequest.number) < (last.merged_at, before)
+            if which == "accepted"
+            else PullRequest.number < before
+        )
     match which:
         case "accepted":
             query = query.where(PullRequest.base_ref == branch, PullRequest.merged_at.is_not(None))
@@ -67,7 +79,7 @@ def listed(
             query = query.where(PullRequest.state == "open").order_by(newest)
         case "all":
             query = query.order_by(newest)
-    return session.scalars(query.limit(limit).offset(offset)).all()
+    return session.scalars(query.limit(limit)).all()
 
 
 def state(session: Session, repository: str) -> dict[str, Any] | None:

@@ -5,8 +5,9 @@ from datetime import timedelta
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Select, extract, func, select, update
-from sqlalchemy.orm import Session, load_only, selectinload
+from sqlalchemy import Select, Text, extract, func, select, true, update
+from sqlalchemy.dialects.postgresql import array
+from sqlalchemy.orm import Session, aliased, defer, load_only, selectinload
 
 from db import deployments, newest
 from db.models import Deployment, Outcome, Release, Stage, Status, Trigger
@@ -167,7 +168,8 @@ def cancelled(session: Session, release_ids: Sequence[int]) -> Sequence[int]:
 def kept(session: Session) -> Sequence[Release]:
     """Releases whose files are needed: on their way, or built and not pruned."""
     on_its_way = Release.status.in_((Status.QUEUED, Status.BUILDING))
-    built = Release.status.in_((Status.PASSED, Status.DEPLOYED)) & Release.pruned_at.is_(None)
+    unpruned = Release.artifact.is_not(None) & Release.pruned_at.is_(None)
+    built = Release.status.in_((Status.PASSED, Status.DEPLOYED)) & unpruned
     return session.scalars(select(Release).where(on_its_way | built)).all()
 
 
@@ -297,8 +299,9 @@ def merge_of(session: Session, release: Release) -> Release | None:
 
 
 def history(session: Session, model: str | None = None, limit: int = 50) -> Sequence[Release]:
-    """Releases, newest first."""
-    query = select(Release).order_by(Release.id.desc()).limit(limit)
+    """Releases, newest first, without what is long and not in a list."""
+    long = (defer(Release.lock, raiseload=True), defer(Release.differences, raiseload=True))
+    query = select(Release).options(*long).order_by(Release.id.desc()).limit(limit)
     if model is not None:
         query = query.where(Release.model == model)
     return session.scalars(query).all()
@@ -306,13 +309,14 @@ def history(session: Session, model: str | None = None, limit: int = 50) -> Sequ
 
 def newest_of_each(session: Session, models: Sequence[str], limit: int) -> dict[str, list[Release]]:
     """The newest releases of each of these models, newest first, with no more than a page says of them."""
-    place = func.row_number().over(partition_by=Release.model, order_by=Release.id.desc())
-    ranked = select(Release.id, place.label("place")).where(Release.model.in_(models)).subquery()
+    each = func.unnest(array(models, type_=Text)).table_valued("model")
+    of_model = aliased(Release)
+    ids = select(of_model.id).where(of_model.model == each.c.model)
+    last = ids.order_by(of_model.id.desc()).limit(limit).lateral()
     said = (Release.model, Release.commit, Release.pull_request, Release.title, Release.status)
     rows = session.scalars(
         select(Release)
-        .join(ranked, ranked.c.id == Release.id)
-        .where(ranked.c.place <= limit)
+        .select_from(each.join(last, true()).join(Release, Release.id == last.c.id))
         .options(load_only(*said, Release.reason, Release.metrics, Release.hold, Release.finished_at))
         .order_by(Release.id.desc())
     )
@@ -320,6 +324,12 @@ def newest_of_each(session: Session, models: Sequence[str], limit: int) -> dict[
     for release in rows:
         found[release.model].append(release)
     return found
+
+
+def commits(session: Session, model: str, limit: int) -> Sequence[str]:
+    """The commits of the newest releases of a model."""
+    newest = select(Release.commit).where(Release.model == model).order_by(Release.id.desc())
+    return session.scalars(newest.limit(limit)).all()
 
 
 def stages_of(session: Session, release_ids: Sequence[int]) -> dict[int, Stage]:
@@ -330,11 +340,12 @@ def stages_of(session: Session, release_ids: Sequence[int]) -> dict[int, Stage]:
 
 def last_rejected(session: Session, models: Sequence[str]) -> dict[str, Release]:
     """The newest release of each of these models that was rejected or failed, by model."""
-    newest = (
-        select(func.max(Release.id))
-        .where(Release.model.in_(models), Release.status.in_((Status.REJECTED, Status.FAILED)))
-        .group_by(Release.model)
+    unsuccessful = Release.status.in_((Status.REJECTED, Status.FAILED))
+    of_each = (
+        select(Release.id).where(Release.model == model, unsuccessful).order_by(Release.id.desc()).limit(1)
+        for model in models
     )
+    newest = [one.scalar_subquery() for one in of_each]
     return {
         release.model: release for release in session.scalars(select(Release).where(Release.id.in_(newest)))
     }

@@ -37,7 +37,7 @@ def untold(session: Session, *, ended: bool) -> list[Untold]:
     if ended:
         query = query.where(
             ENDED,
-            Tracked.told.is_distinct_from(Release.status),
+            Release.told.is_distinct_from(Release.status),
             or_(Tracked.due_at.is_(None), Tracked.due_at <= func.now()),
         )
     else:
@@ -71,7 +71,8 @@ def forget(session: Session, model: str, version: int) -> None:
 
 def told(session: Session, release: Release, trouble: str | None = None) -> None:
     """MLflow knows how it ended, and all else but for the `trouble`."""
-    record(session, release.id, told=release.status, told_at=func.clock_timestamp(), trouble=trouble)
+    session.execute(update(Release).where(Release.id == release.id).values(told=release.status))
+    record(session, release.id, told_at=func.clock_timestamp(), trouble=trouble)
 
 
 def put_off(session: Session, release: Release, trouble: str) -> bool:
@@ -109,6 +110,7 @@ def settle_at(session: Session, model: str, place: str) -> bool:
     of_model = select(Release.id).where(Release.model == model)
     if not is_new:
         session.execute(delete(Tracked).where(Tracked.release_id.in_(of_model)))
+        session.execute(update(Release).where(Release.model == model).values(told=None))
     values = {"place": place, "version": None, "previous": None, "sent": True, "refused": None}
     made = insert(Alias).values(model=model, **values)
     session.execute(made.on_conflict_do_update(index_elements=["model"], set_=values))

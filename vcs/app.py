@@ -101,18 +101,22 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
         *,
         state: Which = "accepted",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        page: Annotated[int, Query(ge=1, le=100_000)] = 1,
+        before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
         repository: str | None = None,
         branch: str | None = None,
     ) -> Any:
         """What is known, newest first; `accepted` were merged into the branch that is followed.
 
         Where several repositories or branches are followed, `repository` and `branch` say which one.
+        `before` is the number of a pull request: those that come after it. `next` has the next such address.
         """
         repository, branch = chosen(settings, repository, branch)
-        offset = (page - 1) * limit
-        found, became = look(sessions, repository, branch, state, limit=limit + 1, offset=offset)
-        asked: dict[str, Any] = {"state": state, "limit": limit, "page": page + 1}
+        found, became = look(sessions, repository, branch, state, limit=limit + 1, before=before)
+        asked: dict[str, Any] = {
+            "state": state,
+            "limit": limit,
+            "before": found[:limit][-1].number if found else 0,
+        }
         which = {"repository": repository, "branch": branch} if len(settings.followed) > 1 else {}
         document = {
             "repository": repository,
@@ -170,12 +174,18 @@ def chosen(settings: VcsSettings, repository: str | None, branch: str | None) ->
 
 
 def look(
-    sessions: sessionmaker[Session], repository: str, branch: str, state: Which, *, limit: int, offset: int
+    sessions: sessionmaker[Session],
+    repository: str,
+    branch: str,
+    state: Which,
+    *,
+    limit: int,
+    before: int | None,
 ) -> tuple[Sequence[PullRequest], Mapping[str, Release]]:
     """Pull requests, and the newest release of each commit that they made."""
     try:
         with sessions() as session:
-            found = pull_requests.listed(session, repository, branch, state, limit=limit, offset=offset)
+            found = pull_requests.listed(session, repository, branch, state, limit=limit, before=before)
             commits = [pull.merge_commit_sha for pull in found if pull.merge_commit_sha]
             return found, releases.of_commits(session, repository, commits)
     except SQLAlchemyError as error:

@@ -86,7 +86,7 @@ def chosen(session: Session, model: Model, given: str | None) -> tuple[str, str 
         return commit, titles.get(commit)
     if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", given):
         return given, titles.get(given)
-    known = {*titles, *(release.commit for release in releases.history(session, model.name, KNOWN))}
+    known = {*titles, *releases.commits(session, model.name, KNOWN)}
     found = [commit for commit in known if commit.startswith(given)]
     if len(found) != 1:
         many = f"{len(found)} commits begin with" if found else "no commit that was merged or released is"

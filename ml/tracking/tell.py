@@ -92,8 +92,8 @@ class Teller:
     def release(self, release: Release, tracked: Tracked, run: str) -> None:
         """How it ended; a version of the registered model, when it passed."""
         version = tracked.version
-        self._refused = [tracked.trouble] if tracked.told and tracked.trouble else []
-        if tracked.told is None:
+        self._refused = [tracked.trouble] if release.told and tracked.trouble else []
+        if release.told is None:
             with self.taken(release, "its metrics"):
                 self.numbers(release, run)
             with self.taken(release, "its logs"):

@@ -382,10 +382,22 @@ def test_what_is_known_is_listed(client: httpx.Client, pulls: PullRequests) -> N
     assert [p["state"] for p in accepted["pull_requests"]] == ["merged"] * 9
     assert accepted["next"] is None
     assert [p["number"] for p in client.get("/pull-requests?state=open").json()["pull_requests"]] == [10]
-    page = client.get("/pull-requests?state=all&limit=5&page=2").json()
-    assert [p["number"] for p in page["pull_requests"]] == [7, 6, 5, 4, 3]
-    assert client.get(page["next"]).json()["next"] is None
+    assert pages(client, "/pull-requests?state=all&limit=5") == [[12, 11, 10, 9, 8], [7, 6, 5, 4, 3], [2, 1]]
+    assert [one for page in pages(client, "/pull-requests?limit=2") for one in page] == [
+        p["number"] for p in accepted["pull_requests"]
+    ]
+    assert pages(client, "/pull-requests?state=all&before=99") == [[]]
     assert client.get("/pull-requests?state=wrong").headers["Content-Type"] == "application/problem+json"
+
+
+def pages(client: httpx.Client, address: str | None) -> list[list[int]]:
+    """The numbers on each page, from this one on."""
+    found = []
+    while address:
+        page = client.get(address).json()
+        found.append([p["number"] for p in page["pull_requests"]])
+        address = page["next"]
+    return found
 
 
 def test_health_and_metrics(client: httpx.Client, settings: VcsSettings) -> None:

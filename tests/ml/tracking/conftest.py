@@ -66,7 +66,7 @@ class Tracked:
             self.appliance.lookout.look()
             with self.appliance.sessions.begin() as session:
                 known = {release: tracking.of(session, release.id) for release in self.appliance.releases()}
-                told = all(tracked and tracked.told == release.status for release, tracked in known.items())
+                told = all(tracked and release.told == release.status for release, tracked in known.items())
                 return told and not tracking.is_waiting(session, self.model)
 
         wait_until(all_told, 90, "MLflow is told")
