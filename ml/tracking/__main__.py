@@ -10,7 +10,6 @@ from contextlib import suppress
 
 import httpx
 from loguru import logger
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
@@ -18,7 +17,7 @@ from common.settings import read
 from common.stopping import Stopping
 from db import appliance, releases, tracking
 from db.lock import OnlyOne
-from db.session import describe, sessions
+from db.session import AWAY, describe, sessions
 from db.wakeup import Wakeup
 from ml import flock
 from ml.builders import Builders
@@ -139,7 +138,7 @@ def main() -> None:
                 pause = min(OFTEN if tracker.look() else SOON, settings.poll_seconds)
             else:
                 tracker.telling.stop()
-        except DBAPIError as error:
+        except AWAY as error:
             logger.debug("Postgres is away: {}", describe(error))
         if not stopping:
             wakeup.wait(pause)
