@@ -309,7 +309,7 @@ def history(session: Session, model: str | None = None, limit: int = 50) -> Sequ
 
 def newest_of_each(session: Session, models: Sequence[str], limit: int) -> dict[str, list[Release]]:
     """The newest releases of each of these models, newest first, with no more than a page says of them."""
-    each = func.unnest(array(models, type_=Text)).table_valued("model")
+    each = func.unnest(array(models, type_=Text)).table_valued("model").render_derived()
     of_model = aliased(Release)
     ids = select(of_model.id).where(of_model.model == each.c.model)
     last = ids.order_by(of_model.id.desc()).limit(limit).lateral()

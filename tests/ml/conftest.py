@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import deployments, releases
@@ -92,7 +92,7 @@ class Appliance:
     def releases(self) -> list[Release]:
         """Newest first."""
         with self.sessions.begin() as session:
-            return list(releases.history(session, limit=1000))
+            return list(session.scalars(select(Release).order_by(Release.id.desc())))
 
     def release(self, commit: str) -> Release:
         return next(release for release in self.releases() if release.commit == commit)

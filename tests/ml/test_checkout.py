@@ -173,7 +173,7 @@ def test_a_silent_server_is_given_up_without_ps(silent_server: str, tmp_path: Pa
         said, _ = asking.communicate(timeout=60)
     finally:
         asking.kill()
-        left = [process for process in gits if process.is_running()]
+        left = [one for one in gits if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
         for process in left:
             process.kill()
 

@@ -1,7 +1,6 @@
 """Postgres is the only truth: whatever is killed or gone, the same release is live again."""
 
 import platform
-import select
 import shutil
 import signal
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from cli.postgres import Postgres
-from db import migrate
+from db import migrate, wakeup
 from db.session import sessions
 from ml.home import Home
 from ml.settings import Settings
@@ -203,7 +202,7 @@ def test_predictions_answer_while_serve_starts_over(make_shop: Callable[..., Sho
 
 def test_listening_begins_anew_whatever_breaks_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(select, "poll", None)
+        broken.setattr(wakeup, "select", None)
         shop.publish(main_py("return 1"))
         wait_until(lambda: "not listened to" in shop.get("/health").json()["database"], 30, "it is said")
 
