@@ -161,25 +161,22 @@ def _before(left: Deployment, tried: Release | None = None) -> Select[Release]:
     quarantined = select(Quarantine.commit).where(
         Quarantine.model == left.model, Quarantine.ended_at.is_(None)
     )
-    last = (
-        select(Deployment.release_id, func.max(Deployment.id).label("id"))
-        .where(Deployment.model == left.model, Deployment.live_at.is_not(None), Deployment.id < left.id)
-        .group_by(Deployment.release_id)
-        .subquery()
-    )
     found = (
         select(Release)
-        .join(last, last.c.release_id == Release.id)
+        .join(Deployment, Deployment.release_id == Release.id)
+        .where(Deployment.model == left.model, Deployment.live_at.is_not(None), Deployment.id < left.id)
         .where(Release.id != left.release_id, Release.pruned_at.is_(None))
         .where(Release.commit.not_in(quarantined))
-        .order_by(last.c.id.desc())
+        .order_by(Deployment.id.desc())
         .limit(1)
     )
-    if tried is not None:
-        found = found.where(
-            last.c.id < select(last.c.id).where(last.c.release_id == tried.id).scalar_subquery()
-        )
-    return found
+    if tried is None:
+        return found
+    again = aliased(Deployment)  # a release has its place by the last time it was live
+    was_live = again.live_at.is_not(None) & (again.id < left.id)
+    last_of_tried = select(func.max(again.id)).where(again.release_id == tried.id, was_live).scalar_subquery()
+    later = exists().where(again.release_id == Release.id, again.id > Deployment.id, was_live)
+    return found.where(Deployment.id < last_of_tried, ~later)
 
 
 def ends(session: Session, release: int) -> dict[int, datetime | None]:
