@@ -46,8 +46,8 @@ BATCH = "def predict_batch(self, model, rows): return [self.predict(model, row) 
 
 @pytest.fixture
 def patient(make_shop: Callable[..., Shop], request: pytest.FixtureRequest) -> Iterator[Shop]:
-    """A model that does what it is told to, however bad; one second for a prediction."""
-    with make_shop(SLIPWAY_PREDICT_TIMEOUT="1").serving() as shop:
+    """A model that does what it is told to, however bad; three seconds for a prediction."""
+    with make_shop(SLIPWAY_PREDICT_TIMEOUT="3").serving() as shop:
         shop.publish(main_py(PREDICT, more=getattr(request, "param", "")))
         yield shop
 
@@ -83,7 +83,7 @@ def together(shop: Shop, features: list[Any]) -> list[httpx.Response]:
         ("deep", 500, "is nested in more than 100 levels"),
         ("die", 503, "The model's process ended twice"),
         ("close", 503, "The model's process ended twice"),
-        ("hang", 504, "longer than 1 s"),
+        ("hang", 504, "longer than 3 s"),
     ],
 )
 def test_a_bad_request_gets_its_own_answer_and_its_neighbours_theirs(
