@@ -70,5 +70,7 @@ class Words(TypeDecorator[StrEnum]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002
         if value is None:
             return None
-        known = [word.value for word in self.enum]
-        return self.enum(value if value in known else "unknown")
+        try:
+            return self.enum(value)
+        except ValueError:
+            return self.enum("unknown")

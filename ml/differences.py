@@ -118,7 +118,7 @@ def keep_requests(requests: Sequence[Any], into: Path) -> list[Any]:
         into.mkdir(parents=True, exist_ok=True)
         new = kept.with_name("requests.json.new")
         new.write_text(json.dumps(list(requests)))
-        new.rename(kept)
+        publish(new, kept)
     found: list[Any] = json.loads(kept.read_text())
     return found
 

@@ -6,6 +6,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from common import problems
 from common.problems import Problem
+from db.session import describe
 from ml.pages.render import page, wants_page
 
 
@@ -21,7 +22,7 @@ def install(app: FastAPI) -> None:
 
 def first_line(error: DBAPIError) -> str:
     """What the driver said, without what it adds for those who run Postgres."""
-    return (str(error.orig).strip().splitlines() or ["no answer"])[0]
+    return (describe(error).splitlines() or ["no answer"])[0]
 
 
 def in_words(request: Request, problem: Problem) -> Problem:

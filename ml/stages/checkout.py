@@ -29,6 +29,7 @@ FROM_CONFIGURATION = {
     "http.sslcainfo": ("GIT_SSL_CAINFO",),
     "http.sslcapath": ("GIT_SSL_CAPATH",),
 }
+FETCH = ("-c", "fetch.unpackLimit=1", "fetch", "--no-tags")  # in one file, synced to the disk, and whole
 LIMIT = 600.0  # seconds for one fetch
 TAGS_LIMIT = 60.0
 KEPT_ALIVE = "ssh -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
@@ -119,15 +120,9 @@ def bring(repository: git.Repo, model: Model, commit: str, say: Say) -> None:
     say(f"fetching commit {commit[:8]} from {address}")
     alone = f"+{commit}:{reference(commit)}"
     branch = f"+refs/heads/{model.branch}:refs/heads/{model.branch}"
-    fetching = (
-        "-c",
-        "fetch.unpackLimit=1",
-        "fetch",
-        "--no-tags",
-    )  # in one file, synced to the disk, and whole
     plain = without_login(model.clone_url)
     try:
-        ask_server(repository.git, *fetching, "--depth=1", "--", plain, alone)
+        ask_server(repository.git, *FETCH, "--depth=1", "--", plain, alone)
     except git.GitCommandError as failure:
         if disk.says_full(str(failure.stderr)):
             raise
@@ -135,7 +130,7 @@ def bring(repository: git.Repo, model: Model, commit: str, say: Say) -> None:
             raise unreachable(model, failure) from failure
         say(f"it is not to be had by itself: fetching the branch {model.branch}")
         try:
-            ask_server(repository.git, *fetching, "--", plain, branch)
+            ask_server(repository.git, *FETCH, "--", plain, branch)
             if has(repository, commit):
                 repository.git.update_ref(reference(commit), commit)
         except git.GitCommandError as failure:
@@ -161,8 +156,8 @@ def count_ancestors(
         repository = bare(clone)
         with repository.git.custom_environment(**credentials(model.clone_url, token, host)):
             try:
-                fetching = ("-c", "fetch.unpackLimit=1", "fetch", "--no-tags", f"--depth={HISTORY}", "--")
-                ask_server(repository.git, *fetching, without_login(model.clone_url), *refs)
+                plain = without_login(model.clone_url)
+                ask_server(repository.git, *FETCH, f"--depth={HISTORY}", "--", plain, *refs)
             except git.GitCommandError as failure:
                 if not any(word in str(failure.stderr) for word in MISSING):
                     raise unreachable(model, failure) from failure
