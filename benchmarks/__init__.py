@@ -1,1 +1,1 @@
-"""Slipway against its peers, side by side, on the machine that runs this: `make bench`."""
+"""Benchmarks of Slipway and of its peers, compared on the machine that runs them: `make bench`."""

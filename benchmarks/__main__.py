@@ -1,4 +1,4 @@
-"""Runs every module of this folder that has a `main`, one after the other: `python -m benchmarks [NAME…]`."""
+"""The command that runs the benchmarks of this folder in turn: `python -m benchmarks [NAME…]`."""
 
 import importlib
 import os

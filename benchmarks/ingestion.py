@@ -1,8 +1,8 @@
-"""10,000 pull requests from GitHub's stand-in into Postgres: a sync, against plain requests + COPY.
+"""10,000 pull requests from a GitHub stand-in into Postgres: a sync compared with plain requests + COPY.
 
-The plain way is the least that can be done: one page after the other over one connection, the same columns,
-a COPY into a temporary table and one upsert. Both ask the same stand-in, in a process of its own, and fill
-the same table in the same Postgres, in turn; the quicker of two rounds counts.
+The plain way is the minimum: one page after the other over one connection, the same columns, a COPY into a
+temporary table and one upsert. Both call the same stand-in, in a process of its own, and fill the same table
+in the same Postgres, in turn; the quicker of two rounds counts.
 """
 
 import io
@@ -20,13 +20,13 @@ import psycopg2
 from psycopg2 import extensions
 from sqlalchemy import text
 
-from cli.postgres import Postgres
+from cli.up.postgres import Postgres
 from db import migrate
-from db.session import sessions
+from db.session import create_sessionmaker
 from vcs.install import install
 from vcs.settings import VcsSettings
 from vcs.singer import Singer
-from vcs.sync import Sync
+from vcs.sync import PullRequestSync
 
 PULLS = 10_000
 REPOSITORY = "acme/widgets"
@@ -53,15 +53,15 @@ ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\
 
 
 def main() -> bool:
-    """Whether the bar was met."""
+    """Run the benchmark; return True when the bar was met."""
     with tempfile.TemporaryDirectory() as home, github() as url:
         install(Path(".slipway/singer"))
         server = Postgres(Path(home)).start()
         try:
             ways = {"plain requests + COPY": plain, "sync (tap | target)": sync}
-            migrate.upgrade(server.url())
+            migrate.upgrade_schema(server.database_url())
             took = {
-                name: min(clocked(way, server.url(), url) for _ in range(ROUNDS))
+                name: min(clocked(way, server.database_url(), url) for _ in range(ROUNDS))
                 for name, way in ways.items()
             }
         finally:
@@ -85,12 +85,12 @@ def github() -> Iterator[str]:
 
 
 def clocked(way: Callable[[str, str], None], database_url: str, github_url: str) -> float:
-    with sessions(database_url).begin() as session:
+    with create_sessionmaker(database_url).begin() as session:
         session.execute(text("TRUNCATE vcs.pull_requests, vcs.sync_states"))
     began = time.perf_counter()
     way(database_url, github_url)
     took = time.perf_counter() - began
-    with sessions(database_url)() as session:
+    with create_sessionmaker(database_url)() as session:
         brought = session.execute(text("SELECT count(*) FROM vcs.pull_requests")).scalar_one()
     assert brought == PULLS, f"{brought} of {PULLS} came"
     return took
@@ -100,12 +100,12 @@ def sync(database_url: str, github_url: str) -> None:
     settings = VcsSettings(
         SLIPWAY_REPOSITORY=REPOSITORY, github_api_url=github_url, database_url=database_url
     )
-    Sync(settings, sessions(database_url), Singer(settings)).run()
+    PullRequestSync(settings, create_sessionmaker(database_url), Singer(settings)).run()
 
 
 def plain(database_url: str, github_url: str) -> None:
     names = ", ".join(COLUMNS)
-    extensions.set_wait_callback(None)  # COPY goes without
+    extensions.set_wait_callback(None)  # COPY does not support one
     connection = psycopg2.connect(database_url)
     with connection, connection.cursor() as cursor, httpx.Client(timeout=30) as client:
         cursor.execute("CREATE TEMPORARY TABLE fetched (LIKE vcs.pull_requests)")

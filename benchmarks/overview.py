@@ -1,4 +1,4 @@
-"""The overview of 20 models with 2,000 releases: what the page takes in the server."""
+"""The time that the server takes for the overview of 20 models with 2,000 releases."""
 
 import statistics
 import tempfile
@@ -11,14 +11,17 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
-from cli.postgres import Postgres
+from cli.up.postgres import Postgres
 from db import migrate
-from db.models import Cause, Deployment, Release, Stage, Status
-from db.session import sessions
-from ml.pages import overview
-from ml.serving.live import Live, Places
-from ml.serving.pool import Pool
-from ml.settings import Model, Settings
+from db.models import Deployment, Release, Stage
+from db.session import create_sessionmaker
+from db.states import Cause, Status
+from ml.serving.counters import RequestStats
+from ml.serving.registry import LiveRelease, ModelRegistry
+from ml.serving.telemetry.traffic import TrafficRecorder
+from ml.serving.workers.pool import Pool
+from ml.settings import MlSettings, ModelConfig
+from ml.web.pages import dashboard
 
 MODELS, RELEASES, ROUNDS, BAR = 20, 2000, 30, 0.150
 ENDS = (Status.DEPLOYED, Status.REJECTED, Status.DEPLOYED, Status.SUPERSEDED)
@@ -28,24 +31,27 @@ def main() -> bool:
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         server = Postgres(Path(folder) / "postgres").start()
         try:
-            migrate.upgrade(server.url())
-            settings = Settings(database_url=server.url())  # type: ignore[call-arg]
-            return measured(settings, sessions(server.url()))
+            migrate.upgrade_schema(server.database_url())
+            settings = MlSettings(database_url=server.database_url())
+            return measured(settings, create_sessionmaker(server.database_url()))
         finally:
             server.stop()
 
 
-def measured(settings: Settings, factory: sessionmaker[Session]) -> bool:
+def measured(settings: MlSettings, factory: sessionmaker[Session]) -> bool:
     models = [
-        Model(f"model-{n}", f"acme/model-{n}", "https://example.com/m.git", "main") for n in range(MODELS)
+        ModelConfig(f"model-{n}", f"acme/model-{n}", "https://example.com/m.git", "main")
+        for n in range(MODELS)
     ]
-    places = Places(models)
+    registry = ModelRegistry(models)
     with factory.begin() as session:
         session.expire_on_commit = False
-        for place in places.by_model.values():
-            place.live = filled(session, place.model)
+        for served in registry.by_model.values():
+            served.live = filled(session, served.model)
     app = FastAPI()
-    app.include_router(overview.routes(settings, places, factory))
+    app.include_router(
+        dashboard.create_router(settings, registry, factory, TrafficRecorder(RequestStats(), factory))
+    )
     took = []
     with TestClient(app) as client:
         for _ in range(ROUNDS):
@@ -61,15 +67,15 @@ def measured(settings: Settings, factory: sessionmaker[Session]) -> bool:
     return statistics.median(took) <= BAR
 
 
-def filled(session: Session, model: Model) -> Live:
-    """The model's releases, of which the last but two is live and the last is being built."""
+def filled(session: Session, model: ModelConfig) -> LiveRelease:
+    """Create the model's releases, of which the last but one is live and the last is being built."""
     made = [
         Release(
             model=model.name,
             repository=model.repository,
             commit=f"{n:040d}",
             status=ENDS[n % 4],
-            reason="SMAPE 0.4, live has 0.2 (may worsen by 5%)" if n % 4 == 1 else None,
+            reason="SMAPE 0.4, release 1 has 0.2 (may worsen by 5%)" if n % 4 == 1 else None,
             metrics={"SMAPE": 0.3 - n / 1000, "MAE": 2000.0 - n, "RMSE": 3000.0 - n},
             info={"Name": model.name, "Evaluation metric": "SMAPE", "Description": "A model. " * 20},
             lock="numpy==2.0.0\n" * 200,
@@ -81,4 +87,4 @@ def filled(session: Session, model: Model) -> Live:
     session.flush()
     session.add(Stage(release_id=made[-1].id, name="train"))
     live = Deployment(model=model.name, release_id=made[-2].id, cause=Cause.GATE, who="gate")
-    return Live(live, made[-2], cast("Pool", None), datetime.now(UTC))
+    return LiveRelease(release=made[-2], pool=cast("Pool", None), deployment=live, since=datetime.now(UTC))

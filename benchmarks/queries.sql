@@ -1,4 +1,4 @@
--- Fills a database for `queries.py`, which puts in how many of each.
+-- Fill a database for `queries.py`, which inserts the number of rows of each table.
 
 INSERT INTO vcs.pull_requests (id, _sdc_repository, number, state, title, body, html_url, user_login, base_ref,
     head_ref, head_sha, merge_commit_sha, created_at, updated_at, merged_at)
@@ -12,13 +12,14 @@ FROM generate_series(1, {pulls}) i;
 
 INSERT INTO releases (model, repository, commit, trigger, pull_request, title, author, merged_at, status, attempts,
     created_at, started_at, finished_at, release_on, entry_point, kind, info, metrics, environment, lock, python,
-    artifact, verdict, pruned_at, told)
-SELECT 'model-' || i % {models}, 'acme/model-' || i % {models}, md5('m' || i * {every}) || '00000000', 'merge', i,
+    artifact, verdict, pruned_at, told, position, data, ref)
+SELECT 'model-' || i % {models}, 'acme/model-' || i % {models}, md5('m' || i * {every}) || '00000000',
+    CASE WHEN i % {models} = 9 THEN 'tag' ELSE 'merge' END, i,
     'Change ' || i, 'ada', now(), status, 1, now(), now(), now(), 'merge', 'main:entry_point', 'time-series',
     '{{"Name": "Visits", "Type": "Time series regressor", "Evaluation metric": "SMAPE"}}'::jsonb,
     ('{{"SMAPE":' || random() || '}}')::jsonb, md5('e' || i / 100), repeat('package==1.2.3' || chr(10), 60), '3.12.1',
     md5('a' || i), '{{"rules": [], "passed": true}}'::jsonb, CASE WHEN i < {releases} - 20 * {models} THEN now() END,
-    status
+    status, i / {models}, '{{"test": {{"sha256": "abc"}}}}'::jsonb, CASE WHEN i % {models} = 9 THEN 'v0.' || i END
 FROM (SELECT i, CASE WHEN i / {models} % 10 < 6 THEN 'deployed' WHEN i / {models} % 10 < 8 THEN 'rejected'
     WHEN i / {models} % 10 < 9 THEN 'superseded' ELSE 'failed' END AS status FROM generate_series(1, {releases}) i) made;
 
@@ -39,4 +40,18 @@ SELECT 'model-' || i % ({predictions} / 1000), 1, now() - i * interval '1 second
     ('{{"features": {{"days":' || i % 30 || '}}}}')::jsonb, '{{"prediction": [1.0, 2.0, 3.0]}}'::jsonb
 FROM generate_series(1, {predictions}) i;
 
+INSERT INTO traffic (model, minute, failed, counts)
+SELECT 'model-' || i % ({predictions} / 1000), date_trunc('minute', now()) - i / ({predictions} / 1000) * interval '1 minute',
+    0, array_fill(i % 7, ARRAY[28])
+FROM generate_series(1, {predictions}) i;
+
 INSERT INTO appliance (id, mode) VALUES (1, 'repository') ON CONFLICT DO NOTHING;
+
+INSERT INTO scores (model, release_id, requested_by, status, metrics, finished_at)
+SELECT model, id, 'ada', 'passed', metrics, now() FROM releases;
+
+INSERT INTO vcs.deliveries (id, received_at)
+SELECT md5('d' || i), now() - i * interval '2 seconds' FROM generate_series(1, {releases}) i;
+
+INSERT INTO vcs.sync_states (repository, state)
+SELECT 'acme/model-' || i, '{{}}' FROM generate_series(0, {models} - 1) i;

@@ -1,4 +1,4 @@
-"""How long until a line of a log, and the next stage, are on the screen of who looks at the release."""
+"""The delay until a line of a log, and the next stage, are on the page of the release in a browser."""
 
 import statistics
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from selenium.webdriver.common.by import By
 
-from db.models import Status
+from db.states import Status
 from tests.browser.browser import MISSING, Browser, chromium
 from tests.browser.several import serving
 from tests.browser.test_story import a_release, begin
@@ -50,7 +50,7 @@ def main() -> bool:
 def took(happen: Callable[[int], Callable[[], bool]]) -> list[float]:
     found = []
     for number in range(ROUNDS):
-        time.sleep(0.037 * (number % 17))  # at any moment of the page's own rhythm
+        time.sleep(0.037 * (number % 17))  # at any moment of the page's poll interval
         seen, began = happen(number), time.perf_counter()
         while not safely(seen) and time.perf_counter() - began < 10 * BAR:
             time.sleep(0.005)
@@ -61,5 +61,5 @@ def took(happen: Callable[[int], Callable[[], bool]]) -> list[float]:
 def safely(seen: Callable[[], bool]) -> bool:
     try:
         return seen()
-    except Exception:  # noqa: BLE001 (the page has just changed under the look)
+    except Exception:  # noqa: BLE001 (the page has just changed while it was read)
         return False

@@ -1,80 +1,22 @@
-"""`slipway demo`: merges the demo's next pull request and shows what the appliance does about it."""
+"""The command `slipway demo`: merges the demo's next pull request and shows its release."""
 
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-import httpx
 import typer
-from pydantic import Field
 
-from cli import look, screen
-from cli.errors import Trouble
-from cli.settings import Settings as Base
+from cli import client, terminal
+from cli.demo_client import DemoClient, DemoCliSettings, Row
+from cli.errors import UserError
+from common.figures import format_short
 
-Row = dict[str, Any]
-PAUSE = 0.3  # seconds between two looks at a release
-LONGEST = 15 * 60.0  # seconds that a release is followed for
+POLL_SECONDS = 0.3  # between two polls of a release
+MAX_WAIT_SECONDS = 15 * 60.0  # that a release is followed
 
-app = typer.Typer(help="The demo's pull requests: merge the next one, see what became of each.")
-
-
-class Settings(Base):
-    demo_url: str = Field("", validation_alias="SLIPWAY_DEMO_URL")
-
-    @property
-    def stand_in(self) -> str:
-        """Where the stand-in for GitHub listens: it leaves a note."""
-        if self.demo_url:
-            return self.demo_url.rstrip("/")
-        try:
-            return (self.home / "demo" / "address").read_text().strip()
-        except OSError as error:
-            raise Trouble(
-                f"no demo has run in {self.home}: start it by `make up` with no repository named, and call"
-                " this from the same folder, or name the appliance's folder in SLIPWAY_HOME"
-            ) from error
-
-
-class Appliance(look.Appliance):
-    """The appliance that runs the demo, and the stand-in beside it."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.stand_in, self.vcs_url = settings.stand_in, settings.vcs_url
-
-    def ask(self, action: str, **arguments: Any) -> Any:
-        """A control call of the stand-in."""
-        return self.post(f"{self.stand_in}/_control/{action}", "the demo's stand-in for GitHub", arguments)
-
-    def checkout(self) -> Row:
-        found: Row = self.post(f"{self.vcs_url}/checkout", "vcs")
-        return found
-
-    def post(self, url: str, who: str, body: Row | None = None) -> Any:
-        try:
-            answer = self.http.post(url, json=body, timeout=120)
-        except httpx.TransportError as error:
-            raise Trouble(f"{who} does not answer at {url} ({error}): does the appliance run?") from error
-        if answer.is_error:
-            raise Trouble(refusal(answer))
-        return answer.json()
-
-    def releases(self) -> list[Row]:
-        """As many as a demo will have, the newest first."""
-        found: list[Row] = self.get("/releases?limit=1000").json()["releases"]
-        return found
-
-    def release_of(self, commit: str) -> Row | None:
-        """The merge's own release, with its stages."""
-        same = (r for r in self.releases() if r["commit"] == commit and r["trigger"] == "merge")
-        found = next(same, None)
-        return self.get(f"/releases/{found['id']}").json() if found else None
-
-    def live_release(self) -> Row | None:
-        return next((release for release in self.releases() if release.get("live")), None)
+app = typer.Typer(help="The demo's pull requests: merge the next one, list their releases.")
 
 
 @app.command()
@@ -84,108 +26,161 @@ def merge(
     ] = None,
     wait: Annotated[bool, typer.Option(help="Follow the release until it has ended.")] = True,
 ) -> None:
-    """Merge a prepared pull request, tell vcs, and follow the release.
+    """Merge a prepared pull request, trigger a sync, and follow the release.
 
-    One improves the model, one makes it worse, one does not even train; then it begins anew.
+    One improves the model, one makes it worse, one does not even train; then they start over.
     """
-    appliance = Appliance(Settings())
-    before = appliance.live_release()
-    merged = appliance.ask("merge", **({"number": number} if number else {}))
+    appliance = DemoClient(DemoCliSettings())
+    before = appliance.find_live_release()
+    merged = appliance.call_control("merge", **({"number": number} if number else {}))
     already = "was merged already as" if merged["already"] else "merged as"
-    screen.show(f"#{merged['number']} {merged['title']}: {already} {look.short(merged['merge_commit_sha'])}")
-    screen.show(f"   {merged['body']}")
+    terminal.print_text(
+        f"#{merged['number']} {merged['title']}: {already} "
+        f"{client.shorten_commit(merged['merge_commit_sha'])}"
+    )
+    terminal.print_text(f"   {merged['body']}")
+    terminal.print_text(f"   what GitHub would show: {appliance.demo_api_url}/pulls/{merged['number']}")
 
-    found = appliance.checkout()
-    screen.show(f"vcs: {found['newly_accepted']} newly accepted, in {found['seconds']:.1f} s")
+    found = appliance.trigger_sync()
+    terminal.print_text(f"vcs: {found['newly_accepted']} newly accepted, in {found['seconds']:.1f} s")
     if not wait:
         return
 
-    release = follow(appliance, merged["merge_commit_sha"])
-    screen.show(verdict(release, before, appliance.live_release()))
+    release = follow_release(appliance, merged["merge_commit_sha"])
+    terminal.print_text(describe_outcome(release, before, appliance.find_live_release()))
+
+
+@app.command()
+def queue(
+    number: Annotated[
+        int | None, typer.Option(min=1, help="This pull request; without it, the next.")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Follow it until its release has ended.")] = True,
+) -> None:
+    """Put a prepared pull request into the merge queue: it is merged once its check has passed."""
+    appliance = DemoClient(DemoCliSettings())
+    before = appliance.find_live_release()
+    queued = appliance.call_control("queue", **({"number": number} if number else {}))
+    terminal.print_text(
+        f"#{queued['number']} {queued['title']}: queued as {client.shorten_commit(queued['group'])}"
+    )
+    terminal.print_text(f"   {queued['branch']}")
+    if not wait:
+        return
+    merged = wait_for_merge(appliance, queued["number"])
+    terminal.print_text(f"#{merged['number']}: merged as {client.shorten_commit(merged['merge_commit_sha'])}")
+    appliance.trigger_sync()
+    release = follow_release(appliance, merged["merge_commit_sha"])
+    terminal.print_text(describe_outcome(release, before, appliance.find_live_release()))
 
 
 @app.command("list")
 def pull_requests() -> None:
-    """The demo's pull requests and what became of each."""
-    appliance = Appliance(Settings())
-    releases = {release["commit"]: release for release in appliance.releases()}
+    """List the demo's pull requests and their releases; of open ones the check."""
+    appliance = DemoClient(DemoCliSettings())
+    releases = index_releases(appliance.list_releases())
     head = ("", "pull request", "is meant to be", "merged as", "release", "status", "metrics", "why")
-    rows = [row(pull, releases.get(pull["merge_commit_sha"] or "", {})) for pull in appliance.ask("list")]
-    screen.show(look.table([head, *rows]))
+    rows = [
+        to_row(pull, releases.get(pull["merge_commit_sha"] or f"#{pull['number']}", {}))
+        for pull in appliance.call_control("list")
+    ]
+    terminal.print_text(client.format_table([head, *rows]))
 
 
-def row(pull: Row, release: Row) -> tuple[str, ...]:
+def index_releases(releases: list[Row]) -> dict[str, Row]:
+    """Return releases by their commit, and the newest check of each pull request by `#NUMBER`."""
+    found: dict[str, Row] = {}
+    for release in reversed(releases):
+        is_check = release["trigger"] == "check"
+        found[f"#{release['pull_request']}" if is_check else release["commit"]] = release
+    return found
+
+
+def to_row(pull: Row, release: Row) -> tuple[str, ...]:
     return (
         "live" if release.get("live") else "",
         f"#{pull['number']} {pull['title']}",
         pull["kind"],
-        look.short(pull["merge_commit_sha"] or "open"),
+        client.shorten_commit(pull["merge_commit_sha"] or "open"),
         str(release.get("id", "")),
         release.get("status", ""),
-        look.numbers(release.get("metrics")),
+        client.format_metrics(release.get("metrics")),
         " ".join(str(release.get("reason") or "").split()),
     )
 
 
-def follow(appliance: Appliance, commit: str) -> Row:
-    """The release of this merge once it has ended; says what is new about it until then."""
-    said: set[str] = set()
-    until = time.monotonic() + LONGEST
+def wait_for_merge(appliance: DemoClient, number: int) -> Row:
+    """Return a queued pull request once it was merged; raises `UserError` when it has left the queue."""
+    until = time.monotonic() + MAX_WAIT_SECONDS
+    while time.monotonic() < until:
+        pull: Row = next(pull for pull in appliance.call_control("list") if pull["number"] == number)
+        if pull["merged_at"]:
+            return pull
+        if pull["group"] is None:
+            raise UserError(f"#{number} has left the queue, because its check did not pass: see its release")
+        time.sleep(POLL_SECONDS)
+    raise UserError(f"#{number} was not merged within {MAX_WAIT_SECONDS / 60:.0f} minutes: see its check")
+
+
+def follow_release(appliance: DemoClient, commit: str) -> Row:
+    """Print a merge's release as it progresses; return it once it has ended."""
+    printed: set[str] = set()
+    until = time.monotonic() + MAX_WAIT_SECONDS
     while time.monotonic() < until:
         release = None
-        with suppress(Trouble):  # serve may be starting again just now
-            release = appliance.release_of(commit)
-        for line in news(release) if release else ():
-            if line not in said:
-                said.add(line)
-                screen.show(line)
-        if release and settled(release):
+        with suppress(UserError):  # serve may be restarting just now
+            release = appliance.find_release(commit)
+        for line in describe_progress(release) if release else ():
+            if line not in printed:
+                printed.add(line)
+                terminal.print_text(line)
+        if release and is_settled(release):
             return release
-        time.sleep(PAUSE)
-    raise Trouble(f"no end of it after {LONGEST / 60:.0f} minutes: `slipway logs` says how far it is")
+        time.sleep(POLL_SECONDS)
+    raise UserError(
+        f"it has not ended within {MAX_WAIT_SECONDS / 60:.0f} minutes: `slipway logs` shows its progress"
+    )
 
 
-def news(release: Row) -> Iterator[str]:
+def describe_progress(release: Row) -> Iterator[str]:
     for stage in release.get("stages") or ():
         if stage["outcome"] != "running":
             took = datetime.fromisoformat(stage["ended_at"]) - datetime.fromisoformat(stage["started_at"])
             seconds = took.total_seconds()
-            yield f"release {release['id']}: {stage['name']:<11} {stage['outcome']}, {seconds:.1f} s"
-    if release["status"] in look.UNDER_WAY and release.get("reason"):
+            by = f", model trained in check {release['trained_by']}" if is_reused(stage) else ""
+            yield f"release {release['id']}: {stage['name']:<11} {stage['outcome']}, {seconds:.1f} s{by}"
+    if release["status"] in client.UNFINISHED and release.get("reason"):
         yield f"release {release['id']}: tried again soon, because {release['reason']}"
 
 
-def settled(release: Row) -> bool:
-    """Ended, and when it was to be deployed, serve has said whether it is live."""
+def is_reused(stage: Row) -> bool:
+    """Return whether this stage is the training that a check has done before."""
+    return (stage["name"], stage["outcome"]) == ("train", "reused")
+
+
+def is_settled(release: Row) -> bool:
+    """Return whether a release has ended, and its deployment, if any, is decided."""
     deployment = release.get("deployment") or {}
-    return release["status"] not in look.UNDER_WAY and deployment.get("state") != "wanted"
+    return release["status"] not in client.UNFINISHED and deployment.get("state") != "wanted"
 
 
-def verdict(release: Row, before: Row | None, live: Row | None) -> str:
+def describe_outcome(release: Row, previous: Row | None, live: Row | None) -> str:
     deployment = release.get("deployment") or {}
     reason = deployment.get("reason") or release.get("reason")
     ended = f"release {release['id']} {release['status']}" + (f": {reason}" if reason else "")
-    lines = [ended, *compared(release.get("metrics") or {}, before)]
+    lines = [ended, *compare_metrics(release.get("metrics") or {}, previous)]
     if live is None:
         lines.append("nothing is live")
     elif live["id"] == release["id"]:
         lines.append(f"release {live['id']} is live now")
     else:
-        lines.append(f"release {live['id']} stays live: {look.what({**live, 'reason': None})}")
+        lines.append(f"release {live['id']} stays live: {client.describe_change({**live, 'reason': None})}")
     return "\n".join(lines)
 
 
-def compared(metrics: dict[str, float], before: Row | None) -> Iterator[str]:
-    """Each metric beside that of what was live before the merge."""
-    old = (before or {}).get("metrics") or {}
+def compare_metrics(metrics: dict[str, float], previous: Row | None) -> Iterator[str]:
+    """Yield each metric compared with that of the release live before the merge."""
+    old = (previous or {}).get("metrics") or {}
     for name, value in metrics.items():
-        beside = f"   (live before: {look.number(old[name])})" if name in old else ""
-        yield f"   {name} {look.number(value)}{beside}"
-
-
-def refusal(answer: httpx.Response) -> str:
-    """What a problem document says, or GitHub's own form, which the stand-in speaks."""
-    try:
-        return str(answer.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        return look.detail(answer)
+        previously = f"   (live before: {format_short(old[name])})" if name in old else ""
+        yield f"   {name} {format_short(value)}{previously}"

@@ -1,5 +1,5 @@
-"""What a person must put right before the appliance can run."""
+"""Errors that a person must fix before the appliance can run."""
 
 
-class Trouble(Exception):
-    """Said in one line and without a traceback: what is wrong, and what to do about it."""
+class UserError(Exception):
+    """A user's error, printed in one line without a traceback: the cause, and what to do about it."""

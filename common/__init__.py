@@ -1,1 +1,1 @@
-"""What every service needs and is about no table: settings, logs, problem documents."""
+"""Code that every service needs and that concerns no table: settings, logs, problem documents."""

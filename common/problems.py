@@ -1,4 +1,4 @@
-"""Errors over HTTP are RFC 9457 problem documents that say whose fault it was and what to do."""
+"""HTTP errors as RFC 9457 problem documents that state whose fault it was and what to do."""
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -11,7 +11,7 @@ from loguru import logger
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-_DOCUMENT = {
+PROBLEM_SCHEMA = {
     "title": "Problem (RFC 9457)",
     "type": "object",
     "required": ["type", "title", "status", "detail"],
@@ -23,16 +23,21 @@ _DOCUMENT = {
         "request_id": {"type": "string"},
     },
 }
-CLIENT_CLOSED_REQUEST = 499  # as nginx has it
-CONTENT: dict[str, Any] = {"application/problem+json": {"schema": _DOCUMENT}}
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    422: {"description": "The request is not valid", "content": CONTENT},
-    "default": {"description": "A problem that says whose fault it was and what to do", "content": CONTENT},
+CLIENT_CLOSED_REQUEST = 499  # nginx's code: counted for a client that has left
+PROBLEM_CONTENT: dict[str, Any] = {
+    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+}
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    422: {"description": "The request is not valid", "content": PROBLEM_CONTENT},
+    "default": {
+        "description": "A problem: whose fault it was and what to do",
+        "content": PROBLEM_CONTENT,
+    },
 }
 
 
-class Problem(Exception):
-    """An answer that is not the one asked for: `title` names it, `detail` says the cause and the cure."""
+class ProblemError(Exception):
+    """An error response: `title` names it, `detail` states the cause and the remedy."""
 
     def __init__(
         self, status: int, title: str, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any
@@ -41,7 +46,7 @@ class Problem(Exception):
         self.status, self.title, self.detail = status, title, detail
         self.headers, self.extra = dict(headers or {}), extra
 
-    def document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         return {
             "type": "about:blank",
             "title": self.title,
@@ -50,47 +55,58 @@ class Problem(Exception):
             **self.extra,
         }
 
-    def response(self, request: Request) -> JSONResponse:
+    def to_response(self, request: Request) -> JSONResponse:
         name: bytes | None = request.scope.get("request_id")
         named = {"request_id": name.decode()} if name else {}
         return JSONResponse(
-            self.document() | named, self.status, headers=self.headers, media_type="application/problem+json"
+            self.to_document() | named,
+            self.status,
+            headers=self.headers,
+            media_type="application/problem+json",
         )
 
 
-def plainly(request: Request, problem: Problem) -> Response:
-    return problem.response(request)
+def to_json_response(request: Request, problem: ProblemError) -> Response:
+    return problem.to_response(request)
 
 
-def install(app: FastAPI, show: Callable[[Request, Problem], Response] = plainly) -> None:
-    """Every error of `app` becomes a problem, and `show` makes an answer of it.
+def install(app: FastAPI, render: Callable[[Request, ProblemError], Response] = to_json_response) -> None:
+    """Turn every error of `app` into a problem, and have `render` make a response of it.
 
-    A bug of ours is logged and tells a client nothing.
+    A bug of ours is logged and shows a client no details.
     """
+    generated = app.openapi
 
-    @app.exception_handler(Problem)
-    def problem(request: Request, error: Problem) -> Response:
-        return show(request, error)
+    def openapi() -> dict[str, Any]:
+        document = generated()
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.exception_handler(ProblemError)
+    def problem(request: Request, error: ProblemError) -> Response:
+        return render(request, error)
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> Response:
         title = HTTPStatus(error.status_code).phrase
         detail = f"{request.method} {request.url.path}: {error.detail}"
-        return show(request, Problem(error.status_code, title, detail, headers=error.headers))
+        return render(request, ProblemError(error.status_code, title, detail, headers=error.headers))
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [{"at": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
         detail = "; ".join(f"{e['at']}: {e['message']}" for e in errors)
-        return show(request, Problem(422, "The request is not valid", detail, errors=errors))
+        return render(request, ProblemError(422, "The request is not valid", detail, errors=errors))
 
     @app.exception_handler(ClientDisconnect)
     def left(_: Request, __: ClientDisconnect) -> Response:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)  # nobody gets it
+        return Response(status_code=CLIENT_CLOSED_REQUEST)  # nobody receives it
 
     @app.exception_handler(Exception)
     def bug(request: Request, error: Exception) -> Response:
         name = request.scope.get("request_id", b"").decode()
         logger.opt(exception=error).error("{} {} broke {}", request.method, request.url.path, name)
         detail = "This is a bug of Slipway, not of your request. The service's log has the details."
-        return show(request, Problem(500, "Slipway made a mistake", detail))
+        return render(request, ProblemError(500, "Slipway made a mistake", detail))

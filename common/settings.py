@@ -1,4 +1,4 @@
-"""Settings come from the environment or `.env`; each name also as `NAME_FILE` holding a path to the value."""
+"""Settings from the environment or `.env`; each name also as `NAME_FILE` with a path to the value."""
 
 import os
 from pathlib import Path
@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 DatabaseName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,50}$")]  # MLflow's, and its role's
 
 
-class FileSource(PydanticBaseSettingsSource):
-    """`NAME_FILE`: how Docker secrets and systemd credentials hand over what must not stand in the open."""
+class FileSettingsSource(PydanticBaseSettingsSource):
+    """A settings source for `NAME_FILE`: Docker secrets and systemd credentials pass secrets as files."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         name = f"{field.validation_alias or field_name}_FILE".upper()
@@ -40,13 +40,13 @@ class Settings(BaseSettings):
     A field `x` is read from `X`; give it `validation_alias="SLIPWAY_X"` for another name.
     """
 
-    # no `populate_by_name`: a field `home` of the name SLIPWAY_HOME would be read from HOME too
+    # no `populate_by_name`: a field `home` under the name SLIPWAY_HOME would be read from HOME too
     model_config = SettingsConfigDict(
         env_file=".env",
         extra="ignore",
         frozen=True,
         env_ignore_empty=True,
-        hide_input_in_errors=True,  # what is wrong may be a secret
+        hide_input_in_errors=True,  # the invalid value may be a secret
     )
 
     @classmethod
@@ -58,14 +58,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the base class calls it by name)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, FileSource(settings_cls), env_settings, dotenv_settings
+        return init_settings, FileSettingsSource(settings_cls), env_settings, dotenv_settings
 
 
 SomeSettings = TypeVar("SomeSettings", bound=Settings)
 
 
-def read(kind: type[SomeSettings]) -> SomeSettings:
-    """A service's settings; what is wrong with them ends the process with one line."""
+def load_settings(kind: type[SomeSettings]) -> SomeSettings:
+    """Return a service's settings; exit with one line when they are invalid."""
     try:
         return kind()
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""The tables that both sides share; every query lives here."""
+"""The database: its tables, and every query."""

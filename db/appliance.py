@@ -1,54 +1,64 @@
-"""What this database has followed: a demo and a real repository never share one."""
+"""The kind of repository a database follows: a demo and a real repository never share a database."""
 
-from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, extract, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.models import Appliance
 
 Mode = Literal["demo", "repository"]
-Beside = Literal["github", "tracking"]  # what an appliance goes on without: GitHub, MLflow
+# what an appliance runs without: syncs from GitHub, deliveries to GitHub, MLflow
+Dependency = Literal["github", "outbox", "tracking"]
 
-CURES: dict[str, str] = {
+MODE_HINTS: dict[str, str] = {
     "demo": "this database belongs to the demo: give the repository another SLIPWAY_HOME or DATABASE_URL",
     "repository": "this database has followed a real repository and is not started as the demo: "
     "set SLIPWAY_REPOSITORY again, or give the demo another SLIPWAY_HOME or DATABASE_URL",
 }
 
 
-class Mismatch(Exception):
-    """The database followed the other kind; the text is one line that says so and what to do."""
+class WrongDatabaseError(Exception):
+    """A database that followed the other kind; the text says so and what to do, in one line."""
 
 
-def follow(session: Session, mode: Mode) -> None:
-    """Remember what this database follows from now on, or raise `Mismatch`."""
+def set_mode(session: Session, mode: Mode) -> None:
+    """Store the kind that this database follows from now on, or raise `WrongDatabaseError`."""
     session.execute(insert(Appliance).values(id=1, mode=mode).on_conflict_do_nothing())
-    known = session.get_one(Appliance, 1).mode
-    if known != mode:
-        raise Mismatch(CURES[known])
+    stored = session.get_one(Appliance, 1).mode
+    if stored != mode:
+        raise WrongDatabaseError(MODE_HINTS[stored])
 
 
-def says(session: Session, of: Beside, trouble: str | None) -> bool:
-    """Remember why `of` cannot be asked or told now, None: it can; whether that is news."""
-    news = and_(Appliance.id == 1, getattr(Appliance, of).is_distinct_from(trouble))
-    changed = update(Appliance).where(news).values({of: trouble})
+def set_problem(session: Session, dependency: Dependency, problem: str | None) -> bool:
+    """Store the dependency's problem, None for none; return whether it changed."""
+    is_changed = and_(Appliance.id == 1, getattr(Appliance, dependency).is_distinct_from(problem))
+    changed = update(Appliance).where(is_changed).values({dependency: problem})
     return session.scalar(changed.returning(Appliance.id)) is not None
 
 
-def trouble(session: Session, of: Beside) -> str | None:
-    """Why it cannot be asked or told now; None: it can."""
-    found: str | None = session.scalar(select(getattr(Appliance, of)))
+def find_problem(session: Session, dependency: Dependency) -> str | None:
+    """Return why the dependency is unavailable now; None when it is available."""
+    found: str | None = session.scalar(select(getattr(Appliance, dependency)))
     return found
 
 
-def looked(session: Session) -> None:
-    """The look-out has looked."""
+def set_app(session: Session, *, is_set: bool) -> None:
+    """Store whether GitHub is called as a GitHub App."""
+    session.execute(update(Appliance).values(has_github_app=is_set))
+
+
+def has_app(session: Session) -> bool:
+    """Return whether GitHub is called as a GitHub App, and so gets check runs."""
+    return bool(session.scalar(select(Appliance.has_github_app)))
+
+
+def record_heartbeat(session: Session) -> None:
+    """Record that the controller has just reconciled."""
     session.execute(update(Appliance).values(looked_at=func.now()))
 
 
-def looked_at(session: Session) -> datetime | None:
-    """When it did last; None when it never has."""
-    return session.scalar(select(Appliance.looked_at))
+def seconds_since_heartbeat(session: Session) -> float | None:
+    """Return the age of the last heartbeat in seconds, by Postgres's clock; None when there was none."""
+    return session.scalar(select(extract("epoch", func.clock_timestamp() - Appliance.looked_at)))

@@ -1,4 +1,4 @@
-"""The declarative base: how Python types become columns, how constraints are named."""
+"""The declarative base: columns of Python types, names of constraints."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from common.text import make_json_storable, make_storable
 
-NAMES = {
+NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
@@ -19,7 +19,7 @@ NAMES = {
 
 
 class StorableText(TypeDecorator[str]):
-    """Text; what Postgres cannot store of it is kept as its escape, whoever wrote it."""
+    """A text column; characters that Postgres cannot store are escaped, whoever wrote them."""
 
     impl = Text
     cache_ok = True
@@ -29,7 +29,7 @@ class StorableText(TypeDecorator[str]):
 
 
 class StorableJson(TypeDecorator[Any]):
-    """JSONB; what Postgres cannot store of its texts is kept as its escape."""
+    """A JSONB column; characters in texts that Postgres cannot store are escaped."""
 
     impl = JSONB
     cache_ok = True
@@ -39,9 +39,9 @@ class StorableJson(TypeDecorator[Any]):
 
 
 class Base(DeclarativeBase):
-    """What `Mapped` says is enough: text without a length, times with a zone, dicts and lists as JSONB."""
+    """The base of the tables: text without a length, times with a zone, dicts and lists as JSONB."""
 
-    metadata = MetaData(naming_convention=NAMES)
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map = {
         str: StorableText,
         datetime: DateTime(timezone=True),
@@ -51,10 +51,10 @@ class Base(DeclarativeBase):
     }
 
 
-class Words(TypeDecorator[StrEnum]):
-    """An enum kept as its value in a text column: a new word needs no ALTER TYPE.
+class TextEnum(TypeDecorator[StrEnum]):
+    """An enum stored as its value in a text column: a new value needs no ALTER TYPE.
 
-    A word that this process does not know, of a newer one beside it, is read as `unknown`.
+    A value that this process does not have, written by a newer one, is read as `unknown`.
     """
 
     impl = Text

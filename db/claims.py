@@ -1,72 +1,79 @@
-"""A release in the hands of one builder: claimed, written to while it is held, settled once."""
+"""Claims: one builder claims a release, writes to it while it holds the claim, and settles it once."""
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
-from db import deployments, newest
-from db.models import Cause, Outcome, Release, Stage, Status
+from common.system.backoff import Backoff
+from db import check_reports, deployments, newest
+from db.check_runs import Annotation
+from db.models import Release, Stage, StageName
 from db.session import notify
+from db.states import Cause, StageOutcome, Status
+from db.transitions import update_status
 
-TRIES = 5  # of a release whose failure was the world's
+MAX_ATTEMPTS = 5  # of a release that failed for an external reason
+RETRY_BACKOFF = Backoff(15, 960, factor=4)  # between them
+MAX_RETRY_DELAY = timedelta(seconds=RETRY_BACKOFF.max_seconds)
 
 
-class Lost(Exception):
-    """The claim was taken from this builder: whatever it still holds is void."""
+class ClaimLostError(Exception):
+    """A claim that was taken from this builder: nothing it still holds is valid."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One builder's hold on one release; each write is conditional on `token`."""
+    """One builder's claim on one release; each write is conditional on `token`."""
 
     release: Release
     token: str
 
     @property
-    def held(self) -> ColumnElement[bool]:
+    def is_current(self) -> ColumnElement[bool]:
         return (Release.id == self.release.id) & (Release.token == self.token)
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """The gate let it through; `seen` is what it compared with."""
+    """An outcome that passed the gate; `snapshot` holds the deployments that the gate compared with."""
 
-    seen: deployments.Seen
+    snapshot: deployments.DeploymentSnapshot
 
 
 @dataclass(frozen=True)
-class Ended:
-    """It ends here, for a reason that a person understands."""
+class Finished:
+    """A final outcome, with a reason that a person understands."""
 
     status: Status
     reason: str
+    log: tuple[str, ...] = ()  # the last lines of the stage that failed
+    annotations: tuple[Annotation, ...] = ()  # the lines of the repository that it names
 
 
 @dataclass(frozen=True)
-class Later:
-    """The world was not ready: once more at `due_at`."""
+class Retry:
+    """A failure for an external reason: retried after `delay`, by Postgres's clock."""
 
     reason: str
-    due_at: datetime
+    delay: timedelta
 
 
-def take(session: Session, release_id: int) -> Claim | None:
-    """Take a queued release, with a new token; None when somebody else has it or it ended meanwhile."""
+def claim(session: Session, release_id: int) -> Claim | None:
+    """Claim a queued release with a new token; return None when another builder has it or it has ended."""
     token = secrets.token_hex(16)
     release = session.scalar(
-        update(Release)
-        .where(Release.id == release_id, Release.status == Status.QUEUED)
-        .values(
-            status=Status.BUILDING,
+        update_status(
+            Status.BUILDING,
             token=token,
             attempts=Release.attempts + 1,
             started_at=func.coalesce(Release.started_at, func.now()),
             reason=None,
         )
+        .where(Release.id == release_id, Release.status == Status.QUEUED)
         .returning(Release)
     )
     if release is None:
@@ -75,98 +82,114 @@ def take(session: Session, release_id: int) -> Claim | None:
     return Claim(release, token)
 
 
-def record(session: Session, claim: Claim, **facts: Any) -> None:
-    """Write what a stage found out; raises `Lost` when the claim is no longer held."""
-    written = session.execute(update(Release).where(claim.held).values(**facts).returning(Release.id))
+def record_facts(session: Session, claim: Claim, **facts: Any) -> None:
+    """Write a stage's results; raises `ClaimLostError` when the claim is no longer held."""
+    change = update_status(**facts) if "status" in facts else update(Release).values(**facts)
+    written = session.execute(change.where(claim.is_current).returning(Release.id))
     if written.scalar() is None:
-        raise Lost
+        raise ClaimLostError
 
 
-def settle(session: Session, claim: Claim, outcome: Deployed | Ended | Later) -> None:
-    """Status, deployment and NOTIFY, all or nothing.
+def settle(session: Session, claim: Claim, outcome: Deployed | Finished | Retry) -> None:
+    """Write status, deployment and NOTIFY, all or nothing.
 
-    Raises `Lost` when the claim is no longer held, `deployments.Overtaken` when somebody decided since the
-    gate compared: then the gate is to be asked again.
+    Raises `ClaimLostError` when the claim is no longer held, `deployments.ConflictError` when somebody
+    decided since the gate compared: then the gate has to run again.
     """
     release = claim.release
-    deployments.lock(session, release.model)  # nothing is merged or decided between this and the end
+    deployments.lock_model(session, release.model)  # nothing is merged or decided between this and the end
     facts: dict[str, Any]
     match outcome:
         case Deployed() if (newer := newest.find_newer_decided(session, release)) is not None:
-            facts = superseded(newer, "and went through the gate before it")
-        case Deployed() if (hold := session.scalar(select(Release.hold).where(claim.held))) is not None:
+            facts = superseded_facts(newer, "and went through the gate before it")
+        case Deployed() if (hold := session.scalar(select(Release.hold).where(claim.is_current))) is not None:
             facts = {"status": Status.PASSED, "reason": hold, "finished_at": func.now()}
-        case Deployed() if deployments.is_held(session, release):
+        case Deployed() if deployments.is_on_hold(session, release):
             reason = "a rollback is under way: it goes on when that has ended"
-            give_back(session, claim, reason, timedelta(seconds=5))
+            release_claim(session, claim, reason, timedelta(seconds=5))
             return
         case Deployed():
             facts = {"status": Status.DEPLOYED, "reason": None, "finished_at": func.now()}
-        case Ended(status, reason):
+        case Finished(status, reason):
             facts = {"status": status, "reason": reason, "finished_at": func.now()}
-        case Later(reason, due_at):
-            facts = put_back(session, release, reason, f"{reason} (given up after {TRIES} tries)")
-            facts["due_at"] = due_at
-    record(session, claim, **facts, token=None)
+        case Retry(reason, pause):
+            facts = requeue_facts(session, release, reason, f"{reason} (given up after {MAX_ATTEMPTS} tries)")
+            facts["due_at"] = func.now() + pause
+    record_facts(session, claim, **facts, token=None)
+    fail_open_stages(session, release.id)
     if isinstance(outcome, Deployed) and facts["status"] is Status.DEPLOYED:
-        deployments.decide(
-            session, release.model, release.id, Cause.GATE, who="gate", why=None, seen=outcome.seen
+        deployments.create_decision(
+            session, release.model, release.id, Cause.GATE, who="gate", why=None, snapshot=outcome.snapshot
         )
+    failure = outcome if isinstance(outcome, Finished) else Finished(facts["status"], "")
+    check_reports.report_state(session, release.id, failure.log, failure.annotations)
     notify(session, "releases", release.model)
 
 
-def superseded(newer: Release, how: str) -> dict[str, Any]:
-    """How a release ends that comes too late."""
-    reason = f"{newest.name(newer)} after it, {how}"
+def superseded_facts(newer: Release, how: str) -> dict[str, Any]:
+    """Return the columns of a release that a newer one overtook."""
+    reason = f"{newest.describe_arrival(newer)} after it, {how}"
     return {"status": Status.SUPERSEDED, "reason": reason, "finished_at": func.now()}
 
 
-def put_back(session: Session, release: Release, reason: str, given_up: str) -> dict[str, Any]:
-    """How a release goes back into the queue: never behind a newer one, and not after too many tries."""
+def requeue_facts(session: Session, release: Release, reason: str, given_up: str) -> dict[str, Any]:
+    """Return the columns of a requeued release: never behind a newer one, failed after too many attempts."""
     if (newer := newest.find_newer(session, release)) is not None:
-        return superseded(newer, "before it was finished")
-    if release.attempts < TRIES:
+        return superseded_facts(newer, "before it was finished")
+    if release.attempts < MAX_ATTEMPTS:
         return {"status": Status.QUEUED, "reason": reason}
     return {"status": Status.FAILED, "reason": given_up, "finished_at": func.now()}
 
 
-def abandon(session: Session, release: Release) -> None:
-    """Put a release whose builder died back into the queue; after too many deaths it fails."""
-    deployments.lock(session, release.model)
-    held = (Release.id == release.id) & (Release.token == release.token)
-    ended = (Stage.release_id == release.id) & (Stage.outcome == Outcome.RUNNING)
-    session.execute(update(Stage).where(ended).values(outcome=Outcome.FAILED, ended_at=func.now()))
-    given_up = f"its builder died {TRIES} times without a word: is there enough memory?"
-    facts = put_back(session, release, "its builder was cut off; it goes on from there", given_up)
-    session.execute(update(Release).where(held).values(token=None, due_at=func.now(), **facts))
+def requeue_orphaned(session: Session, release: Release) -> None:
+    """Requeue a release whose builder died; after too many deaths it fails."""
+    deployments.lock_model(session, release.model)
+    is_current = (Release.id == release.id) & (Release.token == release.token)
+    fail_open_stages(session, release.id)
+    given_up = f"its builder died {MAX_ATTEMPTS} times without an error: is there enough memory?"
+    facts = requeue_facts(
+        session, release, "its builder was interrupted; the build resumes from there", given_up
+    )
+    session.execute(update_status(**facts, token=None, due_at=func.now()).where(is_current))
+    check_reports.report_state(session, release.id)
     notify(session, "releases", release.model)
 
 
-def give_back(session: Session, claim: Claim, reason: str, pause: timedelta = timedelta()) -> None:
-    """Put a release back that could not be finished for no fault of its own; it costs no try."""
-    deployments.lock(session, claim.release.model)
+def release_claim(session: Session, claim: Claim, reason: str, delay: timedelta = timedelta()) -> None:
+    """Requeue a release that could not be finished through no fault of its own; it costs no attempt."""
+    deployments.lock_model(session, claim.release.model)
     if (newer := newest.find_newer(session, claim.release)) is not None:
-        facts = superseded(newer, "before it was finished")
+        facts = superseded_facts(newer, "before it was finished")
     else:
         facts = {"status": Status.QUEUED, "reason": reason, "attempts": Release.attempts - 1}
-    record(session, claim, **facts, token=None, due_at=func.now() + pause)
+    record_facts(session, claim, **facts, token=None, due_at=func.now() + delay)
+    check_reports.report_state(session, claim.release.id)
+    notify(session, "releases", claim.release.model)
 
 
-def begin_stage(session: Session, claim: Claim, name: str) -> int:
-    """A row for a stage that begins now; `Lost` when the claim is no longer held."""
-    record(session, claim, status=Status.BUILDING)
+def begin_stage(session: Session, claim: Claim, name: StageName) -> int:
+    """Insert a row for a stage that begins now; raises `ClaimLostError` when the claim is no longer held."""
+    record_facts(session, claim, status=Status.BUILDING)
     stage = Stage(release_id=claim.release.id, name=name)
     session.add(stage)
     session.flush()
+    check_reports.report_stage(session, claim.release, name)
     return stage.id
 
 
-def end_stage(session: Session, stage: int, outcome: Outcome) -> None:
+def fail_open_stages(session: Session, release_id: int) -> None:
+    """Mark as failed the running stages of a release whose builder could not record their end."""
+    running = (Stage.release_id == release_id) & (Stage.outcome == StageOutcome.RUNNING)
+    ended = {"outcome": StageOutcome.FAILED, "ended_at": func.clock_timestamp()}
+    session.execute(update(Stage).where(running).values(**ended))
+
+
+def end_stage(session: Session, stage: int, outcome: StageOutcome) -> None:
     session.execute(
         update(Stage).where(Stage.id == stage).values(outcome=outcome, ended_at=func.clock_timestamp())
     )
 
 
-def pause(attempts: int) -> timedelta:
-    """How long the world is given before try number `attempts + 1`: 15 s, 1, 4, 16 minutes."""
-    return timedelta(seconds=15 * 4 ** max(0, attempts - 1))
+def retry_delay(attempts: int) -> timedelta:
+    """Return the delay before attempt number `attempts + 1`."""
+    return timedelta(seconds=RETRY_BACKOFF.get_pause(max(1, attempts)))

@@ -1,11 +1,11 @@
-"""Databases of a Postgres server: makes the one that an appliance keeps its tables in."""
+"""Creation of databases on a Postgres server."""
 
 import psycopg2
 from psycopg2 import sql
 
 
 def create(server: str, name: str) -> None:
-    """Make the database `name` where it is missing; `server` is the address of another one beside it."""
+    """Create the database `name` where it is missing; `server` is the address of another one there."""
     connection = psycopg2.connect(server)
     try:
         connection.autocommit = True  # CREATE DATABASE allows no transaction

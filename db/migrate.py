@@ -1,6 +1,6 @@
-"""Brings the database to the newest schema: `python -m db.migrate`, once, before anything else starts.
+"""Migration of the database to the newest schema: `python -m db.migrate`, once, before anything else starts.
 
-With SLIPWAY_CREDENTIALS it makes a role for each service as well, and writes their addresses there.
+With SLIPWAY_CREDENTIALS it creates a role for each service as well, and writes their addresses there.
 """
 
 import time
@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from common import log
 from common.settings import DatabaseName, Settings
 from db import mlflow_database, roles
-from db.session import driver_url
+from db.session import describe_error, to_driver_url
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -31,34 +31,34 @@ class MigrateSettings(Settings):
     mlflow_database: DatabaseName = "mlflow"
 
 
-def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database at `url` to `revision`; safe to call at any time, from several processes."""
-    engine = create_engine(driver_url(url))
+def upgrade_schema(url: str, revision: str = "head") -> None:
+    """Migrate the database at `url` to `revision`; safe to call at any time, from several processes."""
+    engine = create_engine(to_driver_url(url))
     try:
         with engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": roles.LOCK})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": roles.LOCK_KEY})
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
             if revision == "head":
                 with cast("extensions.connection", connection.connection.driver_connection).cursor() as at:
-                    roles.grant(at)
+                    roles.grant_rights(at)
     finally:
         engine.dispose()
 
 
-def wait_for(url: str, seconds: float = 60) -> None:
-    """Until Postgres takes connections; `SystemExit` with one clear line when it does not."""
-    engine = create_engine(driver_url(url), connect_args={"connect_timeout": 5})
+def wait_for_postgres(url: str, seconds: float = 60) -> None:
+    """Wait until Postgres takes connections; raises `SystemExit` with one clear line when it does not."""
+    engine = create_engine(to_driver_url(url), connect_args={"connect_timeout": 5})
     end = time.monotonic() + seconds
     while True:
         try:
             engine.connect().close()
         except OperationalError as error:
             if time.monotonic() > end:
-                where = driver_url(url).render_as_string(hide_password=True)
-                cause = str(error.orig).strip().splitlines()[0]
+                where = to_driver_url(url).render_as_string(hide_password=True)
+                cause = describe_error(error)
                 raise SystemExit(f"the database {where} does not answer: {cause}") from error
             time.sleep(0.3)
         else:
@@ -82,8 +82,8 @@ def provide_credentials(settings: MigrateSettings, folder: Path) -> None:
 def main() -> None:
     settings = MigrateSettings()
     log.configure("migrate", "json" if settings.log == "json" else "text")
-    wait_for(settings.database_url)
-    upgrade(settings.database_url)
+    wait_for_postgres(settings.database_url)
+    upgrade_schema(settings.database_url)
     logger.info("the database is at the newest schema")
     if settings.credentials:
         provide_credentials(settings, settings.credentials)

@@ -1,65 +1,23 @@
-"""The tables. `vcs.pull_requests` is filled by Singer; everything else is written by this code alone."""
+"""The tables of releases: what was built, decided, served and measured."""
 
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, func, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from db.base import Base, Words
-
-
-class PullRequest(Base):
-    """A pull request as Singer brought it from GitHub; the target adds its `_sdc_` columns beside these."""
-
-    __tablename__ = "pull_requests"
-    __table_args__ = {"schema": "vcs"}
-
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    repository: Mapped[str] = mapped_column("_sdc_repository")
-    number: Mapped[int] = mapped_column(BigInteger)
-    state: Mapped[str | None]
-    title: Mapped[str | None]
-    html_url: Mapped[str | None]
-    user_login: Mapped[str | None]
-    base_ref: Mapped[str | None]
-    head_ref: Mapped[str | None]
-    head_sha: Mapped[str | None]
-    merge_commit_sha: Mapped[str | None]
-    created_at: Mapped[datetime | None]
-    updated_at: Mapped[datetime | None]
-    closed_at: Mapped[datetime | None]
-    merged_at: Mapped[datetime | None]
-
-
-class SyncState(Base):
-    """Singer's state of a repository: moved forward only when tap and target both ended well."""
-
-    __tablename__ = "sync_states"
-    __table_args__ = {"schema": "vcs"}
-
-    repository: Mapped[str] = mapped_column(primary_key=True)
-    state: Mapped[dict[str, Any]]
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
-
-
-class Delivery(Base):
-    """A webhook delivery that was taken: GitHub sends one again when an answer is lost."""
-
-    __tablename__ = "deliveries"
-    __table_args__ = {"schema": "vcs"}
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    received_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+from db.base import Base, TextEnum
+from db.states import Cause, DeploymentState, StageOutcome, Status, Trigger
 
 
 class Appliance(Base):
-    """One row: what this database has followed, so that a demo never mixes with a real repository.
+    """One row: the kind of repository that this database follows, so that a demo never mixes with a real one.
 
-    `looked_at` is when the look-out looked last; `tracking` is why MLflow cannot be told of releases now,
-    `github` why GitHub is not heard.
+    `looked_at` is the controller's last heartbeat; `tracking` is why releases cannot be exported to MLflow
+    now, `github` why GitHub is unavailable, `outbox` what GitHub is not told and why. `has_github_app` is
+    whether GitHub gets check runs.
     """
 
     __tablename__ = "appliance"
@@ -70,31 +28,8 @@ class Appliance(Base):
     looked_at: Mapped[datetime | None]
     tracking: Mapped[str | None]
     github: Mapped[str | None]
-
-
-class Trigger(StrEnum):
-    MERGE = "merge"
-    TAG = "tag"
-    MANUAL = "manual"
-    SCHEDULE = "schedule"
-    DRIFT = "drift"
-    UNKNOWN = "unknown"
-
-
-class Status(StrEnum):
-    QUEUED = "queued"
-    BUILDING = "building"
-    PASSED = "passed"  # the gate let it through and somebody has to deploy it
-    DEPLOYED = "deployed"  # the gate let it through and made its deployment
-    REJECTED = "rejected"  # the commit's fault
-    FAILED = "failed"  # the world's, after five tries, or ours
-    SUPERSEDED = "superseded"  # a newer merge came before it was begun
-    CANCELLED = "cancelled"  # an operator ended it
-    UNKNOWN = "unknown"
-
-    @property
-    def ended(self) -> bool:
-        return self not in (Status.QUEUED, Status.BUILDING)
+    outbox: Mapped[str | None]
+    has_github_app: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class Release(Base):
@@ -107,11 +42,21 @@ class Release(Base):
             "model",
             "commit",
             unique=True,
-            postgresql_where=text("trigger = 'merge'"),
+            postgresql_where=text("trigger IN ('merge', 'push')"),
         ),
         Index(None, "model", "position"),
         Index("uq_releases_tag", "model", "ref", unique=True, postgresql_where=text("trigger = 'tag'")),
         Index("ix_releases_model_id", "model", "id"),
+        Index(
+            "ix_releases_checks", "model", "pull_request", "id", postgresql_where=text("trigger = 'check'")
+        ),
+        Index(
+            "ix_releases_merge_groups",
+            "model",
+            "id",
+            postgresql_where=text("trigger = 'check' AND ref IS NOT NULL"),
+        ),
+        Index("ix_releases_checked_trees", "model", "tree", postgresql_where=text("status = 'checked'")),
         Index("ix_releases_repository_commit", "repository", "commit"),
         Index(
             "ix_releases_on_their_way",
@@ -135,7 +80,9 @@ class Release(Base):
         Index(
             "ix_releases_untold",
             "id",
-            postgresql_where=text("told IS DISTINCT FROM status AND status NOT IN ('queued', 'building')"),
+            postgresql_where=text(
+                "told IS DISTINCT FROM status AND status NOT IN ('queued', 'building') AND trigger <> 'check'"
+            ),
         ),
     )
 
@@ -143,85 +90,103 @@ class Release(Base):
     model: Mapped[str]
     repository: Mapped[str]
     commit: Mapped[str]
-    trigger: Mapped[Trigger] = mapped_column(Words(Trigger), default=Trigger.MERGE)
-    ref: Mapped[str | None]  # the tag, of a release that a tag triggered
-    requested_by: Mapped[str | None]  # who asked for it by hand
+    trigger: Mapped[Trigger] = mapped_column(TextEnum(Trigger), default=Trigger.MERGE)
+    ref: Mapped[str | None]  # the tag of a release that a tag triggered; the branch of a merge group's check
+    requested_by: Mapped[str | None]  # the person who requested it
     warm_start: Mapped[int | None] = mapped_column(ForeignKey("releases.id"))  # whose artifact train() gets
     pull_request: Mapped[int | None]
+    # of a check, whose commit is the pull request's head: the branch's tip that it was merged onto, and
+    # whether it comes from another repository
+    base: Mapped[str | None]
+    is_fork: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    tree: Mapped[str | None]  # git's id of the files that were built
     title: Mapped[str | None]
     author: Mapped[str | None]
     merged_at: Mapped[datetime | None]
-    position: Mapped[int | None]  # its place among the model's merges and tags: see `newest`
+    position: Mapped[int | None]  # its position among the model's merges, pushes and tags: see `newest`
 
-    status: Mapped[Status] = mapped_column(Words(Status), default=Status.QUEUED)
-    reason: Mapped[str | None]  # why it is not live, in words for a person
-    token: Mapped[str | None]  # of the builder that holds it: each of its writes is conditional on this
+    status: Mapped[Status] = mapped_column(TextEnum(Status), default=Status.QUEUED)
+    reason: Mapped[str | None]  # why it is not live, for a person
+    token: Mapped[str | None]  # of the builder that claimed it: each of its writes is conditional on this
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime] = mapped_column(server_default=func.now())
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
-    release_on: Mapped[str | None]  # merge or tag, as its manifest says
+    release_on: Mapped[str | None]  # merge, push or tag, from its manifest
     entry_point: Mapped[str | None]
     kind: Mapped[str | None]  # regression, classification, time-series or generic
     info: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, float] | None]
     environment: Mapped[str | None]  # the key of its environment
-    lock: Mapped[str | None]  # what was resolved: the environment can be made again from this
+    lock: Mapped[str | None]  # the resolved requirements: the environment can be made again from this
     python: Mapped[str | None]  # the interpreter it was resolved for
     data: Mapped[dict[str, Any] | None]  # digests of the data sets that were used
     artifact: Mapped[str | None]  # sha256 of the trained model
-    verdict: Mapped[dict[str, Any] | None]  # what the gate compared with what, rule by rule
-    differences: Mapped[dict[str, Any] | None]  # of its predictions from what was live when it was judged
-    # what its predictions are shown beside; read with `releases.known` alone, as it may be long
+    recipe: Mapped[dict[str, Any] | None]  # all that its training depends on, each by a name
+    trained_by: Mapped[int | None] = mapped_column(ForeignKey("releases.id"))  # the check that trained it
+    verdict: Mapped[dict[str, Any] | None]  # the gate's comparisons, rule by rule
+    differences: Mapped[dict[str, Any] | None]  # of its predictions from the live release's in the gate
+    # reference data of its predictions; read only by `releases.find_reference_data`, as it may be long
     known: Mapped[dict[str, Any] | None] = mapped_column(deferred=True, deferred_raiseload=True)
-    hold: Mapped[str | None]  # why it stops at `passed` when the gate lets it through
+    hold: Mapped[str | None]  # why it stops at `passed` when the gate passes it
     pruned_at: Mapped[datetime | None]  # from then on its artifact may be gone
-    told: Mapped[Status | None] = mapped_column(Words(Status))  # the status that MLflow has heard of
+    told: Mapped[Status | None] = mapped_column(TextEnum(Status))  # the status that was exported to MLflow
 
     stages: Mapped[list["Stage"]] = relationship(lazy="raise", order_by="Stage.id")
 
+    @property
+    def isolation(self) -> str:
+        """The name by which its code is kept apart: the model's, or that of the pull request that is checked.
 
-class Outcome(StrEnum):
-    RUNNING = "running"
-    DONE = "done"
-    REJECTED = "rejected"
-    UNAVAILABLE = "unavailable"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
+        A merge group has one of its own, for it holds several. No model has a name with an @.
+        """
+        if self.trigger is not Trigger.CHECK:
+            return self.model
+        return f"{self.model}@{self.pull_request if self.ref is None else self.commit}"
+
+
+class Approval(Base):
+    """An operator's approval to build one head of a pull request that comes from another repository."""
+
+    __tablename__ = "approvals"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    pull_request: Mapped[int] = mapped_column(primary_key=True)
+    head: Mapped[str] = mapped_column(primary_key=True)
+    who: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class StageName(StrEnum):
+    """The stages of a build, in their order; the two of the repository's tests are run where it has them."""
+
+    CHECKOUT = "checkout"
+    ENVIRONMENT = "environment"
+    TEST = "test"
+    DATA = "data"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    AFTER_TRAIN = "after_train"
+    GATE = "gate"
+    DEPLOY = "deploy"
+
+
+OPTIONAL_STAGES = (StageName.TEST, StageName.AFTER_TRAIN)
 
 
 class Stage(Base):
-    """A step of a release, as often as it was begun."""
+    """One attempt of a step of a release."""
 
     __tablename__ = "stages"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id", ondelete="CASCADE"), index=True)
     name: Mapped[str]
-    outcome: Mapped[Outcome] = mapped_column(Words(Outcome), default=Outcome.RUNNING)
+    outcome: Mapped[StageOutcome] = mapped_column(TextEnum(StageOutcome), default=StageOutcome.RUNNING)
     started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     ended_at: Mapped[datetime | None]
-
-
-class Cause(StrEnum):
-    GATE = "gate"
-    OPERATOR = "operator"
-    ROLLBACK = "rollback"
-    AUTOMATIC_ROLLBACK = "automatic rollback"
-    PROMOTION = "promotion"
-    UNKNOWN = "unknown"
-
-
-class State(StrEnum):
-    """Of a decision: it is wanted until it is live, failed or overruled. Only the newest can be wanted."""
-
-    WANTED = "wanted"
-    LIVE = "live"  # it has reached users; the newest of these is what they get
-    FAILED = "failed"
-    OVERRULED = "overruled"  # a newer decision was made before it was live
-    UNKNOWN = "unknown"
 
 
 class Deployment(Base):
@@ -238,12 +203,12 @@ class Deployment(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     model: Mapped[str]
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"), index=True)
-    cause: Mapped[Cause] = mapped_column(Words(Cause))
+    cause: Mapped[Cause] = mapped_column(TextEnum(Cause))
     who: Mapped[str]
     why: Mapped[str | None]
-    state: Mapped[State] = mapped_column(Words(State), default=State.WANTED)
-    reason: Mapped[str | None]  # why it failed or was overruled, in words for a person
-    # of a rollback: the deployment that it ends, and the newest release that stops at `passed` for it
+    state: Mapped[DeploymentState] = mapped_column(TextEnum(DeploymentState), default=DeploymentState.WANTED)
+    reason: Mapped[str | None]  # why it failed or was overruled, for a person
+    # of a rollback: the deployment that it ends, and the newest release that stops at `passed` because of it
     leaves: Mapped[int | None] = mapped_column(ForeignKey("deployments.id"))
     holds_until: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -267,15 +232,19 @@ class Quarantine(Base):
 
 
 class Score(Base):
-    """A live release, evaluated again on the test data of the day; `passed` when it gave metrics."""
+    """A live release's evaluation on the test data of the day; `passed` when it returned metrics."""
 
     __tablename__ = "scores"
+    __table_args__ = (
+        Index("ix_scores_model_id", "model", "id"),
+        Index("ix_scores_waiting", "id", postgresql_where=text("status = 'queued'")),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    model: Mapped[str] = mapped_column(index=True)
+    model: Mapped[str]
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"))
     requested_by: Mapped[str | None]
-    status: Mapped[Status] = mapped_column(Words(Status))
+    status: Mapped[Status] = mapped_column(TextEnum(Status))
     reason: Mapped[str | None]
     metrics: Mapped[dict[str, float] | None]
     data: Mapped[dict[str, Any] | None]
@@ -286,7 +255,7 @@ class Score(Base):
 
 
 class Prediction(Base):
-    """A sampled request and what was answered; bounded in rows."""
+    """A sampled request and its response; bounded in rows."""
 
     __tablename__ = "predictions"
     __table_args__ = (Index("ix_predictions_model_id", "model", "id"), Index("ix_predictions_at", "at"))
@@ -295,42 +264,24 @@ class Prediction(Base):
     model: Mapped[str]
     release_id: Mapped[int]
     at: Mapped[datetime] = mapped_column(server_default=func.now())
-    # as they were, or not at all: what is asked again later must be what was asked
+    # exactly as they were, or not at all: a later repeat must send the same request
     request: Mapped[dict[str, Any]] = mapped_column(JSONB)  # {"features": …}
     answer: Mapped[dict[str, Any]] = mapped_column(JSONB)  # {"prediction": …}
 
 
-class Tracked(Base):
-    """What MLflow knows of a release: its run, its version in the registry, and how far it was told."""
+class Traffic(Base):
+    """Requests answered in a minute; several rows where, for example, two processes serve a model."""
 
-    __tablename__ = "tracked"
+    __tablename__ = "traffic"
+    __table_args__ = (
+        Index("ix_traffic_model_minute", "model", "minute"),
+        Index("ix_traffic_minute", "minute"),
+    )
 
-    release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"), primary_key=True)
-    key: Mapped[str]  # a tag of the run by which it is found again, should we be killed before `run` is here
-    experiment: Mapped[str | None]
-    run: Mapped[str | None]
-    is_open: Mapped[bool] = mapped_column(default=False)  # the model's own code may log below it
-    logged: Mapped[str | None]  # the logged model that its version is made of
-    version: Mapped[int | None]  # of the registered model
-    tries: Mapped[int] = mapped_column(default=0)  # to tell of it that failed, though MLflow was there
-    due_at: Mapped[datetime | None]  # of the next one
-    trouble: Mapped[str | None]  # what MLflow was not told of it, and why
-    told_at: Mapped[datetime | None]
-
-
-class Alias(Base):
-    """The versions that MLflow's aliases `prod` and `previous` of a model are at, or are to be put to.
-
-    None: at none. `prod` seen elsewhere is somebody's promotion. Written before it is `sent`: what is seen
-    before that is none.
-    """
-
-    __tablename__ = "aliases"
-
-    model: Mapped[str] = mapped_column(primary_key=True)
-    place: Mapped[str | None]  # the experiment, so that another server is noticed
-    version: Mapped[int | None]  # of `prod`
-    previous: Mapped[int | None]
-    sent: Mapped[bool]
-    refused: Mapped[str | None]  # why the newest promotion by MLflow was not followed
-    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    model: Mapped[str]
+    minute: Mapped[datetime]
+    failed: Mapped[int]
+    counts: Mapped[list[int]] = mapped_column(
+        ARRAY(Integer)
+    )  # by latency, with the bounds of `ml.serving.counters`

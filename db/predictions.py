@@ -1,4 +1,4 @@
-"""Sampled predictions: what was asked and what was answered, bounded in rows a model."""
+"""Sampled predictions: requests and responses, bounded in rows a model."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,21 +9,23 @@ from sqlalchemy.orm import Session
 
 from db.models import Prediction
 
-KEPT = 1000  # rows a model
-OLDEST = timedelta(days=30)
+MAX_PREDICTIONS = 1000  # rows a model
+MAX_AGE = timedelta(days=30)
 
 
-def record(session: Session, predictions: Sequence[Prediction]) -> None:
-    """Add a batch, and forget what is beyond the newest `KEPT` of each model or older than `OLDEST`."""
+def record_batch(session: Session, predictions: Sequence[Prediction]) -> None:
+    """Add a batch, and delete rows beyond the newest `MAX_PREDICTIONS` of each model or older than
+    `MAX_AGE`.
+    """
     session.add_all(predictions)
     session.flush()
-    session.execute(delete(Prediction).where(Prediction.at < func.now() - OLDEST))
+    session.execute(delete(Prediction).where(Prediction.at < func.now() - MAX_AGE))
     for model in {prediction.model for prediction in predictions}:
         oldest_kept = (
             select(Prediction.id)
             .where(Prediction.model == model)
             .order_by(Prediction.id.desc())
-            .offset(KEPT)
+            .offset(MAX_PREDICTIONS)
             .limit(1)
         )
         session.execute(
@@ -33,8 +35,8 @@ def record(session: Session, predictions: Sequence[Prediction]) -> None:
         )
 
 
-def distinct_features(session: Session, model: str, limit: int) -> list[Any]:
-    """The features of the newest recorded requests, each once."""
+def list_distinct_features(session: Session, model: str, limit: int) -> list[Any]:
+    """Return the features of the newest recorded requests, each once."""
     newest = (
         select(Prediction.request, func.max(Prediction.id).label("id"))
         .where(Prediction.model == model)

@@ -1,4 +1,4 @@
-"""Pull requests, how far the sync of a repository has come, and which webhook deliveries were taken."""
+"""Pull requests, the sync state of a repository, and accepted webhook deliveries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from sqlalchemy import delete, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.models import Delivery, PullRequest, SyncState
+from db.vcs_models import Delivery, PullRequest, SyncState
 
-Which = Literal["accepted", "open", "all"]
+PullRequestFilter = Literal["accepted", "open", "all"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Accepted:
     merged_at: datetime
 
 
-def accepted(session: Session, repository: str, branch: str, limit: int) -> list[Accepted]:
-    """The newest accepted pull requests of a branch, newest first."""
+def list_accepted(session: Session, repository: str, branch: str, limit: int) -> list[Accepted]:
+    """Return the newest accepted pull requests of a branch, newest first."""
     rows = session.execute(
         text("""
             SELECT repository, number, title, user_login AS author, commit, merged_at
@@ -41,26 +41,81 @@ def accepted(session: Session, repository: str, branch: str, limit: int) -> list
     return [Accepted(**row) for row in rows.mappings()]
 
 
-def count_accepted(session: Session, repository: str, branch: str) -> int:
+def is_merged(session: Session, repository: str, branch: str, number: int) -> bool:
+    """Return whether a pull request was merged into a branch."""
+    found = session.execute(
+        text("""
+            SELECT 1 FROM vcs.accepted_pull_requests
+            WHERE repository = :repository AND branch = :branch AND number = :number
+        """),
+        {"repository": repository, "branch": branch, "number": number},
+    )
+    return found.first() is not None
+
+
+def find_other_branch(session: Session, repository: str, branch: str) -> str | None:
+    """Return a branch besides the followed one that a pull request was merged into; None if there is none."""
+    found = session.execute(
+        text("""
+            SELECT branch FROM vcs.accepted_pull_requests
+            WHERE repository = :repository AND branch <> :branch
+            LIMIT 1
+        """),
+        {"repository": repository, "branch": branch},
+    )
+    return found.scalar_one_or_none()
+
+
+def count_accepted(session: Session, repository: str, branch: str, since: str) -> int:
+    """Count the pull requests merged into a branch at or after `since`, in Postgres's time syntax."""
     found = session.execute(
         text("""
             SELECT count(*) FROM vcs.accepted_pull_requests
-            WHERE repository = :repository AND branch = :branch
+            WHERE repository = :repository AND branch = :branch AND merged_at >= CAST(:since AS timestamptz)
         """),
-        {"repository": repository, "branch": branch},
+        {"repository": repository, "branch": branch, "since": since},
     )
     return int(found.scalar_one())
 
 
-def listed(
-    session: Session, repository: str, branch: str, which: Which, *, limit: int, before: int | None = None
-) -> Sequence[PullRequest]:
-    """What is known of a repository; the accepted ones by their merge, the others by number, newest first.
+def is_on_github(session: Session, repository: str) -> bool:
+    """Return whether a repository is on GitHub: only there its pull requests have a repository with an id."""
+    newest = select(PullRequest.base_repository_id).where(PullRequest.repository == repository)
+    return session.scalar(newest.order_by(PullRequest.number.desc()).limit(1)) is not None
 
-    With `before`, those that come after the pull request of that number; none when it is not known.
+
+def digest_open(session: Session, repository: str) -> str | None:
+    """Return a digest of the open pull requests and their heads, which changes with any; None without any."""
+    found = session.execute(
+        text("""
+            SELECT md5(string_agg(concat_ws(' ', number, base_ref, head_sha, draft), ',' ORDER BY number))
+            FROM vcs.pull_requests
+            WHERE _sdc_repository = :repository AND state = 'open'
+        """),
+        {"repository": repository},
+    )
+    digest: str | None = found.scalar_one()
+    return digest
+
+
+def list_pull_requests(
+    session: Session,
+    repository: str,
+    branch: str,
+    which: PullRequestFilter,
+    *,
+    limit: int,
+    before: int | None = None,
+) -> Sequence[PullRequest]:
+    """Return a repository's pull requests; accepted ones by their merge, others by number, newest first.
+
+    With `before`, those after the pull request of that number; none when it is not found.
     """
     query = select(PullRequest).where(PullRequest.repository == repository)
     newest = PullRequest.number.desc()
+    if which == "accepted":  # other branches of a git repository have the same numbers
+        query = query.where(PullRequest.base_ref == branch, PullRequest.merged_at.is_not(None))
+        query = query.where(PullRequest.merge_commit_sha.is_not(None))
     if before is not None:
         last = session.scalar(query.where(PullRequest.number == before))
         if last is None:
@@ -72,8 +127,6 @@ def listed(
         )
     match which:
         case "accepted":
-            query = query.where(PullRequest.base_ref == branch, PullRequest.merged_at.is_not(None))
-            query = query.where(PullRequest.merge_commit_sha.is_not(None))
             query = query.order_by(PullRequest.merged_at.desc(), newest)
         case "open":
             query = query.where(PullRequest.state == "open").order_by(newest)
@@ -82,14 +135,14 @@ def listed(
     return session.scalars(query.limit(limit)).all()
 
 
-def state(session: Session, repository: str) -> dict[str, Any] | None:
-    """How far the sync of a repository has come, None before its first whole one."""
-    known = session.get(SyncState, repository)
-    return known.state if known else None
+def load_state(session: Session, repository: str) -> dict[str, Any] | None:
+    """Return a repository's sync state, None before its first complete sync."""
+    row = session.get(SyncState, repository)
+    return row.state if row else None
 
 
-def seconds(session: Session) -> float:
-    """Seconds since 1970 by the database's clock, to measure how long something kept there is ago."""
+def read_clock(session: Session) -> float:
+    """Return seconds since 1970 by the database's clock, to measure the age of times stored there."""
     return float(session.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
 
 
@@ -102,8 +155,8 @@ def save_state(session: Session, repository: str, state: dict[str, Any]) -> None
     )
 
 
-def has_untaken_delivery(session: Session, repositories: Sequence[str]) -> bool:
-    """Whether a delivery has come since the last sync of one of the repositories that ended well."""
+def has_unsynced_delivery(session: Session, repositories: Sequence[str]) -> bool:
+    """Return whether a delivery has come since the last successful sync of one of the repositories."""
     newest = session.scalar(select(func.max(Delivery.received_at)))
     if newest is None:
         return False
@@ -112,14 +165,16 @@ def has_untaken_delivery(session: Session, repositories: Sequence[str]) -> bool:
     return set(up_to_date) != set(repositories)
 
 
-def take_delivery(session: Session, delivery: str, keep_days: int = 30) -> bool:
-    """True the first time a delivery id is seen; forgets those older than `keep_days`.
+def record_delivery(session: Session, delivery: str, retention_days: int = 30) -> bool:
+    """Return True the first time a delivery id is seen; delete those older than `retention_days`.
 
-    Each statement waits for two seconds at most: what is asked for is an answer at once.
+    Each statement waits for two seconds at most: the caller has to respond at once.
     """
     session.execute(text("SET LOCAL statement_timeout = 2000"))
     session.execute(
-        delete(Delivery).where(Delivery.received_at < func.now() - text(f"interval '{int(keep_days)} days'"))
+        delete(Delivery).where(
+            Delivery.received_at < func.now() - text(f"interval '{int(retention_days)} days'")
+        )
     )
     taken = session.execute(
         insert(Delivery).values(id=delivery).on_conflict_do_nothing().returning(Delivery.id)

@@ -1,4 +1,4 @@
-"""Scores: a live release evaluated again on today's test data, because somebody asked."""
+"""Scores: evaluations of a live release on today's test data, by request."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,16 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from db import deployments
-from db.models import Score, Status
+from db.models import Score
 from db.session import notify
+from db.states import Status
 
 
-def ask(session: Session, model: str, who: str) -> Score:
-    """Queue a score of what is live; raises `deployments.Refused` when nothing is."""
-    live = deployments.live(session, model)
+def request_score(session: Session, model: str, who: str) -> Score:
+    """Queue a score of the live release; raises `deployments.RefusedError` when there is none."""
+    live = deployments.find_live(session, model)
     if live is None:
-        raise deployments.Refused(f"nothing of {model} is live: there is nothing to score")
+        raise deployments.RefusedError(f"nothing of {model} is live: there is nothing to score")
     score = Score(model=model, release_id=live.release_id, requested_by=who, status=Status.QUEUED)
     session.add(score)
     session.flush()
@@ -22,16 +23,16 @@ def ask(session: Session, model: str, who: str) -> Score:
     return score
 
 
-def waiting(session: Session) -> Sequence[Score]:
+def list_queued(session: Session) -> Sequence[Score]:
     return session.scalars(select(Score).where(Score.status == Status.QUEUED).order_by(Score.id)).all()
 
 
 def find(session: Session, score_id: int) -> Score | None:
-    """A score with its release."""
+    """Return a score with its release."""
     return session.get(Score, score_id, options=[joinedload(Score.release)])
 
 
-def settle(
+def settle_score(
     session: Session,
     score_id: int,
     status: Status,
@@ -47,8 +48,8 @@ def settle(
     )
 
 
-def history(session: Session, model: str, limit: int = 20) -> Sequence[Score]:
-    """Newest first."""
+def list_scores(session: Session, model: str, limit: int = 20) -> Sequence[Score]:
+    """Return a model's scores, newest first."""
     return session.scalars(
         select(Score).where(Score.model == model).order_by(Score.id.desc()).limit(limit)
     ).all()

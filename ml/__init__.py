@@ -1,1 +1,1 @@
-"""Postgres to production: builds releases and serves what is live."""
+"""The service that builds releases and serves the live one: from Postgres to production."""

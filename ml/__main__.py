@@ -1,4 +1,4 @@
-"""Starts `serve`: `python -m ml`."""
+"""Entry point of `serve`: `python -m ml`."""
 
 import sys
 from threading import Event
@@ -8,41 +8,53 @@ import uvicorn
 from loguru import logger
 
 from common import log
-from common.server import Config, limit_clients
-from common.settings import read
-from ml.app import create
-from ml.runner import measures
-from ml.settings import Settings
+from common.settings import load_settings
+from common.system import ports
+from common.system.ports import PortTakenError
+from common.web.connection_limits import make_connection_limits
+from common.web.server import ServerConfig
+from ml.sandbox import report
+from ml.settings import MlSettings
+from ml.web.app import create
 
-GRACE = 2  # seconds that open requests get at the end
-THREADS_TAKE_TURNS = 0.0005  # seconds: what works beside the event loop holds a prediction up for no longer
+GRACE_SECONDS = 2  # seconds that open requests get at shutdown
+# seconds: the longest that a thread next to the event loop delays a prediction
+SWITCH_INTERVAL_SECONDS = 0.0005
 
 
-class Server(uvicorn.Server):
-    """Says that it ends before it waits for what would go on, such as a log that is followed."""
+class DrainingServer(uvicorn.Server):
+    """A server that signals shutdown before it waits for endless responses, such as a followed log."""
 
-    def __init__(self, config: uvicorn.Config, ending: Event) -> None:
+    def __init__(self, config: uvicorn.Config, shutting_down: Event) -> None:
         super().__init__(config)
-        self.ending = ending
+        self.shutting_down = shutting_down
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.ending.set()
+        self.shutting_down.set()
         super().handle_exit(sig, frame)
 
 
 def main() -> None:
-    settings = read(Settings)
+    settings = load_settings(MlSettings)
     log.configure("serve", settings.log)
-    measures.say(settings)
-    sys.setswitchinterval(THREADS_TAKE_TURNS)
+    report.log_measures(settings)
+    try:
+        listener = ports.bind_socket(settings.bind, settings.ml_port, "ML_PORT")
+    except PortTakenError as error:
+        sys.exit(str(error))
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     logger.info("serving on http://{}:{}", settings.bind, settings.ml_port)
-    ending = Event()
-    limits = limit_clients(settings.trusted_proxies)
-    config = Config(
-        create(settings, ending), host=settings.bind, port=settings.ml_port, limits=limits, grace=GRACE
+    shutting_down = Event()
+    limits = make_connection_limits(settings.trusted_proxies)
+    config = ServerConfig(
+        create(settings, shutting_down),
+        host=settings.bind,
+        port=settings.ml_port,
+        limits=limits,
+        grace=GRACE_SECONDS,
     )
-    server = Server(config, ending)
-    server.run()
+    server = DrainingServer(config, shutting_down)
+    server.run([listener])
     if not server.started:
         sys.exit(1)
 

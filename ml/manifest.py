@@ -1,4 +1,4 @@
-"""`slipway.toml`: what a model repository may say about itself; every key is optional."""
+"""The schema of `slipway.toml`, the settings of a model repository; every key is optional."""
 
 import re
 from collections.abc import Mapping
@@ -7,34 +7,47 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from common.following import told
-from ml.errors import Rejected
-from ml.quantities import Duration, Share, Size
-from ml.runner.toml_reader import read_toml
+from common.errors import RejectedError
+from common.models_file import format_errors
+from common.units import Duration, Share, Size
+from ml.readers.toml_reader import read_toml
 
-Kind = Literal["regression", "classification", "time-series", "generic"]
-LATER = ("retrain",)  # read and checked, and without an effect in this version
+ModelKind = Literal["regression", "classification", "time-series", "generic"]
+UNIMPLEMENTED = ("retrain",)  # parsed and validated, without effect in this version
+OPERATORS_SECTION = "checks"  # of models.toml alone: a pull request would decide who is trusted
 MAX_BYTES = 64 << 10
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# share of the larger of two numbers: a smaller difference is rounding noise of sums in another order
+TOLERANCE = 1e-6
+SCHEME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def place(text: str) -> str:
-    """A path that stays in the repository, or an address."""
-    if SCHEME.match(text):
+def check_place(text: str) -> str:
+    """Return `text` when it is a path inside the repository or a URL."""
+    if SCHEME_PATTERN.match(text):
         return text
     if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or not text.strip("./ "):
         raise ValueError("has to be a path in the repository, or an address as https://…, s3://… or file://…")
     return text
 
 
-def digest(text: str) -> str:
+def check_digest(text: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
         raise ValueError("has to be a SHA-256 of 64 hexadecimal digits, as sha256sum prints it")
     return text.lower()
 
 
-Place = Annotated[str, AfterValidator(place)]
-Digest = Annotated[str, AfterValidator(digest)]
+def check_path(text: str) -> str:
+    if SCHEME_PATTERN.match(text) or check_place(text).startswith("-"):
+        raise ValueError("has to be a path in the repository, as requirements-test.txt")
+    return text
+
+
+# without control characters: it stands in logs
+PLAIN_PATTERN = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+Command = Annotated[str, Field(max_length=1000, pattern=PLAIN_PATTERN)]
+RepositoryPath = Annotated[str, Field(max_length=500, pattern=PLAIN_PATTERN), AfterValidator(check_path)]
+DataPlace = Annotated[str, AfterValidator(check_place)]
+Digest = Annotated[str, AfterValidator(check_digest)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -47,7 +60,7 @@ SomeSection = TypeVar("SomeSection", bound=Section)
 
 class ModelSection(Section):
     entry_point: str = Field("main:entry_point", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    type: Kind | None = None
+    type: ModelKind | None = None
 
 
 class Digests(Section):
@@ -56,57 +69,69 @@ class Digests(Section):
 
 
 class DataSection(Section):
-    train: Place | None = None
-    test: Place | None = None
+    train: DataPlace | None = None
+    test: DataPlace | None = None
     sha256: Digests = Digests()
     format: Literal["csv", "parquet", "json", "path"] = "csv"
 
 
-class Bar(Section):
-    """What one metric has to reach."""
+class MetricRule(Section):
+    """The bounds that one metric has to meet."""
 
     better: Literal["lower", "higher"] | None = None
     max: Finite | None = None
     min: Finite | None = None
-    may_worsen_by: Share | None = None  # 0.05: by 5 % of what the live release has
+    may_worsen_by: Share | None = None  # 0.05: by 5 % of the live release's value
 
     @model_validator(mode="after")
-    def can_be_reached(self) -> Self:
+    def check_reachable(self) -> Self:
         if self.max is not None and self.min is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}: nothing could pass")
         return self
 
 
-class Difference(Section):
+class PredictionRule(Section):
     may_differ: Share  # 0.2: one prediction in five
+    tolerance: Share = TOLERANCE  # 0.01: numbers that differ by 1 % of the larger one are the same
 
 
 class Gate(Section):
-    """`[gate]`: a key for each metric, and `predictions`, which is no metric."""
+    """The section `[gate]`: a key for each metric, and `predictions`, which is no metric."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, Bar] = Field(init=False)
+    __pydantic_extra__: dict[str, MetricRule] = Field(init=False)
 
-    predictions: Difference | None = None
+    predictions: PredictionRule | None = None
 
     @property
-    def metrics(self) -> Mapping[str, Bar]:
+    def metrics(self) -> Mapping[str, MetricRule]:
         return self.__pydantic_extra__
 
-    def over(self, other: "Gate") -> "Gate":
-        """This one, and what only the `other` says: key by key, also within one metric."""
-        said = {name: other.metrics.get(name, Bar()) for name in (*other.metrics, *self.metrics)}
-        bars = {name: combined(self.metrics.get(name, Bar()), bar) for name, bar in said.items()}
-        return Gate.model_validate({**bars, "predictions": self.predictions or other.predictions})
+    def with_defaults(self, other: "Gate") -> "Gate":
+        """Return this gate, completed by what only `other` sets: key by key, also within one metric."""
+        defaults = {name: other.metrics.get(name, MetricRule()) for name in (*other.metrics, *self.metrics)}
+        rules = {
+            name: merge_sections(self.metrics.get(name, MetricRule()), default)
+            for name, default in defaults.items()
+        }
+        return Gate.model_validate({**rules, "predictions": self.predictions or other.predictions})
 
 
 class ReleaseSection(Section):
-    on: Literal["merge", "tag"] = "merge"
+    on: Literal["merge", "push", "tag"] = "merge"
     promote: Literal["automatic", "manual"] = "automatic"
 
 
+class TestSection(Section):
+    """The repository's own tests; commands are run by a shell."""
+
+    command: Command | None = None  # before training
+    after_train: Command | None = None
+    requirements: RepositoryPath | None = None  # a requirements.txt of packages that only tests need
+
+
 class RetrainSection(Section):
-    schedule: str | None = Field(None, pattern=r"^\s*\S+(\s+\S+){4}\s*$")  # as cron has it: "0 3 * * 1"
+    schedule: str | None = Field(None, pattern=r"^\s*\S+(\s+\S+){4}\s*$")  # in cron syntax: "0 3 * * 1"
     drift: bool = False
 
 
@@ -115,9 +140,9 @@ class Resources(Section):
     load_timeout: Duration | None = None  # seconds
     memory: Size | None = None  # bytes
 
-    def over(self, other: "Resources") -> "Resources":
-        """This one, and what only the `other` says."""
-        return combined(self, other)
+    def with_defaults(self, other: "Resources") -> "Resources":
+        """Return these resources, completed by what only `other` sets."""
+        return merge_sections(self, other)
 
 
 class Manifest(Section):
@@ -125,41 +150,50 @@ class Manifest(Section):
     data: DataSection = DataSection()
     gate: Gate = Gate()
     release: ReleaseSection = ReleaseSection()
+    test: TestSection = TestSection()
     retrain: RetrainSection = RetrainSection()
     resources: Resources = Resources()
 
     @property
-    def without_effect(self) -> tuple[str, ...]:
-        """Sections that were given and do nothing in this version."""
-        return tuple(name for name in LATER if name in self.model_fields_set)
+    def ignored_sections(self) -> tuple[str, ...]:
+        """Sections that are set but have no effect in this version."""
+        return tuple(name for name in UNIMPLEMENTED if name in self.model_fields_set)
 
 
-def combined(first: SomeSection, second: SomeSection) -> SomeSection:
-    """What `first` says, and where it says nothing, what `second` says."""
+def merge_sections(first: SomeSection, second: SomeSection) -> SomeSection:
+    """Return the values that `first` sets and, for the rest, those that `second` sets."""
     return second.model_copy(update={name: getattr(first, name) for name in first.model_fields_set})
 
 
 def read(source: Path) -> Manifest:
-    """The manifest of the tree in `source`; `Rejected` with the place and the reason when it is wrong."""
+    """Return the manifest of the tree in `source`, or the defaults when it has none.
+
+    Raises `RejectedError` with the place and the reason when the manifest is invalid.
+    """
     path = source / "slipway.toml"
     if not path.is_symlink() and not path.exists():
         return Manifest()
+    document = read_toml(path, MAX_BYTES)
+    if OPERATORS_SECTION in document:
+        raise RejectedError(
+            f"slipway.toml: {OPERATORS_SECTION}: only the operator sets it, in models.toml: remove it"
+        )
     try:
-        return Manifest.model_validate(read_toml(path, MAX_BYTES))
+        return Manifest.model_validate(document)
     except ValidationError as error:
-        raise Rejected(f"slipway.toml: {told(error)}") from error
+        raise RejectedError(f"slipway.toml: {format_errors(error)}") from error
 
 
-def kind(manifest: Manifest, described: str) -> Kind:
-    """The kind of model: as the manifest says, else read loosely from `info()["Type"]`, else generic.
+def detect_kind(manifest: Manifest, description: str) -> ModelKind:
+    """Return the kind of model: from the manifest, else guessed from `info()["Type"]`, else generic.
 
-    `described` "Time series regressor" is a time series: the words are tried in this order.
+    "Time series regressor" is a time series: the words are tried in this order.
     """
     if manifest.model.type is not None:
         return manifest.model.type
-    words: tuple[tuple[str, Kind], ...] = (
+    words: tuple[tuple[str, ModelKind], ...] = (
         ("series", "time-series"),
         ("class", "classification"),
         ("regress", "regression"),
     )
-    return next((found for word, found in words if word in described.lower()), "generic")
+    return next((found for word, found in words if word in description.lower()), "generic")

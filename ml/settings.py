@@ -1,6 +1,6 @@
 """The settings of `watch`, its builders and `serve`: read once, frozen."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,36 +8,66 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from common.following import Followed, Following, told
-from common.reach import Reach
-from ml.fetch.allowed import Allowed
-from ml.fetch.local import SHARED, DataFolders
+from common.allowed_addresses import AddressPolicy
+from common.auth.access import AccessSettings
+from common.models_file import ModelEntry, SourceSettings, format_errors
+from common.units import Size
+from db.checks import Trust
+from db.models import Release
+from ml.data_folders import SHARED_FOLDER, DataFolders
 from ml.manifest import Gate, Resources, Section
-from ml.quantities import Size
+
+
+class ChecksSection(Section):
+    """The operator's settings for checks of pull requests; ids are GitHub's numbers of accounts.
+
+    A fork is built without approval when its author and its owner are trusted.
+    """
+
+    on: bool = True
+    trust_authors: tuple[int, ...] = ()
+    trust_owners: tuple[int, ...] = ()
+    show_rows: bool = True  # whether a check or a preview may be sent what users sent
+
+    @property
+    def trust(self) -> Trust:
+        return Trust(self.trust_authors, self.trust_owners)
 
 
 @dataclass(frozen=True)
-class Model:
-    """A named thing that is served: one branch of one git repository."""
+class ModelConfig:
+    """The configuration of one served model: one branch of one git repository, under a name."""
 
     name: str
-    repository: str  # owner/name on GitHub
+    repository: str  # owner/name on GitHub, else its host and path
     clone_url: str
     branch: str
-    operator_gate: Gate = field(default_factory=Gate)  # wins over the repository's, key by key
-    resources: Resources = field(default_factory=Resources)  # the operator's; they win in the same way
+    operator_gate: Gate = field(default_factory=Gate)  # overrides the repository's, key by key
+    resources: Resources = field(default_factory=Resources)  # the operator's; they override in the same way
+    has_pull_requests: bool = True  # else it is not on GitHub, and each push to the branch counts
+    checks: ChecksSection = field(default_factory=ChecksSection)
+    isolation: str = ""  # the name by which its code is kept apart from other code, where it is another one
+
+    def for_release(self, release: Release) -> "ModelConfig":
+        """Return the same with the code of a check kept apart."""
+        return replace(self, isolation=release.isolation)
+
+    def may_show_requests(self, release: Release) -> bool:
+        """Return whether a release may be sent what users sent: no fork's, and none where that is off."""
+        return self.checks.show_rows is True and release.is_fork is False
 
 
-class Said(Section):
-    """What an operator may say of a model beside what it is."""
+class OperatorOverrides(Section):
+    """The sections of the models file by which an operator overrides a model's manifest."""
 
     gate: Gate = Gate()
     resources: Resources = Resources()
+    checks: ChecksSection = ChecksSection()
 
 
-def hosts(text: str) -> str:
+def check_hosts(text: str) -> str:
     try:
-        Allowed.read(text)
+        AddressPolicy.from_text(text)
     except ValueError as error:
         raise ValueError(
             f"has to be hosts, addresses and networks, as minio.internal, 10.1.0.0/16: {error}"
@@ -45,20 +75,21 @@ def hosts(text: str) -> str:
     return text
 
 
-class Settings(Following, Reach):
-    """Times are in seconds; names and defaults as in the README's table."""
+class MlSettings(SourceSettings, AccessSettings):
+    """The settings of the service; times are in seconds, names and defaults as in docs/configuration.md."""
 
     database_url: str
     github_token: str = Field("", repr=False)
     github_api_url: str = "https://api.github.com"
     home: Path = Field(Path(".slipway"), validation_alias="SLIPWAY_HOME")
     data: Path | None = Field(None, validation_alias="SLIPWAY_DATA")
-    # of one file
+    # bytes of one file
     data_limit: Size = Field(10 << 30, validation_alias="SLIPWAY_DATA_LIMIT", validate_default=False)
-    data_timeout: float = Field(3600, validation_alias="SLIPWAY_DATA_TIMEOUT", gt=0)  # of one, in one build
-    data_allow: Annotated[str, AfterValidator(hosts)] = Field("", validation_alias="SLIPWAY_DATA_ALLOW")
+    # of one data set, in one build
+    data_timeout: float = Field(3600, validation_alias="SLIPWAY_DATA_TIMEOUT", gt=0)
+    data_allow: Annotated[str, AfterValidator(check_hosts)] = Field("", validation_alias="SLIPWAY_DATA_ALLOW")
     ml_port: int = 8000
-    vcs_port: int = 8080  # only to say where a sync can be asked for
+    vcs_port: int = 8080  # only to report where a sync can be requested
     poll_seconds: float = Field(15, validation_alias="SLIPWAY_POLL_SECONDS", gt=0)
     builds: int = Field(1, validation_alias="SLIPWAY_BUILDS", ge=1)
     workers: int = Field(1, validation_alias="SLIPWAY_WORKERS", ge=1)
@@ -67,38 +98,53 @@ class Settings(Following, Reach):
     keep: int = Field(10, validation_alias="SLIPWAY_KEEP", ge=2)  # artifacts a model
     train_timeout: float = Field(3600, validation_alias="SLIPWAY_TRAIN_TIMEOUT", gt=0)
     evaluate_timeout: float = Field(600, validation_alias="SLIPWAY_EVALUATE_TIMEOUT", gt=0)
-    memory: Size | None = Field(None, validation_alias="SLIPWAY_MEMORY")  # a model's; none: 3/4 of all
-    # of one file that a model writes
+    test_timeout: float = Field(600, validation_alias="SLIPWAY_TEST_TIMEOUT", gt=0)
+    memory: Size | None = Field(None, validation_alias="SLIPWAY_MEMORY")  # per model; default: 3/4 of all
+    # bytes of one file that a model writes
     file_size: Size = Field(16 << 30, validation_alias="SLIPWAY_FILE_SIZE", validate_default=False)
     ports: str = Field("443", validation_alias="SLIPWAY_TRAIN_PORTS", pattern=r"^(none|\d{1,5}(,\d{1,5})*)$")
-    tracking_uri: str = Field("", validation_alias="MLFLOW_TRACKING_URI")  # none: MLflow is not told
+    # empty: nothing is exported to MLflow
+    tracking_uri: str = Field("", validation_alias="MLFLOW_TRACKING_URI")
     tracking_username: str = Field("", validation_alias="MLFLOW_TRACKING_USERNAME")
     tracking_password: str = Field("", validation_alias="MLFLOW_TRACKING_PASSWORD", repr=False)
     tracking_token: str = Field("", validation_alias="MLFLOW_TRACKING_TOKEN", repr=False)
-    # where the password of the appliance's own server will be
+    # where the appliance's own MLflow server writes its password
     tracking_password_path: Path | None = Field(None, validation_alias="MLFLOW_PASSWORD_PATH")
+    checks: Literal["on", "off"] = Field("on", validation_alias="SLIPWAY_CHECKS")
     record: bool = Field(True, validation_alias="SLIPWAY_RECORD")
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 
-    def models(self) -> list[Model]:
-        """What this appliance serves; empty when nothing is named."""
+    def list_models(self) -> list[ModelConfig]:
+        """Return the models that this appliance serves; empty when none is configured."""
         return list(self._models)
 
     @cached_property
-    def _models(self) -> tuple[Model, ...]:
-        return tuple(self._model(name, followed) for name, followed in self.followed.items())
+    def _models(self) -> tuple[ModelConfig, ...]:
+        return tuple(self._to_model_config(name, followed) for name, followed in self.model_entries.items())
 
-    def _model(self, name: str, followed: Followed) -> Model:
+    def _to_model_config(self, name: str, followed: ModelEntry) -> ModelConfig:
         try:
-            said = Said.model_validate({"gate": followed.gate, "resources": followed.resources})
+            overrides = OperatorOverrides.model_validate(
+                {"gate": followed.gate, "resources": followed.resources, "checks": followed.checks}
+            )
         except ValidationError as error:
-            raise SystemExit(f"{self.models_file}: in [{name}]: {told(error)}") from error
-        url = followed.clone_url or f"https://github.com/{followed.repository}.git"
-        return Model(name, followed.repository, url, followed.branch, said.gate, said.resources)
+            raise SystemExit(f"{self.models_file}: in [{name}]: {format_errors(error)}") from error
+        git = followed.git_address
+        url = followed.clone_url or git or f"https://github.com/{followed.repository}.git"
+        return ModelConfig(
+            name,
+            followed.name,
+            url,
+            followed.branch,
+            overrides.gate,
+            overrides.resources,
+            not git,
+            overrides.checks if self.checks == "on" else overrides.checks.model_copy(update={"on": False}),
+        )
 
     @property
     def train_ports(self) -> tuple[int, ...]:
-        """TCP ports that a training may connect to, wherever they are."""
+        """TCP ports that a training may connect to, on any host."""
         return tuple(int(port) for port in self.ports.split(",") if port != "none")
 
     @property
@@ -112,14 +158,15 @@ class Settings(Following, Reach):
         return (self.data or self.home / "data").absolute()
 
     def data_folders(self, model: str) -> DataFolders:
-        """The folders that a model's data may lie in.
+        """Return the folders that a model's data may lie in.
 
-        All of them where there is one model; of several, each has its own, a shared one, and what the
+        With one model, that is every folder; of several, each has its own, a shared one, and those that the
         operator grants.
         """
         whole, own = self.data_folder, self.data_folder / model
-        if len(self.followed) == 1:
+        if len(self.model_entries) == 1:
             return DataFolders(whole, own, (whole, own))
-        granted = self.followed[model].data if model in self.followed else []
-        shared = [SHARED] if SHARED not in self.followed else []  # else it is that model's own
+        granted = self.model_entries[model].data if model in self.model_entries else []
+        # else that folder belongs to the model of this name
+        shared = [SHARED_FOLDER] if SHARED_FOLDER not in self.model_entries else []
         return DataFolders(whole, own, (own, *(whole / name for name in [*shared, *granted])))

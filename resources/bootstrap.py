@@ -1,7 +1,8 @@
-"""Makes .venv from uv.lock on a machine that has nothing but Python: `python3 resources/bootstrap.py`.
+"""The bootstrap of .venv from uv.lock with nothing but Python: `python3 resources/bootstrap.py`.
 
+With `--to-run` it installs what running needs, and keeps other installed packages.
 uv does the work: the one on PATH, else the one that uv.lock pins, fetched once and checked by its hash.
-Standard library only. It parses on Pythons that are too old, to tell them so.
+Standard library only. It parses on Pythons that are too old, to report that.
 """
 
 import hashlib
@@ -21,17 +22,22 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 FETCHED = ROOT / ".slipway" / "bin" / "uv"
 OLDEST = (3, 11)
+TO_RUN = ["--no-default-groups", "--group", "local", "--inexact"]
+CURE = (
+    "Where the network needs a proxy, name it in HTTPS_PROXY; an index of your own, in UV_DEFAULT_INDEX; the "
+    "file of a certificate authority of your own, in SSL_CERT_FILE."
+)
 
 
 def locked(lock: str) -> Any:
-    """The [[package]] entry of uv in the text of uv.lock."""
-    import tomllib  # noqa: PLC0415 (not there on the Pythons that are told to go)
+    """Return the [[package]] entry of uv in the text of uv.lock."""
+    import tomllib  # noqa: PLC0415 (not there on the Pythons that are rejected)
 
     return next(package for package in tomllib.loads(lock)["package"] if package["name"] == "uv")
 
 
 def wheel_for(package: Any, system: str, machine: str, libc: str) -> "tuple[str, str]":
-    """The url and sha256 of the wheel that runs here."""
+    """Return the url and sha256 of the wheel for this machine."""
     flavour = {"Darwin": "macosx", "Linux": "manylinux" if libc == "glibc" else "musllinux"}.get(system)
     for wheel in package["wheels"] if flavour else ():
         tags = wheel["url"].rpartition("-")[2].removesuffix(".whl").split(".")
@@ -46,14 +52,11 @@ def download(url: str) -> bytes:
             return bytes(answer.read())
     except (urllib.error.URLError, OSError) as error:
         cause = getattr(error, "reason", error)
-        cure = "is there a network, a proxy to name in HTTPS_PROXY?"
-        if "CERTIFICATE" in str(cause):
-            cure = "install ca-certificates, or name your own authority's file in SSL_CERT_FILE"
-        raise SystemExit(f"cannot fetch {url}: {cause}; {cure}") from error
+        raise SystemExit(f"cannot fetch {url}: {cause}. {CURE}") from error
 
 
 def unpack(wheel: bytes, sha256: str, target: Path) -> None:
-    """Put the wheel's `uv` at `target`, whole or not at all."""
+    """Write the wheel's `uv` to `target`, whole or not at all."""
     found = hashlib.sha256(wheel).hexdigest()
     if found != sha256:
         raise SystemExit(
@@ -63,49 +66,74 @@ def unpack(wheel: bytes, sha256: str, target: Path) -> None:
         name = next(name for name in archive.namelist() if name.endswith("/scripts/uv"))
         binary = archive.read(name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f"uv.{os.getpid()}")
-    aside.write_bytes(binary)
-    aside.chmod(0o755)
-    aside.rename(target)
+    temporary = target.with_name(f"uv.{os.getpid()}")
+    temporary.write_bytes(binary)
+    temporary.chmod(0o755)
+    temporary.rename(target)
 
 
 def minor(version: str) -> "tuple[int, ...]":
-    """(0, 13) of "uv 0.13.8 (…)"."""
+    """Return (0, 13) of "uv 0.13.8 (…)"."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def uv() -> Path:
-    """The path of a uv that is no older than the locked one, but for its last digit."""
+    """Return the path of a uv whose minor version is no older than the locked one's."""
     package = locked((ROOT / "uv.lock").read_text())
     for candidate in (FETCHED, shutil.which("uv")):
         if candidate and Path(candidate).exists():
-            said = subprocess.run(
+            output = subprocess.run(
                 [candidate, "--version"], capture_output=True, text=True, check=False
             ).stdout
-            if minor(said) >= minor(package["version"]):
+            if minor(output) >= minor(package["version"]):
                 return Path(candidate)
     print("Fetching uv, which installs the rest", file=sys.stderr, flush=True)  # noqa: T201
     url, sha256 = wheel_for(package, platform.system(), platform.machine(), platform.libc_ver()[0])
-    unpack(download(url), sha256, FETCHED)
+    wheel = download(url)
+    unpack(wheel, sha256, FETCHED)
+    install_itself(FETCHED, url.rpartition("/")[2], wheel)
     return FETCHED
 
 
-def sync(program: Path) -> None:
-    """Bring .venv to what uv.lock says; silent when there is nothing to do.
+def install_itself(program: Path, name: str, wheel: bytes) -> None:
+    """Install uv's own package into a new .venv, which would fetch it again otherwise."""
+    if (ROOT / ".venv").exists():
+        return
+    (program.parent / name).write_bytes(wheel)
+    where = ["--no-index", "--find-links", program.parent, "--python", ROOT / ".venv"]
+    for command in (["venv", "--python", python(), ROOT / ".venv"], ["pip", "install", *where, "uv"]):
+        if subprocess.run([program, *command, "--quiet"], env=environment(), check=False).returncode:
+            break  # `sync` reports why, or succeeds
+    (program.parent / name).unlink()
 
-    It keeps the Python it has, or takes the one that runs this: none is fetched.
+
+def sync(program: Path, groups: "list[str]") -> None:
+    """Sync .venv with uv.lock for `groups`, options of uv; silent when there is nothing to do.
+
+    It keeps its Python, or takes the one that runs this: none is fetched.
     """
-    own = ROOT / ".venv" / "bin" / "python"
-    python = own if runs(own) else getattr(sys, "_base_executable", sys.executable)
-    command = [program, "sync", "--locked", "--project", ROOT, "--python", python]
-    ours = {"UV_PYTHON_DOWNLOADS": "never", "UV_PROJECT_ENVIRONMENT": str(ROOT / ".venv")}
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"} | ours
+    command = [program, "sync", "--locked", "--project", ROOT, "--python", python(), *groups]
     if subprocess.run(
-        [*command, "--check", "--quiet"], env=environment, capture_output=True, check=False
+        [*command, "--check", "--quiet"], env=environment(), capture_output=True, check=False
     ).returncode:
-        print("Installing what uv.lock names into .venv, once", file=sys.stderr, flush=True)  # noqa: T201
-        if subprocess.run([*command, "--compile-bytecode"], env=environment, check=False).returncode:
-            raise SystemExit("uv could not make .venv: see above")
+        print(  # noqa: T201
+            "Installing what uv.lock names into .venv: 70 MB the first time, 140 MB with what tests need",
+            file=sys.stderr,
+            flush=True,
+        )
+        if subprocess.run([*command, "--compile-bytecode"], env=environment(), check=False).returncode:
+            raise SystemExit(f"uv could not make .venv: see above. {CURE}")
+
+
+def python() -> "str | Path":
+    """Return the Python of .venv, else the one that runs this."""
+    own = ROOT / ".venv" / "bin" / "python"
+    return own if runs(own) else getattr(sys, "_base_executable", sys.executable)
+
+
+def environment() -> "dict[str, str]":
+    ours = {"UV_PYTHON_DOWNLOADS": "never", "UV_PROJECT_ENVIRONMENT": str(ROOT / ".venv")}
+    return {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"} | ours
 
 
 def runs(python: "str | Path") -> bool:
@@ -113,7 +141,7 @@ def runs(python: "str | Path") -> bool:
 
 
 def newer() -> "str | None":
-    """Another Python of this machine that is new enough, and works."""
+    """Return another Python of this machine that is new enough, and works; None without one."""
     names = (shutil.which(f"python3.{number}") for number in range(OLDEST[1], 20))
     return next((name for name in names if name and runs(name)), None)
 
@@ -124,7 +152,7 @@ def main() -> None:
         if other:
             os.execv(other, [other, *sys.argv])  # noqa: S606
         raise SystemExit(f"Slipway needs Python 3.11 or newer, and this is {platform.python_version()}")
-    sync(uv())
+    sync(uv(), TO_RUN if sys.argv[1:] == ["--to-run"] else [])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Takes the screenshots in docs/ of a running appliance: `make screenshots`, beside `make up`.
+"""The screenshots in docs/, taken of a running appliance: `make screenshots`, next to `make up`.
 
     python -m resources.screenshots [ADDRESS [ADDRESS OF VCS]]
 
@@ -19,6 +19,7 @@ PAGES = {
     "predict": "/predict?num_days=30",
     "releases": "/releases",
     "release": "/releases/3?beside=1",
+    "checks": "/models/encyclopedia-visits/pull-requests",
     "sign-in": "/sign-in",
 }
 ROOMS = '[{"kind": "kitchen", "area": 14}, {"kind": "bedroom", "area": 21.5}, {"kind": "bath", "area": 6}]'
@@ -41,7 +42,7 @@ def main(address: str = "http://127.0.0.1:8000", vcs: str = "http://127.0.0.1:80
 
 
 def take(address: str, pages: dict[str, str]) -> None:
-    """Each page in each shape."""
+    """Take each page in each shape."""
     for shape, (width, height, dark) in SHAPES.items():
         with (
             tempfile.TemporaryDirectory(prefix="slipway-chromium-", ignore_cleanup_errors=True) as profile,

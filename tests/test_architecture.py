@@ -2,12 +2,13 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("cli", "common", "db", "ml", "tracker", "vcs")
+ROOMS = ("cli", "common", "db", "ml", "mlflow_server", "vcs")
 
 # a room → the rooms that it may know
 KNOWS = {
@@ -15,17 +16,36 @@ KNOWS = {
     "db": {"common"},
     "vcs": {"common", "db"},
     "ml": {"common", "db"},
-    "tracker": {"common", "db"},
-    "cli": {"common", "db", "vcs", "ml", "tracker", "resources"},
+    "mlflow_server": {"common", "db"},
+    "cli": {"common", "db", "vcs", "ml", "mlflow_server", "resources"},
 }
+
+# a package of `ml` → those that it may import; single files of `ml` lie below all of them
+KNOWS_IN_ML = {
+    "model_host": set(),
+    "readers": set(),
+    "sandbox": set(),
+    "environments": {"sandbox", "readers"},
+    "sources": {"sandbox"},
+    "runtime": {"sources", "environments", "sandbox", "model_host"},
+    "mlflow_sync": {"environments", "sandbox"},
+    "builder": {"mlflow_sync", "runtime", "sources", "environments", "sandbox", "readers", "model_host"},
+    "controller": {"sources", "environments", "sandbox"},
+    "serving": {"runtime", "sandbox", "model_host"},
+    "web": {"serving", "environments", "model_host"},
+}
+# a file of `ml` → packages
+SINGLE = {"manifest": {"readers"}, "settings": set(), "__main__": {"web", "sandbox"}}
 
 # a library → the only places that may import it
 DOORS = {
-    "fsspec": ("ml/fetch/bucket.py",),
-    "git": ("ml/stages/checkout.py",),
-    "httpcore": ("ml/fetch/http.py", "ml/fetch/guard.py"),
-    "mlflow": ("ml/tracking/tell.py", "tracker/"),
-    "singer": ("vcs/tap.py", "vcs/singer.py"),
+    "fsspec": ("ml/sources/fetch/bucket.py",),
+    "git": ("ml/sources/git_",),
+    "httpcore": ("ml/sources/fetch/http.py", "ml/sources/fetch/guard.py"),
+    "cryptography": ("vcs/github_app/app_key.py",),
+    "jwt": ("vcs/github_app/app_key.py",),
+    "mlflow": ("ml/mlflow_sync/exporter.py", "ml/mlflow_sync/aliases.py", "mlflow_server/"),
+    "singer": ("vcs/tap.py", "vcs/git_tap.py", "vcs/singer.py"),
     "tap_github": ("vcs/tap.py",),
 }
 
@@ -51,6 +71,62 @@ def test_a_room_knows_only_the_rooms_below_it(room: str) -> None:
             assert others <= KNOWS[room], f"{path} imports {others - KNOWS[room]}"
 
 
+def packages_of_ml(path: Path) -> set[str]:
+    """The packages and files of `ml` that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            first, *rest = node.module.split(".")
+            if first == "ml":
+                found |= {rest[0]} if rest else {alias.name for alias in node.names}
+    return found
+
+
+def test_packages_of_ml_import_only_what_lies_below() -> None:
+    for path in files():
+        if path.parts[0] != "ml" or path.parts == ("ml", "__init__.py"):
+            continue
+        own = path.parts[1].removesuffix(".py")
+        others = packages_of_ml(path) & KNOWS_IN_ML.keys() - {own}
+        allowed = KNOWS_IN_ML[own] if own in KNOWS_IN_ML else SINGLE.get(own, set())
+        assert others <= allowed, f"{path} imports {others - allowed}"
+
+
+def test_what_lies_below_knows_nothing_of_what_lies_above() -> None:
+    """`KNOWS_IN_ML` itself has no cycle: it can be put in an order."""
+    TopologicalSorter(KNOWS_IN_ML | {f"{name}.py": below for name, below in SINGLE.items()}).prepare()
+
+
+def modules() -> dict[str, Path]:
+    return {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in files()}
+
+
+def imported_modules(name: str, known: dict[str, Path]) -> set[str]:
+    """The modules of ours that a module imports, also below it; what only types need is not among them."""
+    tree = ast.parse((ROOT / known[name]).read_text())
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    package = name.split(".") if known[name].name == "__init__.py" else name.split(".")[:-1]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in for_types:
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *(node.module.split(".") if node.module else [])])
+            for alias in node.names:
+                whole = f"{source}.{alias.name}"
+                found |= {whole if whole in known else source}
+    return (found & known.keys()) - {name}
+
+
+def test_no_import_comes_back_to_where_it_began() -> None:
+    known = modules()
+    TopologicalSorter({name: imported_modules(name, known) for name in known}).prepare()
+
+
 @pytest.mark.parametrize("library", DOORS)
 def test_a_library_has_one_door(library: str) -> None:
     for path in files():
@@ -61,21 +137,44 @@ def test_a_library_has_one_door(library: str) -> None:
 def test_only_the_runner_starts_foreign_programs() -> None:
     """Builders and the validator are ours, git has its door; the command line starts the appliance."""
     ours = (
-        "ml/runner/",
-        "ml/builders.py",
-        "ml/stages/checkout.py",
-        "ml/serving/validation.py",
+        "ml/readers/",
+        "ml/sandbox/",
+        "common/system/bounded_output.py",
+        "common/system/child_processes.py",
+        "common/system/spare_child.py",
+        "ml/sources/git_server.py",
+        "ml/serving/workers/validation.py",
         "cli/",
         "vcs/singer.py",
-        "common/environments.py",
-        "common/leash.py",
+        "vcs/singer_process.py",
+        "vcs/git_clone.py",
+        "vcs/git_remote.py",
+        "common/system/pinned_venv.py",
+        "common/git_login.py",
+        "common/system/process_guard.py",
     )
     for path in files():
         if "subprocess" in imported(path):
             assert str(path).startswith(ours), f"{path} imports subprocess"
 
 
-def test_what_runs_beside_a_model_needs_the_standard_library_alone() -> None:
+def test_stages_of_a_build_need_no_database() -> None:
+    """What they read comes in as values, what they found goes out as facts: they run without Postgres."""
+    known = modules()
+    stages = [name for name in known if name.startswith("ml.builder.stages.")]
+    assert len(stages) > 7
+    for name in stages:
+        assert "sqlalchemy" not in imported(known[name]), name
+        assert "db.session" not in imported_modules(name, known), name
+
+
+def test_a_build_context_does_no_work() -> None:
+    """It is a value: it imports nothing that could check out, train or judge."""
+    allowed = {"db.models", "ml.paths", "ml.settings"}
+    assert imported_modules("ml.builder.context", modules()) <= allowed
+
+
+def test_what_runs_beside_a_model_needs_only_the_stdlib() -> None:
     import sys
 
     for path in files():

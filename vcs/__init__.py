@@ -1,1 +1,1 @@
-"""GitHub → Postgres: brings a repository's pull requests into the database."""
+"""The service vcs: it syncs repositories' pull requests from GitHub into Postgres."""

@@ -8,64 +8,86 @@ import uvicorn
 from fastapi import FastAPI
 from loguru import logger
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
-from common import log, ports
-from common.ports import PortTakenError
-from common.server import Config, limit_clients
-from common.settings import read
-from db import appliance, migrate
-from db.session import sessions
-from vcs.app import create
+from common import log
+from common.settings import load_settings
+from common.system import ports
+from common.system.pinned_venv import mark_in_use
+from common.system.ports import PortTakenError
+from common.web.connection_limits import make_connection_limits
+from common.web.server import ServerConfig
+from db import appliance, check_runs, clone_tokens, migrate
+from db.session import create_sessionmaker, describe_error
+from vcs.app import create_app
+from vcs.github_app import KeyFileError
 from vcs.settings import VcsSettings
 
-GRACE = 3  # seconds that open requests get at the end
+GRACE_SECONDS = 3  # for open requests at shutdown
 
 
-class Server(uvicorn.Server):
-    """Ends the sync that runs before it waits for the requests that wait for the sync."""
+class VcsServer(uvicorn.Server):
+    """A server that stops the running sync before it waits for the requests that wait for it."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
         assert isinstance(app, FastAPI)
         app.state.syncer.stop()
+        app.state.outbox.stop()
         await super().shutdown(sockets)
 
 
 def read_settings() -> VcsSettings:
-    settings = read(VcsSettings)
+    settings = load_settings(VcsSettings)
     if not settings.branches:
-        sys.exit("SLIPWAY_REPOSITORY: say whose pull requests are followed, as owner/name, or in models.toml")
+        sys.exit("SLIPWAY_REPOSITORY: set what to follow: owner/name, an address of git, or use models.toml")
     return settings
 
 
-def build(settings: VcsSettings) -> FastAPI:
+def prepare_app(session: Session, settings: VcsSettings) -> None:
+    """Store whether there is a GitHub App, and forget what is of one that there is not."""
+    has_app = settings.github_app_id is not None
+    appliance.set_app(session, is_set=has_app)
+    clone_tokens.delete_tokens(session, kept=settings.github_repositories if has_app else ())
+    if not has_app:
+        check_runs.delete_check_runs(session)
+
+
+def build_app(settings: VcsSettings) -> FastAPI:
     url = settings.database_url.get_secret_value()
-    migrate.wait_for(url)
-    made = sessions(url)
+    migrate.wait_for_postgres(url)
+    made = create_sessionmaker(url)
     try:
         with made.begin() as session:
-            appliance.follow(session, "demo" if settings.demo else "repository")
-    except appliance.Mismatch as error:
+            appliance.set_mode(session, "demo" if settings.demo else "repository")
+            prepare_app(session, settings)
+    except appliance.WrongDatabaseError as error:
         sys.exit(str(error))
     except DBAPIError as error:
-        sys.exit(f"the database is not ready: {str(error.orig).strip()}; run `python -m db.migrate` first")
-    return create(settings, made)
+        sys.exit(f"the database is not ready: {describe_error(error)}; run `python -m db.migrate` first")
+    try:
+        return create_app(settings, made)
+    except KeyFileError as error:
+        sys.exit(str(error))
 
 
 def main() -> None:
     settings = read_settings()
     log.configure("vcs", settings.log)
-    # uvicorn raises the signal that ended it once more: what it ends then is a process that is done.
+    # uvicorn raises the signal that ended it again, when the process has nothing left to do.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     try:
-        listening = ports.bind(settings.bind, settings.port, "VCS_PORT")
+        listening = ports.bind_socket(settings.bind, settings.port, "VCS_PORT")
     except PortTakenError as error:
         sys.exit(str(error))
-    limits = limit_clients(settings.trusted_proxies)
-    config = Config(build(settings), host=settings.bind, port=settings.port, limits=limits, grace=GRACE)
+    mark_in_use(settings.singer_home)
+    limits = make_connection_limits(settings.trusted_proxies)
+    config = ServerConfig(
+        build_app(settings), host=settings.bind, port=settings.port, limits=limits, grace=GRACE_SECONDS
+    )
     logger.info("follows {} on {}:{}", ", ".join(settings.branches), settings.bind, settings.port)
-    Server(config).run([listening])
+    VcsServer(config).run([listening])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """vcs over HTTP: /, /checkout, /webhook, /pull-requests, /health, /metrics."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -16,19 +16,25 @@ from sqlalchemy.orm import Session, sessionmaker
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from common import problems
-from common.hosts import HostCheck
-from common.problems import Problem
+from common.problems import ProblemError
+from common.web.hosts import HostCheckMiddleware
+from common.web.negotiation import HeadMiddleware, wants_page
 from db import pull_requests, releases
-from db.models import PullRequest, Release
-from db.pull_requests import Accepted, Which
-from vcs import page as pages
-from vcs.door import Door
-from vcs.failures import SyncFailed
-from vcs.install import installed
-from vcs.metrics import Metrics
+from db.models import Release
+from db.pull_requests import Accepted, PullRequestFilter
+from db.vcs_models import PullRequest
+from vcs import pages
+from vcs.auth_middleware import VcsAuthMiddleware
+from vcs.errors import SyncError
+from vcs.github_app import open_access
+from vcs.install import is_installed
+from vcs.metrics import VcsMetrics
+from vcs.outbox import OutboxThread
+from vcs.recheck_events import RecheckEvents
 from vcs.settings import VcsSettings
-from vcs.singer import Singer
-from vcs.sync import Sync, Synced, Syncer
+from vcs.singer import Singer, not_installed_error
+from vcs.sync import PullRequestSync, SyncReport
+from vcs.sync_thread import SyncThread
 from vcs.webhook import Webhook
 
 WATCH_SECONDS = 5.0
@@ -42,54 +48,71 @@ class Checkout(BaseModel, from_attributes=True):
     seconds: float
 
 
-def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
-    """The app; its `state.syncer` runs from its start to its end."""
-    singer = Singer(settings)
-    metrics = Metrics(singer)
-    syncer = Syncer(Sync(settings, sessions, singer), settings.sync_seconds, metrics.observe)
+def create_app(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
+    """Create the app; its `state.syncer` runs from its start to its end.
+
+    Raises `KeyFileError` where the GitHub App's key cannot be used.
+    """
+    access = open_access(settings)
+    singer = Singer(settings, access)
+    metrics = VcsMetrics(singer)
+    syncer = SyncThread(
+        PullRequestSync(settings, sessions, singer), settings.sync_seconds, metrics.observe_sync
+    )
+    outbox = OutboxThread(settings, sessions, access)
     webhook = Webhook(
-        settings.webhook_secret.get_secret_value(), settings.branches, sessions, nudge=syncer.nudge
+        settings.webhook_secret.get_secret_value(),
+        settings.branches,
+        sessions,
+        trigger_sync=syncer.trigger_sync,
+        rechecks=RecheckEvents(settings.model_entries, access.app_id, sessions),
     )
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        syncer.start()
-        watching = asyncio.create_task(look_after(syncer))
-        yield
-        watching.cancel()
-        syncer.stop()
-        webhook.close()
-        await asyncio.to_thread(syncer.join, 3)
-
-    app = FastAPI(title="Slipway vcs", description=__doc__, lifespan=lifespan, responses=problems.RESPONSES)
-    app.state.syncer = syncer
+    app = FastAPI(
+        title="Slipway vcs",
+        description=__doc__,
+        lifespan=lambda _: run_threads(syncer, outbox, webhook),
+        responses=problems.PROBLEM_RESPONSES,
+    )
+    app.state.syncer, app.state.outbox = syncer, outbox
     pages.install(app, settings.ml_port)
-    app.add_middleware(Door, settings=settings)
+    app.add_middleware(VcsAuthMiddleware, settings=settings)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(
-        HostCheck, allowed=settings.allowed_hosts, is_for_programs=lambda path: path == "/health"
+        HostCheckMiddleware, allowed=settings.allowed_hosts, is_for_programs=lambda path: path == "/health"
     )
 
-    @app.exception_handler(SyncFailed)
-    def failed(request: Request, failure: SyncFailed) -> JSONResponse:
+    @app.exception_handler(SyncError)
+    def failed(request: Request, failure: SyncError) -> JSONResponse:
         headers = {"Retry-After": str(failure.wait)} if failure.wait else {}
-        detail = f"{failure.cause[:1].upper()}{failure.cause[1:].rstrip('.')}. {failure.cure}"
-        return Problem(failure.status, failure.title, detail, headers=headers, kind=failure.kind).response(
-            request
-        )
+        detail = f"{failure.cause[:1].upper()}{failure.cause[1:].rstrip('.')}. {failure.hint}"
+        return ProblemError(
+            failure.status, failure.title, detail, headers=headers, kind=failure.kind
+        ).to_response(request)
 
     @app.get("/checkout")
     @app.post("/checkout")
     async def checkout() -> Checkout:
-        """Sync now and say what was found. Calls that come while a sync runs share the next one."""
-        return Checkout.model_validate(await asyncio.wrap_future(syncer.ask()))
+        """Sync now and report the result. Calls during a sync share the next one."""
+        return Checkout.model_validate(await asyncio.wrap_future(syncer.request_sync()))
 
     @app.post("/webhook")
     async def deliver(request: Request) -> JSONResponse:
-        """For GitHub: events `pull_request` and `push`, signed with SLIPWAY_WEBHOOK_SECRET."""
+        """Accept GitHub's events, signed with SLIPWAY_WEBHOOK_SECRET.
+
+        `pull_request`, `push` and `merge_group` trigger a sync; of a GitHub App, `check_run` and
+        `check_suite` trigger a new check.
+        """
+        if settings.git_addresses.keys() >= settings.branches.keys():
+            raise ProblemError(
+                404,
+                "Only GitHub's webhooks are supported",
+                "The followed repositories are not on GitHub: have a hook of its server call POST /checkout.",
+            )
         try:
-            status, answer = await webhook.take(request)
-        except Problem as problem:
+            status, answer = await webhook.handle_delivery(request)
+        except ProblemError as problem:
             metrics.webhooks.labels(problem.status).inc()
             raise
         metrics.webhooks.labels(status).inc()
@@ -99,100 +122,127 @@ def create(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
     def pulls(
         request: Request,
         *,
-        state: Which = "accepted",
+        state: PullRequestFilter = "accepted",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
         repository: str | None = None,
         branch: str | None = None,
     ) -> Any:
-        """What is known, newest first; `accepted` were merged into the branch that is followed.
+        """Return the stored pull requests, newest first; `accepted` were merged into the followed branch.
 
-        Where several repositories or branches are followed, `repository` and `branch` say which one.
-        `before` is the number of a pull request: those that come after it. `next` has the next such address.
+        Where several repositories or branches are followed, `repository` and `branch` choose one.
+        `before` is the number of a pull request: those after it. `next` is the next page's address.
         """
-        repository, branch = chosen(settings, repository, branch)
-        found, became = look(sessions, repository, branch, state, limit=limit + 1, before=before)
-        asked: dict[str, Any] = {
+        repository, branch = choose_branch(settings, repository, branch)
+        found, became = read_pull_requests(
+            sessions, repository, branch, state, limit=limit + 1, before=before
+        )
+        query: dict[str, Any] = {
             "state": state,
             "limit": limit,
             "before": found[:limit][-1].number if found else 0,
         }
-        which = {"repository": repository, "branch": branch} if len(settings.followed) > 1 else {}
+        which = {"repository": repository, "branch": branch} if len(settings.model_entries) > 1 else {}
         document = {
             "repository": repository,
             "branch": branch,
             "state": state,
-            "pull_requests": [row(pull, became) for pull in found[:limit]],
-            "trouble": syncer.last.said if isinstance(syncer.last, SyncFailed) else None,
-            "next": f"/pull-requests?{urlencode(asked | which)}" if len(found) > limit else None,
+            "pull_requests": [pull_request_document(pull, became) for pull in found[:limit]],
+            "trouble": syncer.last_outcome.summary if isinstance(syncer.last_outcome, SyncError) else None,
+            "next": f"/pull-requests?{urlencode(query | which)}" if len(found) > limit else None,
         }
-        if pages.wanted(request):
-            return pages.page(request, document, settings.ml_port)
+        if wants_page(request):
+            source = "The git server" if repository in settings.git_addresses else "GitHub"
+            return pages.render_pull_requests(request, document, settings.ml_port, source)
         return document
 
     @app.get("/health")
     def health() -> dict[str, Any]:
-        """200 when a sync can run; what GitHub says does not matter here."""
-        check_health(settings, sessions, syncer)
-        return {"status": "ok", "repository": ", ".join(settings.branches), "last_sync": last(syncer)}
+        """Return 200 when a sync can run; errors of GitHub do not matter here."""
+        check_health(settings, sessions, [syncer, outbox])
+        return {
+            "status": "ok",
+            "repository": ", ".join(settings.branches),
+            "last_sync": describe_last_sync(syncer),
+        }
 
-    @app.get("/metrics")
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     def prometheus() -> Response:
-        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.render_text(), media_type=CONTENT_TYPE_LATEST)
 
     return app
 
 
-def check_health(settings: VcsSettings, sessions: sessionmaker[Session], syncer: Syncer) -> None:
-    """`Problem` where no sync can run."""
-    try:
-        with sessions() as session:
-            session.execute(text("SELECT 1"))
-    except SQLAlchemyError as error:
-        raise database_gone() from error
-    if syncer.has_ended:
-        raise Problem(503, "The thread that syncs has ended", "It is started again within seconds.")
-    if not installed(settings.singer_home):
-        missing = SyncFailed("not-installed", "an environment is missing or out of date")
-        raise Problem(missing.status, missing.title, missing.cure)
+def check_health(
+    settings: VcsSettings, sessions: sessionmaker[Session], threads: Sequence[SyncThread | OutboxThread]
+) -> None:
+    """Raise `ProblemError` where no sync can run, or nothing can be delivered to GitHub."""
+    with open_session(sessions) as session:
+        session.execute(text("SELECT 1"))
+    if any(thread.has_ended for thread in threads):
+        raise ProblemError(
+            503, "A thread that syncs or delivers has ended", "It is restarted within seconds."
+        )
+    if not is_installed(settings.singer_home):
+        missing = not_installed_error(settings.singer_home)
+        raise ProblemError(missing.status, missing.title, missing.hint)
 
 
-async def look_after(syncer: Syncer) -> None:
-    """Start the thread again where it ends; until then /health tells."""
+@asynccontextmanager
+async def run_threads(syncer: SyncThread, outbox: OutboxThread, webhook: Webhook) -> AsyncIterator[None]:
+    """Run the threads while the app runs."""
+    syncer.start()
+    outbox.start()
+    watching = asyncio.create_task(supervise_threads(syncer, outbox))
+    yield
+    watching.cancel()
+    syncer.stop()
+    outbox.stop()
+    webhook.close()
+    await asyncio.to_thread(syncer.join, 3)
+    await asyncio.to_thread(outbox.join, 1)
+
+
+async def supervise_threads(*threads: SyncThread | OutboxThread) -> None:
+    """Restart a thread when it ends; until then /health reports it."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
-        syncer.restart_if_ended()
+        for thread in threads:
+            thread.restart_if_ended()
 
 
-def chosen(settings: VcsSettings, repository: str | None, branch: str | None) -> tuple[str, str]:
-    """The repository and the branch that are asked for, else those of the first model."""
+def choose_branch(settings: VcsSettings, repository: str | None, branch: str | None) -> tuple[str, str]:
+    """Return the requested repository and branch, else those of the first model."""
     repository = repository or next(iter(settings.branches))
     if repository not in settings.branches:
         followed = ", ".join(settings.branches)
-        raise Problem(404, "This repository is not followed", f"This appliance follows {followed}.")
+        raise ProblemError(404, "This repository is not followed", f"This appliance follows {followed}.")
     return repository, branch or settings.branches[repository][0]
 
 
-def look(
+def read_pull_requests(
     sessions: sessionmaker[Session],
     repository: str,
     branch: str,
-    state: Which,
+    state: PullRequestFilter,
     *,
     limit: int,
     before: int | None,
 ) -> tuple[Sequence[PullRequest], Mapping[str, Release]]:
-    """Pull requests, and the newest release of each commit that they made."""
-    try:
-        with sessions() as session:
-            found = pull_requests.listed(session, repository, branch, state, limit=limit, before=before)
-            commits = [pull.merge_commit_sha for pull in found if pull.merge_commit_sha]
-            return found, releases.of_commits(session, repository, commits)
-    except SQLAlchemyError as error:
-        raise database_gone() from error
+    """Return pull requests, and the newest release of each of their commits."""
+    with open_session(sessions) as session:
+        found = pull_requests.list_pull_requests(
+            session, repository, branch, state, limit=limit, before=before
+        )
+        commits = [pull.merge_commit_sha for pull in found if pull.merge_commit_sha]
+        return found, releases.find_by_commits(session, repository, commits)
 
 
-def row(pull: PullRequest, became: Mapping[str, Release]) -> dict[str, Any]:
+def pull_request_document(pull: PullRequest, became: Mapping[str, Release]) -> dict[str, Any]:
     release = became.get(pull.merge_commit_sha or "") if pull.merged_at else None
     return {
         "number": pull.number,
@@ -211,12 +261,18 @@ def row(pull: PullRequest, became: Mapping[str, Release]) -> dict[str, Any]:
     }
 
 
-def last(syncer: Syncer) -> str:
-    if syncer.last is None:
+def describe_last_sync(syncer: SyncThread) -> str:
+    if syncer.last_outcome is None:
         return "none yet"
-    return "ok" if isinstance(syncer.last, Synced) else str(syncer.last)
+    return "ok" if isinstance(syncer.last_outcome, SyncReport) else str(syncer.last_outcome)
 
 
-def database_gone() -> Problem:
-    gone = SyncFailed("database-gone", "")
-    return Problem(gone.status, gone.title, gone.cure, kind=gone.kind)
+@contextmanager
+def open_session(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """Open a session; an error of the database becomes a `ProblemError`."""
+    try:
+        with sessions() as session:
+            yield session
+    except SQLAlchemyError as error:
+        gone = SyncError("database-gone", "")
+        raise ProblemError(gone.status, gone.title, gone.hint, kind=gone.kind) from error

@@ -1,4 +1,4 @@
-"""Makes the two virtual environments that Singer's tap and target run in: `python -m vcs.install`."""
+"""The installation of the virtual environments of Singer's tap and target: `python -m vcs.install`."""
 
 import sys
 from pathlib import Path
@@ -6,44 +6,43 @@ from pathlib import Path
 from loguru import logger
 
 from common import log
-from common.environments import Environment, NotInstalled, locked
-from vcs.settings import InstallSettings
-
-REQUIREMENTS = Path(__file__).parents[1] / "resources" / "singer"
-PARTS = ("tap", "target")  # they cannot share one: `jsonschema` 2 against 4
+from common.system.pinned_venv import CACHE_HINT, InstallError, PinnedVenv, lock_folder, remove_unused
+from vcs.settings import REQUIREMENTS, SingerInstallSettings
 
 
-def environment(home: Path, part: str) -> Environment:
-    return Environment(home / part, REQUIREMENTS / f"{part}.txt")
+def part_venv(home: Path, part: str) -> PinnedVenv:
+    return PinnedVenv(home / part, REQUIREMENTS[part])
 
 
-def python(home: Path, part: str) -> Path:
-    return environment(home, part).python
+def part_python(home: Path, part: str) -> Path:
+    return part_venv(home, part).python
 
 
-def installed(home: Path) -> bool:
-    """Whether both environments are there and made from today's requirements."""
-    return all(environment(home, part).done for part in PARTS)
+def is_installed(home: Path) -> bool:
+    """Return whether both environments exist and were made from the current requirements."""
+    return all(part_venv(home, part).is_current for part in REQUIREMENTS)
 
 
 def install(home: Path) -> None:
-    """Make what is missing or out of date in `home`; two at once: the second waits, then finds it done."""
-    with locked(home / "lock"):
-        for part in PARTS:
-            if not environment(home, part).done:
-                logger.info("making the environment of Singer's {}", part)
-                environment(home, part).make()
+    """Make missing or outdated environments in `home`; a concurrent call waits, then finds them made."""
+    if not is_installed(home):  # else nothing has to be written, and perhaps nothing can
+        with lock_folder(home):
+            for part in REQUIREMENTS:
+                if not part_venv(home, part).is_current:
+                    logger.info("building the environment of Singer's {}", part)
+                    part_venv(home, part).create()
+    remove_unused(home)
 
 
 def main() -> None:
-    settings = InstallSettings()
+    settings = SingerInstallSettings()
     log.configure("singer", settings.log)
     try:
         install(settings.singer_home)
-    except NotInstalled as error:
+    except InstallError as error:
         sys.exit(f"Singer's environments could not be made: {error}")
     except OSError as error:
-        sys.exit(f"Singer's environments cannot be kept in {settings.singer_home}: {error}")
+        sys.exit(f"Singer's environments cannot be stored in {settings.singer_home}: {error}; {CACHE_HINT}")
 
 
 if __name__ == "__main__":

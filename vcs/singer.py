@@ -1,242 +1,221 @@
-"""The only door to Singer: tap | target, each in its own environment, both of which must end well."""
+"""The only importer of Singer: tap | target, each in its own environment, both of which must succeed."""
 
 import json
+import math
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
 
 from loguru import logger
 
-from db.session import driver_url
-from vcs import failures
-from vcs.failures import SyncFailed
-from vcs.install import REQUIREMENTS, installed, python
-from vcs.settings import VcsSettings
+from common.git_login import GIT, strip_login
+from common.system.pinned_venv import is_locked
+from db.session import to_driver_url
+from vcs import errors, git_remote
+from vcs.bookmark import Bookmark, Quota, SyncResult, has_moved
+from vcs.errors import FAILURE_KINDS, SyncError
+from vcs.github_app import AppError, BadAppError, GitHubAccess, TokenAccess
+from vcs.github_client import GitHubDownError, RateLimitedError
+from vcs.install import is_installed
+from vcs.settings import SINGER_RESOURCES, VcsSettings
+from vcs.singer_process import Json, SingerProcess
 
-HERE = Path(__file__).parent
-CATALOG = REQUIREMENTS / "catalog.json"
-START = "1970-01-01T00:00:00Z"
-TAIL = 16_384  # bytes of what a process said last
-# What a network may need; no token, no database, no .netrc that would take the token's place.
-PASSED_ON = (
-    "PATH LANG LC_ALL SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE"
-    " HTTPS_PROXY HTTP_PROXY ALL_PROXY https_proxy http_proxy all_proxy"
-)
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a sync has come: Singer's state, and the newest records by their fingerprints.
-
-    Without a state everything is asked for.
-    """
-
-    state: Json = field(default_factory=dict)
-    newest: Json = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Quota:
-    """Calls to GitHub: at most `limit` until `until` by `time.monotonic`."""
-
-    limit: int
-    remaining: int
-    until: float
-
-    @property
-    def seconds(self) -> float:
-        """How long it holds; 0 or less: the window has ended."""
-        return self.until - time.monotonic()
-
-    def allows(self, requests: int) -> bool:
-        """Whether so many take less than half of what is left."""
-        return requests * 2 <= (self.remaining if self.seconds > 0 else self.limit)
-
-
-@dataclass(frozen=True)
-class Brought:
-    rows: int
-    requests: int
-    progress: Progress
-
-
-class Member:
-    """One of the two processes, with the files that it shares with this one and no other."""
-
-    def __init__(self, name: str, job: Json, files: ExitStack) -> None:
-        self.name = name
-        self.job = files.enter_context(open_memory(f"{name} job"))
-        self.report_file = files.enter_context(open_memory(f"{name} report"))
-        self.said = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (`files` closes it)
-        self.job.write(json.dumps(job).encode())
-        self.job.flush()
-        self.job.seek(0)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, home: Path, stdin: IO[bytes] | int | None) -> "subprocess.Popen[bytes]":
-        """In a session of its own, so that Ctrl-C in a terminal is for us to pass on."""
-        fds = (self.job.fileno(), self.report_file.fileno())
-        tied = [str(python(home, self.name)), "-I", str(HERE / "tied.py"), str(os.getpid())]
-        self.process = subprocess.Popen(
-            [*tied, str(HERE / f"{self.name}.py"), *map(str, fds)],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=self.said,
-            pass_fds=fds,
-            env=environment(),
-            start_new_session=True,
-        )
-        return self.process
-
-    @property
-    def code(self) -> int | None:
-        """Its exit code: None before it was started and while it runs, negative when it was killed."""
-        return self.process.poll() if self.process else None
-
-    def end(self) -> None:
-        if self.process and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-
-    def report(self) -> Json:
-        size = os.fstat(self.report_file.fileno()).st_size
-        found: Json = json.loads(os.pread(self.report_file.fileno(), size, 0) or b"{}")
-        return found
-
-    def tail(self) -> str:
-        size = os.fstat(self.said.fileno()).st_size
-        return os.pread(self.said.fileno(), TAIL, max(0, size - TAIL)).decode("utf-8", "replace").strip()
+CATALOG_PATH = SINGER_RESOURCES / "catalog.json"
+START_DATE = "1970-01-01T00:00:00Z"
+MIN_SECRET_CHARS = 8  # a shorter one is no token, and its letters may be in any message
+INSTALL_RETRY_SECONDS = 2  # seconds
 
 
 class Singer:
-    """Runs one sync after the other; `close` ends the one that runs, from any thread."""
+    """A runner of one sync after the other; `close` ends the running one, from any thread."""
 
-    def __init__(self, settings: VcsSettings) -> None:
+    def __init__(self, settings: VcsSettings, access: GitHubAccess | None = None) -> None:
         self.settings = settings
-        self.catalog: Json = json.loads(CATALOG.read_text())
-        self.quota: Quota | None = None  # as GitHub said last
+        self.access = access or TokenAccess(settings.github_token.get_secret_value())
+        self.catalog: Json = json.loads(CATALOG_PATH.read_text())
+        self.quota: Quota | None = None  # from GitHub's last response
         self._lock = threading.Lock()
-        self._members: list[Member] = []
+        self._processes: list[SingerProcess] = []
+        self._ls_remote: subprocess.Popen[bytes] | None = None  # a running `git ls-remote`
         self._closed = False
 
-    def sync(self, repository: str, progress: Progress) -> Brought:
-        """Bring what is new since `progress`, or raise `SyncFailed`. Rows may have come in any case."""
+    def sync_repository(self, repository: str, bookmark: Bookmark) -> SyncResult:
+        """Fetch changes since `bookmark`, or raise `SyncError`. Rows may have been written in either case."""
+        address = self.settings.git_addresses.get(repository)
+        tips = self.find_tips(repository, address) if address else {}
+        followed = self.settings.branches[repository]
+        missing = tuple(branch for branch in followed if branch not in tips) if tips else ()
+        if address and not has_moved(tips, bookmark):
+            return SyncResult(0, 1, bookmark, missing)
         with ExitStack() as files:
-            tap = Member("tap", self.tap_job(repository, progress), files)
-            target = Member("target", self.target_job(), files)
+            if address:
+                job = self.git_job(repository, address, list(tips), bookmark)
+                tap = SingerProcess("tap", job, files, "git_tap.py")
+            else:
+                tap = SingerProcess("tap", self.tap_job(repository, bookmark), files)
+            target = SingerProcess("target", self.target_job(), files)
             try:
                 out = self.run(tap, target)
             finally:
-                self.note(tap)
+                self.update_quota(tap)
             if self._closed:
-                raise SyncFailed("stopping", "the sync was ended")
-            return self.judge(tap, target, out)
+                raise SyncError("stopping", "the sync was ended")
+            return replace(self.check_result(tap, target, out), missing=missing)
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            for member in self._members:
-                if member.code is None and member.process:
-                    os.killpg(member.process.pid, signal.SIGKILL)
+            for process in self._processes:
+                if process.exit_code is None and process.process:
+                    os.killpg(process.process.pid, signal.SIGKILL)
+            if self._ls_remote and self._ls_remote.poll() is None:
+                os.killpg(self._ls_remote.pid, signal.SIGKILL)
 
-    def run(self, tap: Member, target: Member) -> bytes:
-        """What the target wrote: Singer's states, one a line."""
+    def find_tips(self, repository: str, address: str) -> dict[str, str]:
+        """Return the existing branches, each with its commit."""
+        try:
+            return git_remote.find_tips(address, self.settings.branches[repository], self.track_ls_remote)
+        except SyncError as error:
+            ended = SyncError("stopping", "the sync was ended")
+            raise ended if self._closed else self.mask_error(error) from error
+
+    def track_ls_remote(self, process: "subprocess.Popen[bytes]") -> None:
+        with self._lock:
+            self._ls_remote = process
+            if self._closed:
+                process.kill()
+
+    def run(self, tap: SingerProcess, target: SingerProcess) -> bytes:
+        """Return the target's output: Singer's states, one a line."""
         until = time.monotonic() + self.settings.sync_timeout
         try:
             self.start(tap, target)
             assert tap.process and target.process
             out, _ = target.process.communicate(timeout=self.settings.sync_timeout)
-            if target.code == 0:  # else the tap would only find out when it writes next
+            if target.exit_code == 0:  # else the tap would only notice at its next write
                 tap.process.wait(max(1.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
-            raise SyncFailed("timeout", f"after {self.settings.sync_timeout:g} s") from None
+            raise SyncError("timeout", f"after {self.settings.sync_timeout:g} s") from None
         finally:
-            tap.end()
-            target.end()
-            self._members = []
+            tap.kill()
+            target.kill()
+            self._processes = []
         return out
 
-    def start(self, tap: Member, target: Member) -> None:
+    def start(self, tap: SingerProcess, target: SingerProcess) -> None:
         home = self.settings.singer_home
-        if not installed(home):
-            raise SyncFailed("not-installed", f"{home} has no such environments, or they are out of date")
+        if not is_installed(home):
+            raise not_installed_error(home)
         with self._lock:
             if self._closed:
-                raise SyncFailed("stopping", "no sync is begun any more")
-            self._members = [tap, target]
+                raise SyncError("stopping", "no new sync is started")
+            self._processes = [tap, target]
             stream = tap.start(home, subprocess.DEVNULL).stdout
             assert stream
             with stream:  # ours is closed, so that the tap notices when the target is gone
                 target.start(home, stream)
 
-    def note(self, tap: Member) -> None:
-        quota = tap.report().get("quota")
+    def update_quota(self, tap: SingerProcess) -> None:
+        quota = tap.read_report().get("quota")
         self.quota = Quota(**quota) if quota else self.quota
 
-    def judge(self, tap: Member, target: Member, out: bytes) -> Brought:
-        """A tap that failed leaves the target at 0, so both are looked at; the first cause is named."""
-        report = tap.report()
+    def check_result(self, tap: SingerProcess, target: SingerProcess, out: bytes) -> SyncResult:
+        """Check both exit codes, for a failed tap leaves the target at 0; raise the first cause."""
+        report = tap.read_report()
         failure = report.get("failure")
         if failure and failure["kind"] != "target-gone":
-            raise self.masked(SyncFailed(failure["kind"], failure["message"], failure["wait"]))
-        if target.code:
-            raise self.masked(self.blame_target(target))
+            raise self.explain_failure(SyncError(failure["kind"], failure["message"], failure["wait"]))
+        if target.exit_code:
+            raise self.mask_error(self.explain_target(target))
+        for line in report.get("notes", []):
+            logger.warning("{}", line)
         states = [line for line in out.splitlines() if line.strip()]
-        if tap.code or failure or not states:
-            raise self.masked(self.broken(tap))
-        return Brought(
+        if tap.exit_code or failure or not states:
+            raise self.mask_error(self.explain_exit(tap))
+        return SyncResult(
             rows=report["rows"],
             requests=report["requests"],
-            progress=Progress(json.loads(states[-1]), report.get("newest") or {}),
+            bookmark=Bookmark(json.loads(states[-1]), report.get("newest") or {}),
         )
 
-    def blame_target(self, target: Member) -> SyncFailed:
-        failure = target.report().get("failure")
-        return failures.database(**failure) if failure else self.broken(target)
+    def explain_failure(self, failure: SyncError) -> SyncError:
+        """Return the tap's failure in words for the token, or for the GitHub App."""
+        failure = self.mask_error(failure)
+        if self.access.app_id is None or f"app-{failure.kind}" not in FAILURE_KINDS:
+            return failure
+        if failure.kind in ("unauthorized", "not-found"):  # it may be installed anew
+            self.access.drop_tokens()
+        return SyncError(f"app-{failure.kind}", failure.cause, failure.wait)
 
-    def broken(self, member: Member) -> SyncFailed:
-        code = member.code or 0
-        tail = self.mask(member.tail())
-        logger.error("Singer's {} ended with {} and said: {}", member.name, code, tail or "nothing")
+    def explain_target(self, target: SingerProcess) -> SyncError:
+        failure = target.read_report().get("failure")
+        return errors.from_database_error(**failure) if failure else self.explain_exit(target)
+
+    def explain_exit(self, process: SingerProcess) -> SyncError:
+        code = process.exit_code or 0
+        tail = self.mask_secrets(process.read_stderr_tail())
+        logger.error("Singer's {} ended with {} and printed: {}", process.name, code, tail or "nothing")
         if code < 0:
-            return SyncFailed("killed", f"the {member.name} got {signal.Signals(-code).name}")
-        last = tail.splitlines()[-1] if tail else "it said nothing"
-        return SyncFailed("broken", f"the {member.name} ended with {code}: {last}")
+            return SyncError("killed", f"the {process.name} got {signal.Signals(-code).name}")
+        last = tail.splitlines()[-1] if tail else "it printed nothing"
+        return SyncError("broken", f"the {process.name} ended with {code}: {last}")
 
-    def masked(self, error: SyncFailed) -> SyncFailed:
-        return SyncFailed(error.kind, self.mask(error.cause)[:500], error.wait)
+    def mask_error(self, error: SyncError) -> SyncError:
+        return SyncError(error.kind, self.mask_secrets(error.cause)[:500], error.wait)
 
-    def mask(self, text: str) -> str:
-        url = driver_url(self.settings.database_url.get_secret_value())
-        for secret in (*self.settings.secrets, url.password):
+    def mask_secrets(self, text: str) -> str:
+        url = to_driver_url(self.settings.database_url.get_secret_value())
+        secrets = [*self.settings.secrets, *self.access.list_secrets()]
+        secrets = [secret for secret in secrets if len(secret) >= MIN_SECRET_CHARS]
+        for secret in (*secrets, url.password):
             text = text.replace(str(secret), "***") if secret else text
         return text
 
-    def tap_job(self, repository: str, progress: Progress) -> Json:
+    def tap_job(self, repository: str, bookmark: Bookmark) -> Json:
         config = {
-            "access_token": self.settings.github_token.get_secret_value(),
+            "access_token": self.find_token(repository),
             "repository": repository,
             "base_url": self.settings.github_api_url,
-            "start_date": START,
+            "start_date": START_DATE,
         }
         return {
             "config": config,
-            "state": progress.state,
-            "newest": progress.newest,
+            "state": bookmark.state,
+            "newest": bookmark.newest,
             "catalog": self.catalog,
         }
 
+    def find_token(self, repository: str) -> str:
+        """Return the token for a repository; raises `SyncError` where GitHub gives the App none."""
+        try:
+            return self.access.get_token(repository)
+        except GitHubDownError as error:
+            raise SyncError("unreachable", str(error)) from error
+        except RateLimitedError as error:
+            raise SyncError("secondary-rate-limit", str(error), math.ceil(error.seconds or 60)) from error
+        except (AppError, BadAppError) as error:
+            raise SyncError("app", str(error).rstrip(".")) from error
+
+    def git_job(self, repository: str, address: str, branches: list[str], bookmark: Bookmark) -> Json:
+        config = {
+            "repository": repository,
+            "address": strip_login(address),
+            "branches": branches,
+            "clone": str(self.settings.clone_path(repository)),
+            "git": GIT,
+            "environment": git_remote.git_environment(address),
+        }
+        return {"config": config, "newest": bookmark.newest, "catalog": self.catalog}
+
     def target_job(self) -> Json:
-        url = driver_url(self.settings.database_url.get_secret_value()).set(drivername="postgresql+psycopg")
+        url = to_driver_url(self.settings.database_url.get_secret_value()).set(
+            drivername="postgresql+psycopg"
+        )
         url = url.update_query_dict({"connect_timeout": "5", "application_name": "slipway-target"})
         config = {
             "sqlalchemy_url": url.render_as_string(hide_password=False),
@@ -249,13 +228,7 @@ class Singer:
         return {"config": config}
 
 
-def open_memory(name: str) -> IO[bytes]:
-    """A file that exists in memory alone, for what must not be left on a disk."""
-    return os.fdopen(os.memfd_create(name), "w+b")
-
-
-def environment() -> dict[str, str]:
-    passed = {name: os.environ[name] for name in PASSED_ON.split() if name in os.environ}
-    here = ["127.0.0.1", "localhost", "::1"]
-    direct = ",".join([*filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy")]), *here])
-    return {**passed, "NO_PROXY": direct, "no_proxy": direct, "TZ": "UTC", "HOME": "/nonexistent"}
+def not_installed_error(home: Path) -> SyncError:
+    if is_locked(home):
+        return SyncError("being-installed", f"in {home}", INSTALL_RETRY_SECONDS)
+    return SyncError("not-installed", f"{home} has no such environments, or they are out of date")

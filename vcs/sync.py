@@ -1,360 +1,262 @@
-"""One sync at a time; whoever asks meanwhile shares the next one."""
+"""The syncs: one at a time; requests during a sync share the next one."""
 
 import hashlib
-import math
-import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from loguru import logger
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
-from common.words import counted
-from db import appliance, pull_requests
+from db import appliance, outbox, pull_requests
 from db.pull_requests import Accepted
 from db.session import notify
-from vcs import failures
-from vcs.failures import SyncFailed
+from vcs import errors
+from vcs.bookmark import Bookmark, SyncResult
+from vcs.errors import SyncError
+from vcs.probe import GitHubProbe
 from vcs.settings import VcsSettings
-from vcs.singer import CATALOG, Brought, Progress, Singer
+from vcs.singer import CATALOG_PATH, Singer
 
-CHANNEL = "pull_requests"
-AGAIN = (
-    15.0,
-    60.0,
-    240.0,
-    960.0,
-)  # seconds until a delivery's sync that failed is tried again, without a tick
-APART = 2.0  # seconds from the beginning of one sync to the beginning of the next
-HOUR, DAY = 3600, 86400
-LOW = 0.1  # of the quota: below it only the tick syncs
+NOTIFY_CHANNEL = "pull_requests"
+SYNC_CHANNEL = "syncs"  # a change at GitHub is about to be stored
+HOUR_SECONDS, DAY_SECONDS = 3600, 86400
+# before the newest merge: one that GitHub shows later than that is not counted as new
+RECENT_WINDOW = timedelta(days=2)
 
 
 @dataclass(frozen=True)
-class Synced:
-    """What a sync found."""
+class SyncReport:
+    """The result of a sync."""
 
     repository: str
-    rows: int  # pull requests that were brought: new, changed, or all of them, once a day
+    rows: int  # pull requests written: new, changed, or all of them, once a day
     newly_accepted: int
     newest_merge: Accepted | None
     seconds: float
 
 
-Outcome = Synced | SyncFailed
+SyncOutcome = SyncReport | SyncError
+CountSince = tuple[str, int]  # since when, and how many were merged since then
+NOTHING_COUNTED: CountSince = "-infinity", 0
 
 
-class Sync:
-    """Brings the pull requests of what is followed into the database, once, from the calling thread."""
+class PullRequestSync:
+    """A sync of the followed pull requests into the database, run in the calling thread."""
 
     def __init__(self, settings: VcsSettings, sessions: sessionmaker[Session], singer: Singer) -> None:
-        self.branches = settings.branches
-        self.sessions, self.singer = sessions, singer
-        # Other columns are in every row only when everything is brought once more.
-        self.catalog = hashlib.sha256(CATALOG.read_bytes()).hexdigest()[:16]
-        self._not_whole_before: dict[str, float] = {}  # by `time.monotonic`, after one that failed
+        self.branches, self.addresses = settings.branches, settings.git_addresses
+        self.sessions, self.singer, self.probe = (
+            sessions,
+            singer,
+            GitHubProbe(settings.github_api_url),
+        )
+        # Other columns are in every row only after a full sync.
+        self.catalog = hashlib.sha256(CATALOG_PATH.read_bytes()).hexdigest()[:16]
+        self._no_full_sync_before: dict[str, float] = {}  # by `time.monotonic`, after one that failed
+        self._failures: dict[str, SyncError] = {}  # by repository, until one of its syncs succeeds
 
-    def run(self) -> Synced:
-        """One repository after the other; one that fails keeps no other from being asked."""
-        found: list[Synced] = []
-        failed: list[SyncFailed] = []
-        for repository in self.branches:
+    def run(self, repositories: Collection[str] = ()) -> SyncReport:
+        """Sync these repositories, or all; a failed one does not stop the others."""
+        chosen = [name for name in self.branches if name in repositories] or list(self.branches)
+        unchanged = self.find_unchanged(chosen)
+        found: list[SyncReport] = []
+        failed: list[SyncError] = []
+        is_limited = False
+        for repository in chosen:
+            if is_limited and repository not in self.addresses:
+                continue  # it would get the same response
             try:
-                found.append(self.one(repository))
-            except SyncFailed as failure:
-                failed.append(failure.of(repository) if len(self.branches) > 1 else failure)
-                if failure.wait or failure.kind == "stopping":
-                    break  # the others would be told the same
+                found.append(unchanged.get(repository) or self.sync_repository(repository))
+                self._failures.pop(repository, None)
+            except SyncError as failure:
+                failed.append(failure.for_repository(repository) if len(self.branches) > 1 else failure)
+                self._failures[repository] = failed[-1]
+                if failure.kind == "stopping":
+                    break
+                is_limited = is_limited or bool(failure.wait)
         if failed:
-            raise failed[0]
-        return together(found)
+            raise min(failed, key=failure_rank)
+        return merge_reports(found)
 
-    def remember(self, outcome: Outcome) -> None:
-        """For the pages and `slipway status`; what Postgres itself says needs no remembering."""
+    @property
+    def current_failure(self) -> SyncError | None:
+        """Return the failure that `run` raises, until it is resolved."""
+        return min(self._failures.values(), key=failure_rank, default=None)
+
+    def record_outcome(self, outcome: SyncOutcome) -> None:
+        """Store the outcome for the pages and `slipway status`; Postgres's own errors need not be stored."""
         with suppress(SQLAlchemyError), self.sessions.begin() as session:
-            appliance.says(session, "github", outcome.said if isinstance(outcome, SyncFailed) else None)
+            appliance.set_problem(
+                session, "github", outcome.summary if isinstance(outcome, SyncError) else None
+            )
 
-    def is_owed(self) -> bool:
-        """Whether GitHub has told of changes that no sync has brought."""
+    def has_pending_delivery(self) -> bool:
+        """Return whether a delivery from GitHub is not yet followed by a sync."""
         try:
             with self.sessions() as session:
-                return pull_requests.has_untaken_delivery(session, list(self.branches))
+                return pull_requests.has_unsynced_delivery(session, list(self.branches))
         except SQLAlchemyError:
             return True
 
-    def one(self, repository: str) -> Synced:
-        """When it returns, rows, state and NOTIFY are committed; after `SyncFailed` the state is the old."""
+    def find_unchanged(self, repositories: Iterable[str]) -> dict[str, SyncReport]:
+        """Return reports of repositories unchanged on GitHub; those due for a full sync are not checked."""
         began = time.perf_counter()
-        try:
-            with self.sessions() as session:
-                known = pull_requests.state(session, repository) or {}
-                now = pull_requests.seconds(session)
-            progress = self.progress(repository, known, now)
-            brought = self.bring(repository, progress)
-            whole = known["whole"] if progress.state else {"at": now, "requests": brought.requests}
-            with self.sessions.begin() as session:
-                accepted = self.settle(session, repository, known, brought, whole)
-                newest = newest_of(
-                    merge
-                    for branch in self.branches[repository]
-                    for merge in pull_requests.accepted(session, repository, branch, limit=1)
-                )
-        except PoolTimeoutError as error:
-            raise SyncFailed("database-gone", "all connections that vcs has to it are in use") from error
-        except DBAPIError as error:
-            code = getattr(error.orig, "pgcode", None)
-            raise failures.database(code, type(error.orig).__name__, str(error.orig)) from error
-        return Synced(repository, brought.rows, accepted, newest, round(time.perf_counter() - began, 3))
+        tags: dict[str, str] = {}
+        newest: dict[str, Accepted | None] = {}
+        with translate_database_errors(), self.sessions() as session:
+            now = pull_requests.read_clock(session)
+            for repository in repositories:
+                if repository in self.addresses:  # an earlier state at GitHub does not matter
+                    continue
+                state = pull_requests.load_state(session, repository) or {}
+                progress = self.make_bookmark(repository, state, now)
+                if progress.state and (tag := progress.newest.get("etag")):
+                    tags[repository] = tag
+                    newest[repository] = self.find_newest_merge(session, repository)
+        tokens = self.find_tokens(tags)
+        same = self.probe.find_unchanged({name: tags[name] for name in tokens}, tokens)
+        self.singer.quota = self.probe.quota or self.singer.quota
+        each = (time.perf_counter() - began) / max(1, len(same))
+        return {name: SyncReport(name, 0, 0, newest[name], round(each, 3)) for name in same}
 
-    def progress(self, repository: str, known: dict[str, Any], now: float) -> Progress:
-        """What the tap has to know. Once a day everything is asked for: GitHub may show a change late."""
-        if known.get("catalog") != self.catalog or "whole" not in known:
-            return Progress()
-        return Progress(
-            {} if self.is_whole_due(repository, known["whole"], now) else known["singer"], known["newest"]
+    def find_tokens(self, repositories: Iterable[str]) -> dict[str, str]:
+        """Return the tokens of repositories, but for those that get none: their sync says why."""
+        found = {}
+        for repository in repositories:
+            with suppress(SyncError):
+                found[repository] = self.singer.find_token(repository)
+        return found
+
+    def sync_repository(self, repository: str) -> SyncReport:
+        """Sync one repository and commit rows, state and NOTIFY; after `SyncError` the state is the old one.
+
+        Except where one of several branches is missing: then the changes of the others are committed.
+        """
+        began = time.perf_counter()
+        with translate_database_errors():
+            with self.sessions.begin() as session:
+                state = pull_requests.load_state(session, repository) or {}
+                now = pull_requests.read_clock(session)
+                if repository not in self.addresses:  # those are not known to have changed
+                    notify(session, SYNC_CHANNEL)
+            progress = self.make_bookmark(repository, state, now)
+            result = self.run_singer(repository, progress)
+            whole = state["whole"] if progress.state else {"at": now, "requests": result.requests}
+            with self.sessions.begin() as session:
+                accepted = self.save_result(session, repository, state, result, whole)
+                newest = self.find_newest_merge(session, repository)
+                if not progress.state:  # once a day, also without a token to deliver them
+                    outbox.prune(session)
+        if result.missing:  # the pushes to the others are stored
+            raise SyncError("git-no-branch", f"no branch {' and no branch '.join(result.missing)}")
+        return SyncReport(repository, result.rows, accepted, newest, round(time.perf_counter() - began, 3))
+
+    def find_newest_merge(self, session: Session, repository: str) -> Accepted | None:
+        return find_newest(
+            merge
+            for branch in self.branches[repository]
+            for merge in pull_requests.list_accepted(session, repository, branch, limit=1)
         )
 
-    def is_whole_due(self, repository: str, last: dict[str, Any], now: float) -> bool:
-        quota = self.singer.quota
-        if abs(now - last["at"]) < DAY or (quota and not quota.allows(last["requests"])):
-            return False
-        return time.monotonic() >= self._not_whole_before.get(repository, 0)
+    def make_bookmark(self, repository: str, previous: dict[str, Any], now: float) -> Bookmark:
+        """Return the tap's bookmark. Once a day it is empty: GitHub may show a change late."""
+        if repository in self.addresses:  # git shows all at once, and in a stable order
+            return Bookmark(previous.get("singer", {}), previous.get("newest", {}))
+        if previous.get("catalog") != self.catalog or "whole" not in previous:
+            return Bookmark()
+        return Bookmark(
+            {} if self.is_full_sync_due(repository, previous["whole"], now) else previous["singer"],
+            previous["newest"],
+        )
 
-    def bring(self, repository: str, progress: Progress) -> Brought:
-        """One that asks for everything and fails gives way to those that ask for news."""
+    def is_full_sync_due(self, repository: str, last: dict[str, Any], now: float) -> bool:
+        quota = self.singer.quota
+        if abs(now - last["at"]) < DAY_SECONDS or (quota and not quota.can_afford(last["requests"])):
+            return False
+        return time.monotonic() >= self._no_full_sync_before.get(repository, 0)
+
+    def run_singer(self, repository: str, bookmark: Bookmark) -> SyncResult:
+        """Run Singer; a failed full sync gives way to incremental ones for an hour."""
         try:
-            return self.singer.sync(repository, progress)
-        except SyncFailed:
-            if not progress.state:
-                self._not_whole_before[repository] = time.monotonic() + HOUR
+            return self.singer.sync_repository(repository, bookmark)
+        except SyncError:
+            if not bookmark.state:
+                self._no_full_sync_before[repository] = time.monotonic() + HOUR_SECONDS
             raise
 
-    def settle(
+    def save_result(
         self,
         session: Session,
         repository: str,
-        known: dict[str, Any],
-        brought: Brought,
+        previous: dict[str, Any],
+        result: SyncResult,
         whole: dict[str, Any],
     ) -> int:
-        """Move the state forward and wake the look-out; how many are accepted that were not so before.
+        """Advance the state and notify the controller; return the number of newly accepted pull requests.
 
-        Counted against the last sync that ended well: what came with one that did not is news as well.
+        They are counted against the last successful sync: rows of a failed one count as new, too.
         """
-        branches = self.branches[repository]
-        accepted = {b: pull_requests.count_accepted(session, repository, b) for b in branches}
-        before: dict[str, int] = known.get("accepted", {})
+        before: dict[str, CountSince] = previous.get("accepted", {})
+        new, accepted = 0, {}
+        for branch in self.branches[repository]:
+            since, count = before.get(branch, NOTHING_COUNTED)
+            new += max(0, pull_requests.count_accepted(session, repository, branch, since) - count)
+            accepted[branch] = count_recent(session, repository, branch)
         state = {
-            "singer": brought.progress.state,
-            "newest": brought.progress.newest,
+            "singer": result.bookmark.state,
+            "newest": result.bookmark.newest,
             "catalog": self.catalog,
-            "whole": whole,  # when everything was asked for, by Postgres's clock; how many requests it took
+            "whole": whole,  # when the last full sync was, by Postgres's clock; how many requests it took
             "accepted": accepted,
+            "open": pull_requests.digest_open(session, repository),
         }
         pull_requests.save_state(session, repository, state)
-        new = sum(max(0, count - before.get(branch, 0)) for branch, count in accepted.items())
-        if new:
-            notify(session, CHANNEL)
+        if new or state["open"] != previous.get("open"):
+            notify(session, NOTIFY_CHANNEL)
         return new
 
 
-def newest_of(merges: Iterable[Accepted | None]) -> Accepted | None:
+@contextmanager
+def translate_database_errors() -> Iterator[None]:
+    """Raise `SyncError` for errors of Postgres, or of the connection to it."""
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise SyncError("database-gone", "all connections that vcs has to it are in use") from error
+    except DBAPIError as error:
+        code = getattr(error.orig, "pgcode", None)
+        raise errors.from_database_error(code, type(error.orig).__name__, str(error.orig)) from error
+
+
+def count_recent(session: Session, repository: str, branch: str) -> CountSince:
+    """Count merges since two days before the newest one: counting all would take longer and longer."""
+    newest = find_newest(pull_requests.list_accepted(session, repository, branch, limit=1))
+    if newest is None:
+        return NOTHING_COUNTED
+    since = (newest.merged_at - RECENT_WINDOW).isoformat()
+    return since, pull_requests.count_accepted(session, repository, branch, since)
+
+
+def find_newest(merges: Iterable[Accepted | None]) -> Accepted | None:
     return max(filter(None, merges), key=lambda merge: merge.merged_at, default=None)
 
 
-def together(found: list[Synced]) -> Synced:
-    """What several repositories' syncs found, as one."""
-    return Synced(
+def failure_rank(failure: SyncError) -> bool:
+    """Sort failures: first those that stop syncs of other repositories."""
+    return not failure.wait
+
+
+def merge_reports(found: list[SyncReport]) -> SyncReport:
+    """Return the reports of several repositories as one."""
+    return SyncReport(
         ", ".join(each.repository for each in found),
         sum(each.rows for each in found),
         sum(each.newly_accepted for each in found),
-        newest_of(each.newest_merge for each in found),
+        find_newest(each.newest_merge for each in found),
         round(sum(each.seconds for each in found), 3),
     )
-
-
-class Syncer:
-    """The thread that syncs: when asked, and by the tick."""
-
-    def __init__(
-        self, sync: Sync, tick: float, observe: Callable[[Outcome, float], None] = lambda *_: None
-    ) -> None:
-        self.sync, self.tick, self.observe = sync, tick, observe
-        self.last: Outcome | None = None
-        self._turn = threading.Condition()
-        self._asked: Future[Synced] | None = None  # of all who wait for the next sync
-        self._owed = False  # GitHub has told of a change that no sync has brought
-        self._failures = 0  # in a row
-        self._began = -math.inf
-        self._pause: tuple[float, SyncFailed] | None = None  # until when GitHub is not to be asked
-        self._stopping = False
-        self._thread = self._make_thread()
-
-    def _make_thread(self) -> threading.Thread:
-        return threading.Thread(target=self._loop, name="sync", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    @property
-    def has_ended(self) -> bool:
-        return self._thread.ident is not None and not self._thread.is_alive()
-
-    def restart_if_ended(self) -> None:
-        """Start the thread again where it has ended unasked."""
-        with self._turn:
-            if self._stopping or not self.has_ended:
-                return
-            logger.error("the thread that syncs has ended: it is started again")
-            self._thread = self._make_thread()
-            self._thread.start()
-
-    def stop(self) -> None:
-        """End the sync that runs; everybody who waits is told."""
-        with self._turn:
-            self._stopping = True
-            self._turn.notify()
-        self.sync.singer.close()
-
-    def join(self, seconds: float) -> None:
-        self._thread.join(seconds)
-
-    def ask(self) -> Future[Synced]:
-        """The next sync's outcome, shared by all who ask before it begins. Fails at once if none may."""
-        with self._turn:
-            if refusal := self._refusal():
-                refused: Future[Synced] = Future()
-                refused.set_exception(refusal)
-                return refused
-            if self._asked is None:
-                self._asked = Future()
-                self._asked.set_running_or_notify_cancel()  # one who goes away cancels nobody else's
-                self._turn.notify()
-            return self._asked
-
-    def nudge(self) -> None:
-        """GitHub has told of a change: ask now, and again until a sync has brought it."""
-        with self._turn:
-            self._owed = True
-            self._turn.notify()
-        self.ask()
-
-    def _refusal(self) -> SyncFailed | None:
-        if self._stopping:
-            return SyncFailed("stopping", "no sync is begun any more")
-        now, quota = time.monotonic(), self.sync.singer.quota
-        if self._pause and now < self._pause[0]:
-            until, failure = self._pause
-            return SyncFailed(failure.kind, failure.cause, math.ceil(until - now))
-        if quota and (left := quota.seconds) > 0 and quota.remaining < quota.limit * LOW:
-            cause = f"{quota.remaining} of {quota.limit} calls are left for {left:.0f} s"
-            return SyncFailed("low-quota", cause, math.ceil(left))
-        return None
-
-    def _due(self) -> float:
-        """Seconds until the next sync; 0 or less: now."""
-        now = time.monotonic()
-        since = now - self._began
-        if self._pause and now < self._pause[0]:
-            return self._pause[0] - now
-        if self._asked:
-            return APART - since
-        if self.tick:
-            return self._spaced(self.tick) - since
-        again = AGAIN[min(max(self._failures, 1), len(AGAIN)) - 1]
-        return self._spaced(again) - since if self._owed else math.inf
-
-    def _spaced(self, usual: float) -> float:
-        """As usual, or longer where what is left of the quota has to last until the window ends."""
-        quota = self.sync.singer.quota
-        if not quota or quota.seconds <= 0:
-            return usual
-        return max(usual, quota.seconds / max(1, quota.remaining))
-
-    def _loop(self) -> None:
-        self._owed = self._owed or (not self.tick and self.sync.is_owed())
-        while self._wait():
-            try:
-                self._once()
-            except Exception:  # noqa: BLE001 (a bug of ours must not end the thread that all wait for)
-                logger.exception("what a sync found could not be noted")
-        self._answer(SyncFailed("stopping", "no sync is begun any more"))
-
-    def _wait(self) -> bool:
-        """Until a sync is due; False when it is time to end."""
-        with self._turn:
-            while not self._stopping and (due := self._due()) > 0:
-                self._turn.wait(min(due, 3600))
-            return not self._stopping
-
-    def _once(self) -> None:
-        with self._turn:
-            self._began = time.monotonic()
-            waiting, self._asked = self._asked, None
-            owed, self._owed = self._owed, False
-        outcome: Outcome = SyncFailed("broken", "the thread that syncs has ended")
-        try:
-            outcome = self._run()
-            self._note(outcome)
-        finally:
-            self._finish(outcome, waiting, owed=owed)
-
-    def _note(self, outcome: Outcome) -> None:
-        self.observe(outcome, time.monotonic() - self._began)
-        self._log(outcome)
-        if not self._stopping:
-            self.sync.remember(outcome)
-
-    def _finish(self, outcome: Outcome, waiting: Future[Synced] | None, *, owed: bool) -> None:
-        failed = isinstance(outcome, SyncFailed)
-        with self._turn:
-            self.last, self._pause = outcome, None
-            self._failures = self._failures + 1 if failed else 0
-            self._owed = self._owed or (owed and failed)
-            if isinstance(outcome, SyncFailed) and outcome.wait:
-                self._pause = (time.monotonic() + outcome.wait, outcome)
-        answer(waiting, outcome)
-        if refusal := self._refusal():  # whoever waits for the next one need not wait for as long as that
-            self._answer(refusal)
-
-    def _run(self) -> Outcome:
-        try:
-            return self.sync.run()
-        except SyncFailed as failure:
-            return failure
-        except Exception as error:  # noqa: BLE001 (a bug of ours must not end the thread that all wait for)
-            logger.exception("the sync broke")
-            return SyncFailed("broken", repr(error))
-
-    def _answer(self, outcome: Outcome) -> None:
-        with self._turn:
-            waiting, self._asked = self._asked, None
-        answer(waiting, outcome)
-
-    def _log(self, outcome: Outcome) -> None:
-        if isinstance(outcome, SyncFailed):
-            repeated = isinstance(self.last, SyncFailed) and self.last.kind == outcome.kind
-            logger.log("DEBUG" if repeated or self._stopping else "WARNING", "{}", outcome)
-        elif outcome.rows or isinstance(self.last, SyncFailed):
-            logger.info(
-                "{}: {} brought, {} newly accepted, in {:.1f} s",
-                outcome.repository,
-                counted(outcome.rows, "pull request"),
-                outcome.newly_accepted,
-                outcome.seconds,
-            )
-
-
-def answer(waiting: Future[Synced] | None, outcome: Outcome) -> None:
-    if waiting is None:
-        return
-    if isinstance(outcome, SyncFailed):
-        waiting.set_exception(outcome)
-    else:
-        waiting.set_result(outcome)

@@ -1,25 +1,25 @@
-"""Runs inside the tap's environment: tap-github, and what an appliance needs of it added from outside.
+"""A Singer tap, inside the tap's environment: tap-github, adapted from outside to what an appliance needs.
 
     python tap.py JOB REPORT        the numbers of two open files
 
 JOB     {"config": …, "state": …, "catalog": …, "newest": …}
-REPORT  {"requests": n, "rows": n, "newest": {"time": …, "asked": …, "records": {id: [time, fingerprint]}},
+REPORT  {"requests": n, "rows": n,
+         "newest": {"time": …, "asked": …, "etag": …, "records": {id: [time, fingerprint]}},
          "quota": {"limit": n, "remaining": n, "until": seconds of this machine's monotonic clock},
          "failure": {"kind": …, "message": …, "wait": seconds or null}}     `failure` only when there is one
 
-Left alone, tap-github 4.0.0 asks for 30 a page, sleeps for an hour when the quota is used up and then dies,
-takes a 404 for success, skips records without a time, and sends the newest ones again each time. All it asks
-goes through `GithubClient.authed_get`, which is replaced here; the rest is as it came. The token is in JOB:
-it stands in no file on a disk, no argument list and no environment.
+Unmodified, tap-github 4.0.0 fetches 30 a page, sleeps for an hour when the quota is used up and then dies,
+takes a 404 for success, skips records without a time, and sends the newest ones again each time. All its
+requests go through `GithubClient.authed_get`, which is replaced here; the rest is unchanged. The token is in
+JOB: it is in no file on a disk, no argument list and no environment.
 """
 
-import hashlib
 import json
 import os
 import sys
 import time
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import requests  # of the tap's environment, as the next ones
@@ -28,114 +28,51 @@ from tap_github import streams  # type: ignore[import-not-found]
 from tap_github.client import GithubClient  # type: ignore[import-not-found]
 from tap_github.sync import sync  # type: ignore[import-not-found]
 
-START = "1970-01-01T00:00:00Z"
-TIME = "%Y-%m-%dT%H:%M:%SZ"
-LOOK_BACK = 600  # seconds that GitHub may take to show a change
-PAUSES = (0.5, 1.5)  # between tries; what lasts longer is for the next sync
-PATIENCE = 5  # seconds: a limit that is lifted sooner is waited for
-TIMEOUT = 30  # seconds without a byte from GitHub
-TYPES = {"string": str, "integer": int, "null": type(None)}
-LARGEST = 2**63 - 1  # that Postgres can hold
-NEEDED = ("id", "number", "state", "base_ref", "created_at", "updated_at")
+# our own modules, after those of the tap's environment: `python -I` finds none beside a program
+sys.path.append(str(Path(__file__).parents[1]))
 
-Record = dict[str, Any]
+from vcs.deduplicator import Deduplicator, Record, subtract_overlap
+from vcs.github_errors import (
+    TapError,
+    check_response,
+    find_message,
+    find_root_message,
+    read_answer,
+    read_github_clock,
+)
 
-
-class Failure(Exception):
-    """No pull requests came; when it is `passing`, asking again at once may help."""
-
-    def __init__(self, kind: str, message: str, *, wait: int | None = None, passing: bool = False) -> None:
-        super().__init__(message)
-        self.kind, self.message, self.wait, self.passing = kind, message, wait, passing
-
-    def pause(self, usual: float) -> float | None:
-        """How long to wait before asking again; None: not at all."""
-        if self.wait is not None:
-            return self.wait if self.wait <= PATIENCE else None
-        return usual if self.passing else None
+RETRY_SECONDS = (0.5, 1.5)  # between attempts; longer outages are for the next sync
+TIMEOUT_SECONDS = 30  # without a byte from GitHub
+JSON_TYPES = {"string": str, "integer": int, "boolean": bool, "null": type(None)}
+MAX_INTEGER = 2**63 - 1  # the largest that Postgres can store
+REQUIRED_FIELDS = ("id", "number", "state", "base_ref", "created_at", "updated_at")
 
 
-class Report:
-    """What the supervisor wants to know, written whenever it changes: the tap may be killed."""
+class TapReport:
+    """A report for vcs, written whenever it changes: the tap may be killed."""
 
     def __init__(self, file: int) -> None:
         self.file = file
         self.facts: dict[str, Any] = {"requests": 0, "rows": 0}
 
-    def say(self, **facts: Any) -> None:
+    def update_facts(self, **facts: Any) -> None:
         self.facts.update(facts)
         os.ftruncate(self.file, 0)
         os.pwrite(self.file, json.dumps(self.facts).encode(), 0)
 
-    def asked(self, headers: Any) -> None:
-        """Times are GitHub's: what is left of the window is kept by a clock that nobody sets."""
+    def record_request(self, headers: Any) -> None:
+        """Record a request and the quota; a monotonic clock has the window's end, from GitHub's times."""
         named = {name: headers.get(f"X-RateLimit-{name}", "") for name in ("limit", "remaining", "reset")}
-        self.say(requests=self.facts["requests"] + 1)
+        self.update_facts(requests=self.facts["requests"] + 1)
         if all(value.isdigit() for value in named.values()):
-            until = time.monotonic() + int(named["reset"]) - now(headers)
-            self.say(
+            until = time.monotonic() + int(named["reset"]) - read_github_clock(headers)
+            self.update_facts(
                 quota={"limit": int(named["limit"]), "remaining": int(named["remaining"]), "until": until}
             )
 
 
-class News:
-    """Leaves out what the last sync brought, of the minutes before the newest, which are asked for again.
-
-    GitHub's times are whole seconds, and a change may be shown later than one that was made after it. Neither
-    does an older version of a record take the place of a newer one.
-    """
-
-    def __init__(self, last: dict[str, Any], *, is_whole: bool) -> None:
-        self.known: dict[str, list[str]] = last.get("records", {})
-        self.seen = dict(self.known)
-        self.time: str = last.get("time", START)
-        self.settled: float | None = None if is_whole else last.get("asked")
-        self.asked: float | None = None
-
-    def among(self, page: list[Record]) -> list[Record]:
-        """`page` comes newest first."""
-        if page:
-            self.time = max(self.time, page[0]["updated_at"])
-        return [record for record in page if not self.is_known(record)]
-
-    def is_known(self, record: Record) -> bool:
-        fingerprint = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:32]
-        mine, key = [record["updated_at"], fingerprint], str(record["id"])
-        before = self.known.get(key, ["", ""])
-        if mine[0] >= max(before[0], back(self.time)):
-            self.seen[key] = mine
-        return mine == before or mine[0] < before[0]
-
-    def is_the_end(self, page: list[Record], fresh: list[Record]) -> bool:
-        """Whether what follows was long settled when it was asked for last: many may have changed at once."""
-        if not page or fresh or self.settled is None:
-            return False
-        oldest = datetime.fromisoformat(page[-1]["updated_at"])
-        return oldest.timestamp() < self.settled - LOOK_BACK
-
-    def newest(self) -> dict[str, Any]:
-        """What the next sync has to know."""
-        since = back(self.time)
-        records = {key: record for key, record in self.seen.items() if record[0] >= since}
-        return {"time": self.time, "asked": self.asked, "records": records}
-
-
-def back(moment: str) -> str:
-    """A time of GitHub's, as much earlier as it may show something late."""
-    earlier = datetime.fromisoformat(moment).timestamp() - LOOK_BACK
-    return datetime.fromtimestamp(max(0, earlier), UTC).strftime(TIME)
-
-
-def now(headers: Any) -> float:
-    """Seconds since 1970 by GitHub's clock; by ours where it does not tell."""
-    try:
-        return parsedate_to_datetime(headers.get("Date", "")).timestamp()
-    except (TypeError, ValueError):
-        return time.time()
-
-
-class Page:
-    """What tap-github wants of an answer."""
+class RecordPage:
+    """A response with the attributes that tap-github reads."""
 
     def __init__(self, records: list[Record], links: dict[str, dict[str, str]]) -> None:
         self.records, self.links = records, links
@@ -144,75 +81,84 @@ class Page:
         return self.records
 
 
-class GitHub:
-    """Asks GitHub in the place of `GithubClient.authed_get`."""
+class PullRequestFetcher:
+    """A client of GitHub in place of `GithubClient.authed_get`."""
 
-    def __init__(self, job: dict[str, Any], report: Report) -> None:
+    def __init__(self, job: dict[str, Any], report: TapReport) -> None:
         self.session = requests.Session()
         self.session.headers["Accept"] = "application/vnd.github+json"
         if token := job["config"]["access_token"]:
             self.session.headers["Authorization"] = f"token {token}"
         self.properties: dict[str, Any] = job["catalog"]["streams"][0]["schema"]["properties"]
         self.report = report
-        self.news = News(job["newest"], is_whole=not job["state"])
+        self.deduplicator = Deduplicator(job["newest"], is_whole=not job["state"])
 
-    def authed_get(self, _source: str, url: str, *_: Any, **__: Any) -> Page:
-        for usual in (*PAUSES, None):
+    def authed_get(self, _source: str, url: str, *_: Any, **__: Any) -> RecordPage:
+        for usual in (*RETRY_SECONDS, None):
             try:
-                return self.once(url)
+                return self.fetch_page(url)
             except requests.RequestException as error:
-                failure = Failure("unreachable", root(error), passing=True)
-            except Failure as error:
+                failure = TapError("unreachable", find_root_message(error), is_transient=True)
+            except TapError as error:
                 failure = error
-            pause = None if usual is None else failure.pause(usual)
+            pause = None if usual is None else failure.retry_delay(usual)
             if pause is None:
                 break
             time.sleep(pause)
         raise failure
 
-    def once(self, url: str) -> Page:
-        answer = self.session.get(url, timeout=TIMEOUT)
-        self.report.asked(answer.headers)
-        judge(answer)
-        self.news.asked = self.news.asked or now(answer.headers)
+    def fetch_page(self, url: str) -> RecordPage:
+        with self.session.get(url, timeout=TIMEOUT_SECONDS, stream=True) as answer:
+            self.report.record_request(answer.headers)
+            content = read_answer(answer)
+        check_response(answer, content)
+        self.deduplicator.requested_at = self.deduplicator.requested_at or read_github_clock(answer.headers)
         try:
-            records = json.loads(answer.content)
-        except ValueError:
-            kind = "html" if answer.content.lstrip()[:1] == b"<" else "truncated"
-            raise Failure(kind, words(answer), passing=True) from None
+            records = json.loads(content)
+        except (ValueError, RecursionError):
+            kind = "html" if content.lstrip()[:1] == b"<" else "truncated"
+            raise TapError(kind, find_message(content), is_transient=True) from None
         if not isinstance(records, list):
-            raise Failure("malformed", f"in place of a list of pull requests came {words(answer)}")
-        page = [self.slim(record) for record in records]
-        fresh = self.news.among(page)
-        return Page(fresh, {} if self.news.is_the_end(page, fresh) else answer.links)
+            raise TapError("malformed", f"in place of a list of pull requests came {find_message(content)}")
+        self.deduplicator.etag = self.deduplicator.etag or answer.headers.get("ETag")
+        page = [self.to_record(record) for record in records]
+        fresh = self.deduplicator.drop_seen(page)
+        return RecordPage(fresh, {} if self.deduplicator.is_last_page(page, fresh) else answer.links)
 
-    def slim(self, raw: Any) -> Record:
-        """The fields of the catalog and no others: what Slipway does not read can stop no sync."""
+    def to_record(self, raw: Any) -> Record:
+        """Return only the catalog's fields: fields that Slipway does not read can stop no sync."""
         if not isinstance(raw, dict):
-            raise Failure("malformed", f"in place of a pull request came {str(raw)[:100]!r}")
-        user, head, base = (part(raw, name) for name in ("user", "head", "base"))
+            raise TapError("malformed", f"in place of a pull request came {str(raw)[:100]!r}")
+        user, head, base = (get_object(raw, name) for name in ("user", "head", "base"))
+        head_repository, base_repository = get_object(head, "repo"), get_object(base, "repo")
         flat = {
             **raw,
             "user_login": user.get("login"),
+            "user_id": user.get("id"),
             "head_ref": head.get("ref"),
             "head_sha": head.get("sha"),
+            "head_repository_id": head_repository.get("id"),
+            "head_owner_id": get_object(head_repository, "owner").get("id"),
+            "base_repository_id": base_repository.get("id"),
             "base_ref": base.get("ref"),
         }
-        record = {name: tidy(flat[name]) for name in self.properties if name in flat}
+        record = {name: clean_text(flat[name]) for name in self.properties if name in flat}
         for name, value in record.items():
-            self.check(record, name, value)
-        if missing := [name for name in NEEDED if record.get(name) is None]:
-            raise Failure("malformed", f"pull request {record.get('number')} has no {', '.join(missing)}")
+            self.check_field(record, name, value)
+        if missing := [name for name in REQUIRED_FIELDS if record.get(name) is None]:
+            raise TapError("malformed", f"pull request {record.get('number')} has no {', '.join(missing)}")
         return record
 
-    def check(self, record: Record, name: str, value: Any) -> None:
+    def check_field(self, record: Record, name: str, value: Any) -> None:
         allowed = self.properties[name]
-        too_large = isinstance(value, int) and abs(value) > LARGEST
-        if type(value) not in (TYPES[word] for word in allowed["type"]) or too_large:
-            raise Failure("malformed", f"pull request {record.get('number')}: {name} is {str(value)[:100]!r}")
+        too_large = isinstance(value, int) and abs(value) > MAX_INTEGER
+        if type(value) not in (JSON_TYPES[word] for word in allowed["type"]) or too_large:
+            raise TapError(
+                "malformed", f"pull request {record.get('number')}: {name} is {str(value)[:100]!r}"
+            )
         if allowed.get("format") == "date-time" and value is not None and not is_time(value):
             message = f"pull request {record.get('number')}: {name} is no time: {value[:100]!r}"
-            raise Failure("malformed", message)
+            raise TapError("malformed", message)
 
 
 def is_time(value: str) -> bool:
@@ -222,72 +168,23 @@ def is_time(value: str) -> bool:
         return False
 
 
-def part(record: Record, name: str) -> Record:
-    """GitHub has null for a user or a fork that is gone."""
+def get_object(record: Record, name: str) -> Record:
+    """Return an object field; GitHub has null for a deleted user or fork."""
     found = record.get(name) or {}
     if not isinstance(found, dict):
-        raise Failure("malformed", f"pull request {record.get('number')}: {name} is {str(found)[:100]!r}")
+        raise TapError("malformed", f"pull request {record.get('number')}: {name} is {str(found)[:100]!r}")
     return found
 
 
-def judge(answer: requests.Response) -> None:
-    """`Failure` unless the answer is one; GitHub says both 403 and 429 for a limit."""
-    status = answer.status_code
-    if status == requests.codes.ok:
-        return
-    message = f"{status}: {words(answer)}"
-    if status in (requests.codes.forbidden, requests.codes.too_many_requests):
-        limited(answer, message)
-    kinds = {
-        401: "unauthorized",
-        403: "forbidden",
-        404: "not-found",
-        429: "secondary-rate-limit",
-        451: "forbidden",
-    }
-    if status >= requests.codes.internal_server_error:
-        raise Failure("server-error", message, passing=True)
-    raise Failure(kinds.get(status, "unexpected"), message)
-
-
-def limited(answer: requests.Response, message: str) -> None:
-    """`Failure` with the seconds to wait, where the answer is a limit."""
-    headers = answer.headers
-    if headers.get("Retry-After", "").isdigit():
-        raise Failure("secondary-rate-limit", message, wait=int(headers["Retry-After"]))
-    if headers.get("X-RateLimit-Remaining") == "0":
-        reset = headers.get("X-RateLimit-Reset", "")
-        left = int(reset) - now(headers) + 1 if reset.isdigit() else 60
-        raise Failure("rate-limit", message, wait=max(1, int(left)))
-    if "rate limit" in message or answer.status_code == requests.codes.too_many_requests:
-        raise Failure("secondary-rate-limit", message, wait=60)  # GitHub: "wait at least one minute"
-
-
-def root(error: BaseException) -> str:
-    """What the system said, under the wrapping of requests and urllib3."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    said = error.strerror if isinstance(error, OSError) else None
-    return said or str(error) or type(error).__name__
-
-
-def words(answer: requests.Response) -> str:
-    """GitHub's own message, or how the answer begins."""
-    try:
-        return str(json.loads(answer.content)["message"])
-    except (ValueError, KeyError, TypeError):
-        return " ".join(answer.content[:200].decode("utf-8", "replace").split())
-
-
-def tidy(value: Any) -> Any:
-    """Postgres takes neither NUL nor half of a surrogate pair in a text, and GitHub takes both in a title."""
+def clean_text(value: Any) -> Any:
+    """Remove characters that Postgres refuses and GitHub allows in a title: NUL and lone surrogates."""
     if not isinstance(value, str) or (value.isascii() and "\x00" not in value):
         return value
     return value.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
-def count(report: Report) -> None:
-    """Each record that goes to the target is a row."""
+def count_records(report: TapReport) -> None:
+    """Count each record that goes to the target as a row."""
     write = singer.write_record
 
     def counted(*arguments: Any, **named: Any) -> None:
@@ -297,41 +194,42 @@ def count(report: Report) -> None:
     singer.write_record = counted
 
 
-def hasten() -> None:
-    """Twice as fast: records are checked against the catalog here, and GitHub's times are all of one form."""
-    requests.models.CONTENT_CHUNK_SIZE = 1 << 20
+def patch_singer() -> None:
+    """Make Singer twice as fast: records are checked here, and GitHub's times have one form."""
     singer.Transformer.transform = lambda _, record, *__, **___: record
     singer.utils.strptime_to_utc = datetime.fromisoformat
 
 
-def look_back(state: dict[str, Any], newest: dict[str, Any]) -> None:
-    """Have the tap ask from some minutes before the newest record on."""
+def rewind_bookmarks(state: dict[str, Any], newest: dict[str, Any]) -> None:
+    """Make the tap fetch from some minutes before the newest record on."""
     for bookmarks in state.get("bookmarks", {}).values():
         for bookmark in bookmarks.values():
-            bookmark["since"] = back(newest["time"])
+            bookmark["since"] = subtract_overlap(newest["time"])
 
 
 def main(job_file: int, report_file: int) -> int:
     with open(job_file, "rb") as file:
         job = json.load(file)
-    report = Report(report_file)
-    github = GitHub(job, report)
-    look_back(job["state"], job["newest"])
+    report = TapReport(report_file)
+    github = PullRequestFetcher(job, report)
+    rewind_bookmarks(job["state"], job["newest"])
     GithubClient.authed_get = github.authed_get
     streams.PullRequests.path += "&per_page=100"
-    count(report)
-    hasten()
+    count_records(report)
+    patch_singer()
     try:
         sync(GithubClient(job["config"]), job["config"], job["state"], job["catalog"])
-    except Failure as failure:
-        report.say(failure={"kind": failure.kind, "message": failure.message, "wait": failure.wait})
+    except TapError as failure:
+        report.update_facts(failure={"kind": failure.kind, "message": failure.message, "wait": failure.wait})
         return 1
-    except BrokenPipeError:  # the target says why
-        report.say(failure={"kind": "target-gone", "message": "the target stopped reading", "wait": None})
+    except BrokenPipeError:  # the target reports the cause
+        report.update_facts(
+            failure={"kind": "target-gone", "message": "the target stopped reading", "wait": None}
+        )
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered has nowhere to go
         return 1
     sys.stdout.flush()
-    report.say(newest=github.news.newest())
+    report.update_facts(newest=github.deduplicator.to_bookmark())
     return 0
 
 

@@ -1,4 +1,4 @@
-"""GitHub's webhook: signed, small, taken once; the payload is only a nudge to ask GitHub."""
+"""GitHub's webhook: signed, small, accepted once; the payload only triggers a sync."""
 
 import asyncio
 import hashlib
@@ -14,46 +14,52 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from common.bodies import read_body
-from common.problems import Problem
-from db import pull_requests
+from common.problems import ProblemError
+from common.web.bodies import read_body
+from db import merge_groups, pull_requests
+from vcs.recheck_events import RECHECK_EVENTS, RecheckEvents, parse_repository
 
-LIMIT = 1 << 20  # bytes; GitHub's own are smaller
-MEMORY = 0.05  # seconds that the database may take to know a delivery: GitHub is to be answered in 0.1
-PENDING = 100  # deliveries that wait for a database that hangs
-NUDGES = ("pull_request", "push")
+MAX_BODY_BYTES = 1 << 20  # GitHub's own are smaller
+# that the database may take to look up a delivery: GitHub expects a response within 0.1
+DATABASE_TIMEOUT_SECONDS = 0.05
+MAX_PENDING = 100  # deliveries that wait for a database that hangs
+QUEUE_EVENT = "merge_group"
+SYNC_EVENTS = ("pull_request", "push", QUEUE_EVENT)
 
 Json = dict[str, Any]
 
 
 class Webhook:
-    """Takes deliveries for the repositories that are followed."""
+    """A receiver of deliveries for the followed repositories."""
 
     def __init__(
         self,
         secret: str,
         repositories: Iterable[str],
         sessions: sessionmaker[Session],
-        nudge: Callable[[], object],
+        trigger_sync: Callable[[str], object],
+        rechecks: RecheckEvents,
     ) -> None:
-        self.secret, self.nudge = secret.encode(), nudge
-        self.repositories = [repository.lower() for repository in repositories]
+        self.secret, self.trigger_sync, self.rechecks = secret.encode(), trigger_sync, rechecks
+        self.repositories = {repository.lower(): repository for repository in repositories}
         self.sessions = sessions
         self._thread = ThreadPoolExecutor(1, "deliveries")
         self._pending = 0
 
-    async def take(self, request: Request) -> tuple[int, Json]:
-        """The answer to a delivery: a status and what was done. `Problem` for what GitHub did not send."""
+    async def handle_delivery(self, request: Request) -> tuple[int, Json]:
+        """Return the response to a delivery: status and message. Raises `ProblemError` for a delivery that
+        GitHub did not send.
+        """
         if not self.secret:
-            raise Problem(
+            raise ProblemError(
                 503,
                 "Webhooks are not set up",
-                "SLIPWAY_WEBHOOK_SECRET is not set, so nobody could tell GitHub's calls from others. "
-                "Set it to the webhook's secret and start again; until then pull requests come by the tick.",
+                "SLIPWAY_WEBHOOK_SECRET is not set, so Slipway cannot tell GitHub's calls from others. "
+                "Set it to the webhook's secret and start again; until then the timer syncs pull requests.",
             )
-        body = await read_body(request, LIMIT)
-        if not signed(self.secret, body, request.headers.get("X-Hub-Signature-256")):
-            raise Problem(
+        body = await read_body(request, MAX_BODY_BYTES)
+        if not has_valid_signature(self.secret, body, request.headers.get("X-Hub-Signature-256")):
+            raise ProblemError(
                 401,
                 "The signature is missing or wrong",
                 "X-Hub-Signature-256 must be the body's HMAC-SHA256 with SLIPWAY_WEBHOOK_SECRET: see that "
@@ -61,55 +67,66 @@ class Webhook:
             )
         event, delivery = request.headers.get("X-GitHub-Event"), request.headers.get("X-GitHub-Delivery")
         if not event or not delivery:
-            raise Problem(
-                400, "This is no delivery of GitHub's", "X-GitHub-Event or X-GitHub-Delivery is missing."
+            raise ProblemError(
+                400, "This is not a delivery from GitHub", "X-GitHub-Event or X-GitHub-Delivery is missing."
             )
         if event == "ping":
             return 200, {"message": "pong"}
-        if event not in NUDGES:
-            return 202, {"message": f"nothing to do for {event}; send pull requests and pushes"}
-        if repository_of(payload(body)).lower() not in self.repositories:
+        if event in RECHECK_EVENTS:
+            return await self.rechecks.handle(event, delivery, parse_payload(body))
+        if event not in SYNC_EVENTS:
+            return 202, {"message": f"nothing to do for {event}; send pull requests, pushes and merge groups"}
+        repository = self.repositories.get(parse_repository(parse_payload(body)).lower())
+        if repository is None:
             followed = ", ".join(self.repositories)
             return 202, {"message": f"nothing to do: this appliance follows {followed}"}
-        if not await self.first_time(delivery):
+        if not await self.is_first_delivery(delivery, repository if event == QUEUE_EVENT else None):
             return 200, {"message": "seen already"}
-        self.nudge()
-        return 202, {"message": "GitHub will be asked"}
+        self.trigger_sync(repository)
+        return 202, {"message": "a sync is triggered"}
 
-    async def first_time(self, delivery: str) -> bool:
-        """False for a replay. A database that does not say so at once costs one sync more, no delivery."""
-        if self._pending >= PENDING:
+    async def is_first_delivery(self, delivery: str, queue_of: str | None = None) -> bool:
+        """Return False for a replay. A slow database costs one extra sync, and no delivery.
+
+        `queue_of` is the repository whose merge queue has changed.
+        """
+        if self._pending >= MAX_PENDING:
             return True
         self._pending += 1
-        remembered = asyncio.get_running_loop().run_in_executor(self._thread, self.remember, delivery)
-        remembered.add_done_callback(self.remembered)
+        recorded = asyncio.get_running_loop().run_in_executor(
+            self._thread, self.record_delivery, delivery, queue_of
+        )
+        recorded.add_done_callback(self.on_recorded)
         try:
-            return await asyncio.wait_for(asyncio.shield(remembered), MEMORY)
+            return await asyncio.wait_for(asyncio.shield(recorded), DATABASE_TIMEOUT_SECONDS)
         except TimeoutError:
             return True
 
-    def remembered(self, _: asyncio.Future[bool]) -> None:
+    def on_recorded(self, _: asyncio.Future[bool]) -> None:
         self._pending -= 1
 
-    def remember(self, delivery: str) -> bool:
+    def record_delivery(self, delivery: str, queue_of: str | None) -> bool:
         try:
             with self.sessions.begin() as session:
-                return pull_requests.take_delivery(session, delivery)
+                is_first = pull_requests.record_delivery(session, delivery)
+                if is_first and queue_of is not None:
+                    merge_groups.record_event(session, queue_of)
+                return is_first
         except SQLAlchemyError as error:
-            logger.warning("delivery {} could not be remembered: {}", delivery, type(error).__name__)
+            logger.warning("delivery {} could not be recorded: {}", delivery, type(error).__name__)
             return True
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def signed(secret: bytes, body: bytes, signature: str | None) -> bool:
+def has_valid_signature(secret: bytes, body: bytes, signature: str | None) -> bool:
     expected = "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
     return hmac.compare_digest(expected.encode(), (signature or "").encode())
 
 
-def payload(body: bytes) -> Json:
-    """As `application/json`, or as a form with a field `payload`: GitHub offers both."""
+def parse_payload(body: bytes) -> Json:
+    """Parse `application/json`, or a form with a field `payload`: GitHub offers both."""
     if body.startswith(b"payload="):
         body = parse_qs(body.decode("utf-8", "replace")).get("payload", [""])[0].encode()
     try:
@@ -117,10 +134,7 @@ def payload(body: bytes) -> Json:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Problem(400, "The delivery is no JSON object", "Choose application/json as its content type.")
+        raise ProblemError(
+            400, "The delivery is not a JSON object", "Choose application/json as its content type."
+        )
     return found
-
-
-def repository_of(event: Json) -> str:
-    repository = event.get("repository")
-    return str(repository.get("full_name", "")) if isinstance(repository, dict) else ""

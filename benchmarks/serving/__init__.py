@@ -1,1 +1,1 @@
-"""Slipway's gateway beside FastAPI by hand and other servers of models: `make bench-serving`."""
+"""Slipway's gateway compared with FastAPI by hand and other model servers: `make bench-serving`."""

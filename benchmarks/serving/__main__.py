@@ -1,4 +1,4 @@
-"""Alternating bursts at servers that are all up: `python -m benchmarks.serving --help`."""
+"""Alternating bursts of requests to servers that all run: `python -m benchmarks.serving --help`."""
 
 import argparse
 import random
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.serving import environments, slipway, wrk
-from benchmarks.serving.processes import NotStarted, Server
+from benchmarks.serving.processes import NotStartedError, Server
 from benchmarks.serving.servers import KINDS
 from benchmarks.serving.table import HEAD, Measured, markdown, rows
 
@@ -19,7 +19,7 @@ BASE = "by-hand"
 def main() -> None:
     asked = options()
     if shutil.which("wrk") is None:
-        sys.exit("wrk makes the load, and is not here: apt-get install wrk")
+        sys.exit("wrk, which generates the load, is not installed: apt-get install wrk")
     try:
         for trees in asked.trees:
             compare(asked, trees)
@@ -67,18 +67,18 @@ def compare(asked: argparse.Namespace, trees: int) -> None:
 
 @dataclass(frozen=True)
 class Alone:
-    """What a server takes when no other shares its libraries: MiB, and seconds to its first answer."""
+    """The cost of a server when no other shares its libraries: MiB, and seconds to its first answer."""
 
     memory: float
     cold: float
 
 
 def by_itself(name: str, trees: int) -> Alone | None:
-    """None, with a word, where it cannot be had."""
+    """Measure a server alone; print the reason and return None where it cannot be started."""
     kind = KINDS[name]
     try:
         server = started(name, trees)
-    except (NotStarted, subprocess.CalledProcessError) as fault:
+    except (NotStartedError, subprocess.CalledProcessError) as fault:
         print(f"- {kind.title}: left out, {fault}", flush=True)
         return None
     try:
@@ -90,7 +90,7 @@ def by_itself(name: str, trees: int) -> Alone | None:
 
 
 def started(name: str, trees: int) -> Server:
-    """Running and warm."""
+    """Start a server and warm it up."""
     server = KINDS[name].start(environment(name), trees)
     wrk.load(server.url, server.body, 16, 1)
     return server
@@ -101,7 +101,7 @@ def environment(name: str) -> Path:
 
 
 def burst(running: dict[str, Server], number: int, connections: int, seconds: int) -> list[Measured]:
-    """One of each, in another order each time."""
+    """Run one burst at each server, in another order each time."""
     order = list(running)
     random.Random(1000 * number + connections).shuffle(order)
     found = []

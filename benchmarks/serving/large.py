@@ -1,4 +1,4 @@
-"""p99 of a model while another one answers with the largest rows: `python -m benchmarks.serving.large`."""
+"""The p99 of a model while another answers with the largest rows: `python -m benchmarks.serving.large`."""
 
 import json
 import statistics
@@ -12,11 +12,11 @@ from benchmarks.serving.environments import FOLDER
 from benchmarks.serving.servers import KINDS
 from benchmarks.serving.slipway import ROW, Served
 from benchmarks.serving.table import quartiles
-from tests.support.repositories import ModelRepository
+from tests.harness.repositories import ModelRepository
 
 ROUNDS, SECONDS, CONNECTIONS, TREES, CLIENTS = 9, 2, 16, 10, 2
 
-# writes a reply that it has made once, so that the gateway is the one that works
+# the worker sends a reply that is built once, so that only the gateway works
 MAIN = """
 import sys
 PAYLOAD = b"[" + b",".join([b"1"] * (2 * 1024 * 1024 - 1)) + b"]"
@@ -48,10 +48,10 @@ def main() -> None:
             failed += during.failed + peace.failed + asking.failed
             ratios.append(during.p99 / peace.p99)
             rate = asking.answers / (SECONDS + 1)
-            print(f"p99 {peace.p99:.2f} ms, {during.p99:.2f} ms beside {rate:.0f} large answers a second")
+            print(f"p99 {peace.p99:.2f} ms, {during.p99:.2f} ms with {rate:.0f} large answers a second")
         low, middle, high = quartiles(ratios)
         print(f"{large} answers of 4 MiB, {failed} requests failed")
-        print(f"p99 beside them: {middle:.2f} times p99 in peace ({low:.2f}–{high:.2f}; bar: at most 2)")
+        print(f"p99 with them: {middle:.2f} times p99 without ({low:.2f}–{high:.2f}; bar: at most 2)")
         print(f"mean of the ratios: {statistics.mean(ratios):.2f}")
     finally:
         served.server.end()
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def two(environment: Path, file: Path) -> Served:
-    """The forest and the model of large answers, in one appliance."""
+    """Serve the forest and the model of large answers in one appliance."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     repository = ModelRepository(FOLDER / "large-repository")
     forest = FOLDER / f"slipway-{TREES}-two" / "repository"
@@ -80,7 +80,7 @@ def two(environment: Path, file: Path) -> Served:
 
 
 class Asking:
-    """Clients that ask for one large answer after the other, from before a burst until after it."""
+    """Clients that request one large answer after the other, from before a burst until after it."""
 
     def __init__(self, url: str) -> None:
         self.url, self.answers, self.failed = url, 0, 0

@@ -1,4 +1,4 @@
-"""A server under test: started, waited for, looked at with all it has started, and ended."""
+"""A server under test: its start, the memory and CPU time of its process tree, and its end."""
 
 import os
 import subprocess
@@ -11,16 +11,18 @@ from pathlib import Path
 import httpx
 import psutil
 
+Command = list[str | Path]
+
 PATIENCE = 120.0  # seconds until a server has answered
 
 
-class NotStarted(Exception):
-    """The text says where its log is."""
+class NotStartedError(Exception):
+    """A server that did not start; the text names its log."""
 
 
 @dataclass
 class Server:
-    """`cold` is seconds from its start to its first answer."""
+    """A running server; `cold` is the seconds from its start to its first answer."""
 
     process: psutil.Process
     url: str
@@ -31,7 +33,7 @@ class Server:
         return [self.process, *self.process.children(recursive=True)]
 
     def memory(self) -> float:
-        """MiB of the tree; what is shared counts in parts (PSS)."""
+        """Return the MiB of the process tree; shared memory counts in parts (PSS)."""
         total = 0
         for process in self.tree():
             with suppress(psutil.Error, OSError):
@@ -39,7 +41,7 @@ class Server:
         return total / (1 << 20)
 
     def cpu(self) -> float:
-        """Seconds that the tree has worked so far."""
+        """Return the seconds of CPU time that the process tree has used so far."""
         total = 0.0
         for process in self.tree():
             with suppress(psutil.Error):
@@ -67,22 +69,22 @@ def start(
     log: Path,
     cwd: Path,
 ) -> Server:
-    """Start it and wait for the first answer; raises `NotStarted`."""
+    """Start a server and wait for its first answer; raises `NotStartedError` when there is none."""
     began = time.perf_counter()
-    with log.open("w") as said:
+    with log.open("w") as output:
         child = subprocess.Popen(
             [str(word) for word in command],
             env={**os.environ, **environment},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
         )
     server = Server(psutil.Process(child.pid), url, body, 0.0)
     while not answers(url, body):
         if child.poll() is not None or time.perf_counter() - began > PATIENCE:
             server.end()
-            raise NotStarted(f"it did not answer: see {log}")
+            raise NotStartedError(f"it did not answer: see {log}")
         time.sleep(0.01)
     server.cold = time.perf_counter() - began
     return server

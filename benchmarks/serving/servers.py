@@ -1,4 +1,4 @@
-"""What is compared: each server as its documentation recommends, in an environment of its own."""
+"""The compared servers, each as its documentation recommends, in an environment of its own."""
 
 import json
 import shutil
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks.serving import environments, processes, slipway
 from benchmarks.serving.environments import FOLDER, PROGRAMS
-from benchmarks.serving.processes import Server
-from tests.support.waiting import free_port
+from benchmarks.serving.processes import Command, Server
+from tests.harness.waiting import free_port
 
 ROW = [0.1, 0.2, 0.3, 0.4, 0.5]
 V2 = {"inputs": [{"name": "predict", "shape": [1, 5], "datatype": "FP64", "data": ROW}]}
@@ -17,7 +17,7 @@ V2 = {"inputs": [{"name": "predict", "shape": [1, 5], "datatype": "FP64", "data"
 
 @dataclass(frozen=True)
 class Kind:
-    """A server of forests; `start` gets the environment and the number of trees."""
+    """A kind of model server; `start` gets the environment and the number of trees."""
 
     title: str
     packages: tuple[str, ...]
@@ -27,7 +27,15 @@ class Kind:
 def by_hand(environment: Path, trees: int) -> Server:
     port = str(free_port())
     quick = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
-    command = [environment / "bin/uvicorn", "by_hand:app", "--host", "127.0.0.1", "--port", port, *quick]
+    command: Command = [
+        environment / "bin/uvicorn",
+        "by_hand:app",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+        *quick,
+    ]
     return started("by-hand", command, environment, trees, address=f"{port}/predict", body={"x": ROW})
 
 
@@ -38,7 +46,15 @@ def mlflow(environment: Path, trees: int) -> Server:
         environments.run(
             python, PROGRAMS / "save_for_mlflow.py", environments.forest(environment, trees), model
         )
-    command = [environment / "bin/mlflow", "models", "serve", "-m", model, "--env-manager", "local"]
+    command: Command = [
+        environment / "bin/mlflow",
+        "models",
+        "serve",
+        "-m",
+        model,
+        "--env-manager",
+        "local",
+    ]
     command += ["-h", "127.0.0.1", "-p", port, "-w", "1"]
     return started(
         "mlflow", command, environment, trees, address=f"{port}/invocations", body={"inputs": [ROW]}
@@ -47,18 +63,26 @@ def mlflow(environment: Path, trees: int) -> Server:
 
 def bentoml(environment: Path, trees: int) -> Server:
     port = str(free_port())
-    command = [environment / "bin/bentoml", "serve", "bento:Forest", "--host", "127.0.0.1", "--port", port]
+    command: Command = [
+        environment / "bin/bentoml",
+        "serve",
+        "bento:Forest",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+    ]
     return started("bentoml", command, environment, trees, address=f"{port}/predict", body={"x": [ROW]})
 
 
 def litserve(environment: Path, trees: int) -> Server:
     port = str(free_port())
-    command = [environment / "bin/python", "lit.py", port]
+    command: Command = [environment / "bin/python", "lit.py", port]
     return started("litserve", command, environment, trees, address=f"{port}/predict", body={"x": ROW})
 
 
 def mlserver(environment: Path, trees: int) -> Server:
-    """Without workers of its own: its documentation says so for a model that is quick."""
+    """Start MLServer without parallel workers, as its documentation recommends for a quick model."""
     ports = {name: free_port() for name in ("http", "grpc", "metrics")}
     folder = FOLDER / f"mlserver-{trees}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -71,18 +95,18 @@ def mlserver(environment: Path, trees: int) -> Server:
         "max_batch_time": 0.002,
         "parameters": {"uri": "./model.joblib"},
     }
-    settings = {f"{name}_port": port for name, port in ports.items()}
+    settings: dict[str, object] = {f"{name}_port": port for name, port in ports.items()}
     settings |= {"host": "127.0.0.1", "parallel_workers": 0, "debug": False, "metrics_endpoint": None}
     (folder / "model-settings.json").write_text(json.dumps(model))
     (folder / "settings.json").write_text(json.dumps(settings))
-    command = [environment / "bin/mlserver", "start", folder]
+    command: Command = [environment / "bin/mlserver", "start", folder]
     return started(
         "mlserver", command, environment, trees, address=f"{ports['http']}/v2/models/forest/infer", body=V2
     )
 
 
 def started(
-    name: str, command: list[str | Path], environment: Path, trees: int, *, address: str, body: object
+    name: str, command: Command, environment: Path, trees: int, *, address: str, body: object
 ) -> Server:
     home = FOLDER / "home"
     home.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Slipway's `serve` with its defaults and one live release, as a user gets it."""
+"""Slipway's `serve` with its defaults and one live release, as users run it."""
 
 import hashlib
 import json
@@ -15,15 +15,16 @@ import uv
 
 from benchmarks.serving import environments, processes
 from benchmarks.serving.environments import FOLDER, PROGRAMS
-from benchmarks.serving.processes import Server
-from cli.postgres import Postgres
+from benchmarks.serving.processes import Command, Server
+from cli.up.postgres import Postgres
 from db import databases, deployments, migrate
-from db.models import Cause, Release, Status
-from db.session import sessions
-from ml.home import Home
+from db.models import Release
+from db.session import create_sessionmaker
+from db.states import Cause, Status
+from ml.paths import HomeLayout
 from tests.conftest import execute
-from tests.support.repositories import ModelRepository
-from tests.support.waiting import free_port
+from tests.harness.repositories import ModelRepository
+from tests.harness.waiting import free_port
 
 ROOT = Path(__file__).parents[2]
 ROW = [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -44,7 +45,7 @@ def plain(environment: Path, trees: int) -> Server:
 
 @dataclass
 class Served:
-    """A running `serve`, and what it takes to give it another release."""
+    """A running `serve`, and the data that another release needs."""
 
     url: str
     home: Path
@@ -57,10 +58,10 @@ class Served:
     model: str = "forest"
 
     def publish(self) -> int:
-        """Leave a release as the gate does: built, and wanted."""
+        """Store a release as the gate does, built and wanted; return its number."""
         commit = self.repository.write({"main.py": self.main, "note": os.urandom(4).hex()}).commit("A forest")
         trained = self.forest.read_bytes()
-        with sessions(self.url).begin() as session:
+        with create_sessionmaker(self.url).begin() as session:
             release = Release(
                 model=self.model,
                 repository=f"acme/{self.model}",
@@ -75,7 +76,7 @@ class Served:
             session.add(release)
             session.flush()
             number = release.id
-            artifact = Home(self.home).artifact(self.model, number)
+            artifact = HomeLayout(self.home).artifact_path(self.model, number)
             artifact.parent.mkdir(parents=True, exist_ok=True)
             artifact.write_bytes(trained)
         self.want(number)
@@ -83,11 +84,13 @@ class Served:
 
     def want(self, number: int) -> None:
         who = "the benchmark"
-        with sessions(self.url).begin() as session:
-            deployments.decide(session, self.model, number, Cause.OPERATOR, who=who, why=None, seen=None)
+        with create_sessionmaker(self.url).begin() as session:
+            deployments.create_decision(
+                session, self.model, number, Cause.OPERATOR, who=who, why=None, snapshot=None
+            )
 
     def switch(self) -> None:
-        """To the other one of two releases, and until it is live."""
+        """Switch to the other one of two releases, and wait until it is live."""
         number = 1 + self.switches % 2
         self.want(number)
         while self.live() != number:
@@ -95,19 +98,21 @@ class Served:
         self.switches += 1
 
     def live(self) -> int | None:
-        with sessions(self.url).begin() as session:
-            found = deployments.live(session, self.model)
-            return found.release_id if found and deployments.wanted(session, self.model) is None else None
+        with create_sessionmaker(self.url).begin() as session:
+            found = deployments.find_live(session, self.model)
+            return (
+                found.release_id if found and deployments.find_wanted(session, self.model) is None else None
+            )
 
 
 def served(environment: Path, trees: int, main: str, **more: str) -> Server:
-    return serve(environment, trees, main, **more).server
+    return serve(environment, trees, main, models=None, **more).server
 
 
 def serve(
     environment: Path, trees: int, main: str, *, name: str = "", models: Path | None = None, **more: str
 ) -> Served:
-    """Its first answer is that of a second start: the environment is there."""
+    """Start `serve` twice and return the second one, which finds the environment built."""
     name = name or f"slipway-{trees}-{hashlib.sha256(main.encode()).hexdigest()[:6]}-{len(more)}"
     home, port = FOLDER / name, free_port()
     environments.run("rm", "-rf", home)
@@ -136,8 +141,15 @@ def serve(
 
 
 def lock(environment: Path) -> str:
-    """The packages of the environment that the forest was trained in."""
-    command = [uv.find_uv_bin(), "pip", "freeze", "--quiet", "--python", environment / "bin/python"]
+    """Return the packages of the environment that the forest was trained in."""
+    command: Command = [
+        uv.find_uv_bin(),
+        "pip",
+        "freeze",
+        "--quiet",
+        "--python",
+        environment / "bin/python",
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -145,7 +157,7 @@ _servers: list[Postgres] = []
 
 
 def database() -> Postgres:
-    """One for all; `end` ends it."""
+    """Return the one Postgres of all servers; `end` ends it."""
     if not _servers:
         folder = FOLDER / f"postgres-{os.getpid()}"
         folder.mkdir(parents=True)
@@ -154,11 +166,11 @@ def database() -> Postgres:
 
 
 def created(postgres: Postgres, name: str) -> str:
-    """The address of a new database."""
+    """Create a database and return its URL."""
     execute(postgres, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-    databases.create(postgres.url(), name)
-    migrate.upgrade(postgres.url(name))
-    return postgres.url(name)
+    databases.create(postgres.database_url(), name)
+    migrate.upgrade_schema(postgres.database_url(name))
+    return postgres.database_url(name)
 
 
 def end() -> None:

@@ -1,4 +1,4 @@
-"""p99 while releases are switched without a pause: `python -m benchmarks.serving.switches`."""
+"""The p99 while releases are switched without a pause: `python -m benchmarks.serving.switches`."""
 
 import json
 import statistics
@@ -30,7 +30,7 @@ def main() -> None:
             failed += during.failed + peace.failed
         low, middle, high = quartiles(ratios)
         print(f"{switches} switches, {failed} requests failed")
-        print(f"p99 during switches: {middle:.2f} times p99 in peace ({low:.2f}–{high:.2f}; bar: at most 2)")
+        print(f"p99 during switches: {middle:.2f} times p99 without ({low:.2f}–{high:.2f}; bar: at most 2)")
         print(f"mean of the ratios: {statistics.mean(ratios):.2f}")
     finally:
         served.server.end()
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 class Switching:
-    """One release after the other is wanted, each as soon as the one before is live."""
+    """A thread that switches from one release to the next as soon as each is live."""
 
     def __init__(self, served: Served) -> None:
         self.served, self.over = served, threading.Event()

@@ -1,4 +1,4 @@
-"""Bursts as a table: each server's ratio to the base of the same round, so that noise cancels out."""
+"""The table of bursts, with each server's ratio to the base of the same round, so that noise cancels out."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from benchmarks.serving.wrk import Burst
 
 @dataclass(frozen=True)
 class Measured:
-    """One burst of a server in a round; `cpu` is seconds that its processes worked."""
+    """One burst of a server in a round; `cpu` is the CPU time of its processes in seconds."""
 
     server: str
     connections: int
@@ -21,7 +21,7 @@ class Measured:
 def ratios(
     measured: Sequence[Measured], server: str, base: str, connections: int, of: Callable[[Measured], float]
 ) -> list[float]:
-    """Of each round in which both were measured."""
+    """Return the ratio of each round in which both were measured."""
     found = {(m.server, m.round): of(m) for m in measured if m.connections == connections}
     rounds = sorted({number for name, number in found if name == server})
     return [found[server, n] / found[base, n] for n in rounds if found.get((base, n))]
@@ -37,18 +37,17 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 def rows(
     measured: Sequence[Measured], titles: dict[str, str], base: str, connections: int
 ) -> list[tuple[str, ...]]:
-    """A row for each server: throughput and its ratio, p50 and its ratio, p99, CPU, failures."""
-    found = []
+    """Return a row for each server: throughput and its ratio, p50 and its ratio, p99, CPU, failures."""
+    found: list[tuple[str, ...]] = []
     for name, title in titles.items():
         own = [m for m in measured if (m.server, m.connections) == (name, connections)]
         if not own:
             continue
         low, middle, high = quartiles(ratios(measured, name, base, connections, lambda m: m.burst.per_second))
         slower = quartiles(ratios(measured, name, base, connections, lambda m: m.burst.p50))[1]
-        per_second, p50, p99 = (
-            statistics.median(of(m.burst) for m in own)
-            for of in (lambda b: b.per_second, lambda b: b.p50, lambda b: b.p99)
-        )
+        bursts = [m.burst for m in own]
+        per_second = statistics.median(burst.per_second for burst in bursts)
+        p50, p99 = (statistics.median(getattr(burst, name) for burst in bursts) for name in ("p50", "p99"))
         cpu = sum(m.cpu for m in own) / max(1, sum(m.burst.requests for m in own))
         found.append(
             (

@@ -1,1 +1,1 @@
-"""Virtual environments of models: how one is put together, and what is remembered of it."""
+"""Virtual environments of models: how one is assembled, and what is recorded about it."""

@@ -1,1 +1,1 @@
-"""What is live: workers that hold it, the switch from one release to the next, predictions over HTTP."""
+"""Serving of the live release: its workers, the switch between releases, and predictions over HTTP."""

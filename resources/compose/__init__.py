@@ -1,1 +1,1 @@
-"""What the containers of docker-compose.yaml run beside the services: Postgres's start, migration, health."""
+"""Programs of docker-compose.yaml's containers besides the services: Postgres's start, migration, health."""

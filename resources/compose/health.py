@@ -1,10 +1,13 @@
-"""Whether a container's service works, as an exit code: `python -m resources.compose.health PORT | watch`."""
+"""A container's health check, as an exit code: `python -m resources.compose.health PORT
+watch`.
+"""
 
 import sys
 import zlib
 from http.client import HTTPConnection, HTTPException
 
-LATE = 90  # seconds: how much longer than SLIPWAY_POLL_SECONDS a look may take before it counts as hanging
+TIMEOUT_SECONDS = 20  # less than docker-compose.yaml allows a check, so that it reports the cause
+LATE = 90  # beyond SLIPWAY_POLL_SECONDS that a reconciliation may take before it counts as hanging
 LOOKED = """
     SELECT extract(epoch FROM now() - state_change)
     FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -13,34 +16,34 @@ LOOKED = """
 
 
 def answers(port: int) -> str | None:
-    """What is wrong with the service on this port, None when nothing is. No proxy is asked."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=4)
+    """Return the problem of the service on this port, None for none. No proxy is used."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/health")
         answer = connection.getresponse()
-        said = answer.read(1000).decode(errors="replace")
+        body = answer.read(1000).decode(errors="replace")
     except (OSError, HTTPException) as error:
         return f"nothing answers on port {port}: {error!r}"
-    return None if answer.status == 200 else f"{answer.status} {said}"
+    return None if answer.status == 200 else f"{answer.status} {body}"
 
 
 def looks() -> str | None:
-    """What is wrong with the look-out. It asks for its lock before each look: Postgres knows when."""
-    from sqlalchemy import text  # noqa: PLC0415 (the others are asked often and need none of this)
+    """Return the controller's problem; Postgres records its lock check before each reconciliation."""
+    from sqlalchemy import text  # noqa: PLC0415 (the others, called often, do without)
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
-    from db.session import sessions  # noqa: PLC0415
-    from ml.settings import Settings  # noqa: PLC0415
+    from db.session import create_sessionmaker, describe_error  # noqa: PLC0415
+    from ml.settings import MlSettings  # noqa: PLC0415
 
-    settings = Settings()
+    settings = MlSettings()
     try:
-        with sessions(settings.database_url).begin() as session:
+        with create_sessionmaker(settings.database_url).begin() as session:
             idle = session.execute(text(LOOKED), {"lock": zlib.crc32(b"look-out")}).scalar()
     except DBAPIError as error:
-        return f"Postgres is away: {error.orig}"
+        return f"Postgres is unavailable: {describe_error(error)}"
     if idle is None:
-        return "no look-out is at work"
-    return f"the last look was {idle:.0f} s ago" if idle > settings.poll_seconds + LATE else None
+        return "no controller is running"
+    return f"the last reconciliation was {idle:.0f} s ago" if idle > settings.poll_seconds + LATE else None
 
 
 if __name__ == "__main__":

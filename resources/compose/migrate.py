@@ -1,10 +1,10 @@
-"""Brings the database to the newest schema and holds it to what it has followed."""
+"""The containers' migration: the newest schema, and a check that the database follows the same kind."""
 
 from pydantic import Field
 
 from common.settings import Settings as Base
 from db import appliance, migrate
-from db.session import sessions
+from db.session import create_sessionmaker
 
 
 class Settings(Base):
@@ -13,15 +13,15 @@ class Settings(Base):
 
 
 def main() -> None:
-    """`SystemExit` with one clear line when this database followed the demo and now a repository, or so."""
+    """Migrate the database; raises `SystemExit` with one line when it followed the other kind."""
     migrate.main()
     settings = Settings()
-    with sessions(settings.database_url).begin() as session:
+    with create_sessionmaker(settings.database_url).begin() as session:
         try:
-            appliance.follow(session, "demo" if settings.demo else "repository")
-        except appliance.Mismatch as mismatch:
-            cure = "`docker compose --project-name ANOTHER up` has volumes of its own"
-            raise SystemExit(f"{mismatch}; {cure}") from mismatch
+            appliance.set_mode(session, "demo" if settings.demo else "repository")
+        except appliance.WrongDatabaseError as mismatch:
+            hint = "`docker compose --project-name ANOTHER up` has volumes of its own"
+            raise SystemExit(f"{mismatch}; {hint}") from mismatch
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gives Postgres its password before it starts, and the other services the address that it makes.
 #
-# The password is POSTGRES_PASSWORD where that is given; else one is made at the first start. It is kept in the
+# The password is POSTGRES_PASSWORD where that is given; else one is made at the first start. It is stored in the
 # volume of /run/slipway, apart from the data. Give another, or remove that volume, and the server gets a new one.
 # With DATABASE_URL the database is elsewhere: its address is passed on, and nothing else runs here.
 set -Eeuo pipefail

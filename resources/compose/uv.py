@@ -1,4 +1,4 @@
-"""Prints what pip installs uv from, by its digests in a lock file: `python uv.py uv.lock`."""
+"""The source of uv for pip, with its digests in a lock file: `python uv.py uv.lock`."""
 
 import sys
 import tomllib

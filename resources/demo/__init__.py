@@ -1,1 +1,1 @@
-"""The demo: a stand-in for GitHub in front of a real git repository with a real model."""
+"""The demo: a fake of GitHub in front of a real git repository with a real model."""

@@ -1,4 +1,4 @@
-"""Starts the demo's stand-in for GitHub: `python -m resources.demo`."""
+"""The demo's fake of GitHub: `python -m resources.demo`."""
 
 import signal
 import sys
@@ -10,30 +10,36 @@ from pydantic import Field
 
 from common import log
 from common.settings import Settings as Base
-from common.words import counted
-from resources.demo.desk import Desk
-from resources.demo.server import serve
+from common.words import format_count
+from resources.demo.demo_github import DemoPullRequests
+from resources.demo.github.webhooks import WebhookSender
+from resources.demo.server import create_demo_server
 
 
-class Settings(Base):
+class DemoServerSettings(Base):
     home: Path = Field(Path(".slipway"), validation_alias="SLIPWAY_HOME")
     demo_bind: str = "127.0.0.1"
     demo_port: int = 8090
+    demo_webhook_url: str = ""
+    webhook_secret: str = Field("", validation_alias="SLIPWAY_WEBHOOK_SECRET", repr=False)
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 
 
 def main() -> None:
-    settings = Settings()
+    settings = DemoServerSettings()
     log.configure("demo", settings.log)
-    desk = Desk(settings.home / "demo")
+    webhook = WebhookSender(settings.demo_webhook_url, settings.webhook_secret)
+    desk = DemoPullRequests(settings.home / "demo", webhook)
     try:
-        demo = serve(desk, settings.demo_bind, settings.demo_port)
+        demo = create_demo_server(desk, settings.demo_bind, settings.demo_port)
     except OSError as error:
         address = f"{settings.demo_bind}:{settings.demo_port}"
         sys.exit(f"The demo cannot listen on {address}: {error.strerror}. Name another port with DEMO_PORT.")
-    note(settings.home / "demo" / "address", f"http://{reachable(settings.demo_bind)}:{demo.server_port}")
+    write_address(
+        settings.home / "demo" / "address", f"http://{reachable_host(settings.demo_bind)}:{demo.server_port}"
+    )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    waiting = counted(len(demo.collection().list("open")), "open pull request")
+    waiting = format_count(len(demo.get_pulls().list_pulls("open")), "open pull request")
     logger.info("{}; clone from {}", waiting, demo.clone_url)
     try:
         demo.serve_forever(poll_interval=0.1)
@@ -43,14 +49,14 @@ def main() -> None:
         demo.server_close()
 
 
-def note(file: Path, text: str) -> None:
-    """Where `slipway demo` in another terminal finds the stand-in."""
+def write_address(file: Path, text: str) -> None:
+    """Write the server's address for `slipway demo` in another terminal."""
     new = file.with_suffix(".new")
     new.write_text(text)
     new.replace(file)
 
 
-def reachable(bind: str) -> str:
+def reachable_host(bind: str) -> str:
     return "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
 
 

@@ -1,4 +1,4 @@
-"""Makes the example's data, the same every time: daily visits of an encyclopedia that does not exist.
+"""The example's data, generated the same every time: daily visits of an encyclopedia that does not exist.
 
     python -m resources.demo.generate FOLDER
 
@@ -19,8 +19,8 @@ FIRST_DAY = date(2023, 1, 1)
 TRAIN_DAYS, TEST_DAYS = 731, 90  # two years to learn from, the three months after them to be judged by
 
 YEARLY_GROWTH = 0.3
-WEEK = (1.12, 1.16, 1.14, 1.10, 0.98, 0.68, 0.82)  # people look things up at work and at school
-YEAR = (1.16, 1.12, 1.10, 1.02, 1.00, 0.88, 0.76, 0.78, 0.98, 1.04, 1.12, 1.06)
+WEEK_FACTORS = (1.12, 1.16, 1.14, 1.10, 0.98, 0.68, 0.82)  # people look things up at work and at school
+YEAR_FACTORS = (1.16, 1.12, 1.10, 1.02, 1.00, 0.88, 0.76, 0.78, 0.98, 1.04, 1.12, 1.06)
 
 KINDS = ["History", "Anatomy", "Theory", "Geography", "Music", "Language", "Philosophy", "Economy"]
 # fmt: off
@@ -35,50 +35,56 @@ TOPICS = [
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    table = dict(visits())
+    table = dict(generate_visits())
     write(folder / "train.csv", 0, TRAIN_DAYS, table)
     write(folder / "test.csv", TRAIN_DAYS, TRAIN_DAYS + TEST_DAYS, table)
 
 
-def visits() -> Iterator[tuple[str, list[int]]]:
-    """Each page with its visits a day, in the order of the days."""
+def generate_visits() -> Iterator[tuple[str, list[int]]]:
+    """Yield each page with its visits a day, in the order of the days."""
     chance = random.Random(SEED)
-    everybody = list(shared(chance))
+    everybody = list(shared_factors(chance))
     for number in range(PAGES):
         page = f"{KINDS[number % len(KINDS)]}_of_{TOPICS[number // len(KINDS)]}"
         size = 4.0 * 40.0 ** chance.random()
-        yield page, [round(size * day * one) for day, one in zip(everybody, alone(chance), strict=True)]
+        yield (
+            page,
+            [round(size * day * one) for day, one in zip(everybody, page_factors(chance), strict=True)],
+        )
 
 
-def shared(chance: random.Random) -> Iterator[float]:
-    """What a day does to all pages alike."""
+def shared_factors(chance: random.Random) -> Iterator[float]:
+    """Yield each day's factor for all pages."""
     mood = 0.0
     for number in range(TRAIN_DAYS + TEST_DAYS):
         day = FIRST_DAY + timedelta(days=number)
-        mood = 0.6 * mood + 0.03 * noise(chance)
+        mood = 0.6 * mood + 0.03 * draw_noise(chance)
         growth = 1.0 + YEARLY_GROWTH * number / 365.0
-        yield growth * WEEK[day.weekday()] * season(day) * (1.0 + mood)
+        yield growth * WEEK_FACTORS[day.weekday()] * seasonal_factor(day) * (1.0 + mood)
 
 
-def season(day: date) -> float:
-    """From the middle of one month to the middle of the next in a straight line."""
+def seasonal_factor(day: date) -> float:
+    """Interpolate between the middles of adjacent months."""
     along = (day.day - 15) / 30.0
-    here, beside = YEAR[day.month - 1], YEAR[(day.month if along > 0 else day.month - 2) % 12]
-    return here + abs(along) * (beside - here)
+    here, adjacent = (
+        YEAR_FACTORS[day.month - 1],
+        YEAR_FACTORS[(day.month if along > 0 else day.month - 2) % 12],
+    )
+    return here + abs(along) * (adjacent - here)
 
 
-def alone(chance: random.Random) -> Iterator[float]:
-    """What a day does to one page: chance, and now and then the news, which fade."""
+def page_factors(chance: random.Random) -> Iterator[float]:
+    """Yield each day's factor for one page: chance, and now and then the news, which fade."""
     news = 0.0
     for _ in range(TRAIN_DAYS + TEST_DAYS):
         news *= 0.6
         if chance.random() < 0.001:
             news += 8.0 * chance.random()
-        yield max(0.0, 1.0 + 0.3 * noise(chance) + news)
+        yield max(0.0, 1.0 + 0.3 * draw_noise(chance) + news)
 
 
-def noise(chance: random.Random) -> float:
-    """About a normal variate; sums and products alone, which every machine rounds alike."""
+def draw_noise(chance: random.Random) -> float:
+    """Return about a normal variate; only sums and products, which every machine rounds alike."""
     return 2.0 * (chance.random() + chance.random() + chance.random() - 1.5)
 
 

@@ -23,14 +23,14 @@ function draw() {
     ...axis,
     values: (_, ats) => ats.map(say),
     space: days ? 60 : 110,
-    incrs: days ? [1, 2, 3, 7, 14, 28, 91, 182, 364].map((n) => n * 86400) : undefined,
+    incrs: days ? [1, 2, 3, 7, 14, 28, 56, 91, 182, 364].map((n) => n * 86400) : undefined,
   };
   const size = () => ({ width: figure.clientWidth, height: Math.min(340, Math.max(220, figure.clientWidth * 0.4)) });
   const band = points.low.some((low) => low !== null);
   const known = points.known.length > 0;
   const first = known ? 2 : 1; // the prediction's place among the series
   const few = points.value.filter((value) => value !== null).length < 60;
-  const number = (value) => value.toLocaleString(document.documentElement.lang, { maximumSignificantDigits: 6 });
+  const number = (value) => value.toLocaleString(document.documentElement.lang, { useGrouping: "min2", maximumSignificantDigits: 6 });
   // Where nothing is pointed at, the legend says the last point.
   const said = {
     value: (chart, value, series, at) => {
@@ -47,14 +47,14 @@ function draw() {
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       cursor: { points: { size: 9 } },
       legend: { live: true },
-      axes: [when, { ...axis, size: 64 }],
+      axes: [when, { ...axis, size: 64, values: (_, values) => values.map(number) }],
       bands: band ? [{ series: [first + 2, first + 1], fill: colour("--chart-fill") }] : [],
       series: [
         { label: "When", value: (_, at) => say(at ?? points.at.at(-1)) },
-        ...(known ? [{ ...said, label: "Known", stroke: colour("--pico-muted-color"), width: 1.5, points: { show: false } }] : []),
+        ...(known ? [{ ...said, label: points.names?.known ?? "Known", stroke: colour("--pico-muted-color"), width: 1.5, points: { show: false } }] : []),
         {
           ...said,
-          label: "Prediction",
+          label: points.names?.value ?? "Prediction",
           stroke: colour("--pico-primary"),
           fill: band ? undefined : colour("--chart-fill"),
           width: 2,
@@ -69,6 +69,10 @@ function draw() {
   return () => chart.setSize(size());
 }
 
-let resize = draw();
-addEventListener("resize", () => resize());
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { resize = draw(); });
+// A page that follows may bring its chart later, or a new one.
+let resize = null;
+const redraw = () => { resize = document.getElementById("chart") ? draw() : null; };
+redraw();
+addEventListener("resize", () => resize?.());
+document.addEventListener("htmx:afterSettle", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

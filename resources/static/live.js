@@ -29,6 +29,7 @@ function follow(logs) {
     const pre = details.appendChild(document.createElement("pre"));
     for (const other of stages.values()) other.parentElement.parentElement.open = false;
     details.open = true;
+    details.id = `log-${stage}`;
     summary.textContent = stage;
     Object.assign(pre, { className: "log", tabIndex: 0, role: "log", ariaLabel: stage });
     logs.append(details);

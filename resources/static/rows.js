@@ -37,7 +37,8 @@ function brief(value) {
   return `${text.slice(0, LONG)}…${Array.isArray(value) ? ` (${value.length.toLocaleString("en")} in all)` : ""}`;
 }
 
-const digits = (value) => (Number.isInteger(value) ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 6 });
+// 1984 may be a year: thousands are set apart from 10,000 on.
+const digits = (value) => ({ useGrouping: "min2", ...(Number.isInteger(value) ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 6 }) });
 
 const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
@@ -55,6 +56,8 @@ function show(predictions, asked) {
   const known = asked && asked.length === predictions.length + 1 ? asked : [[], ...predictions.map(() => [])];
   answers.replaceChildren();
   make("p", predictions.length === 1 ? "1 prediction" : `${predictions.length.toLocaleString("en")} predictions`, answers);
+  const score = window.judged ? judged(predictions, asked) : null;
+  if (score) make("p", score, answers).className = "score";
   const link = make("a", "Download as CSV", make("p", undefined, answers));
   const scroll = make("div", undefined, answers);
   const tall = predictions.length > 31 ? "scroll tall" : "scroll";
@@ -82,17 +85,24 @@ function wrong(words) {
   make("p", words, answers).className = "wrong";
 }
 
-document.getElementById("file").addEventListener("change", async (event) => {
-  const [file] = event.target.files;
+const input = document.getElementById("file");
+const knownAlone = document.getElementById("known");
+
+async function ask() {
+  const [file] = input.files;
   if (!file) return;
   answers.textContent = "The model is asked…";
   try {
     const headers = { "Content-Type": "text/csv", Accept: "application/json" };
-    const answer = await fetch(rows.dataset.address, { method: "POST", body: file, headers });
+    const address = rows.dataset.address + (knownAlone && knownAlone.checked ? "?columns=known" : "");
+    const answer = await fetch(address, { method: "POST", body: file, headers });
     const said = await answer.json();
     if (answer.ok) show(said.predictions, parsed((await file.text()).replace(/^\uFEFF/, "")));
     else wrong(said.detail || said.title);
   } catch (error) {
     wrong(`Slipway did not answer: ${error.message}. Choose the file again.`);
   }
-});
+}
+
+input.addEventListener("change", ask);
+if (knownAlone) knownAlone.addEventListener("change", ask);

@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from cli.postgres import Postgres
+from cli.up.postgres import Postgres
 from db import migrate
-from db.models import Release, Stage, Status
-from db.session import sessions
-from ml.settings import Settings
+from db.models import Release, Stage
+from db.session import create_sessionmaker
+from db.states import Status
+from ml.settings import MlSettings
 from tests.conftest import FAST
+from tests.harness.repositories import ModelRepository
 from tests.ml.serving.support import Shop, main_py
-from tests.support.repositories import ModelRepository
 
 FLAT = """
     from dataclasses import dataclass
@@ -56,16 +57,16 @@ def serving(folder: Path) -> Iterator[Shop]:
         "".join(f'[{name}]\nrepository = "acme/{name}"\nclone_url = "{repository.url}"\n' for name in INFO)
     )
     told = {
-        "DATABASE_URL": postgres.url(),
+        "DATABASE_URL": postgres.database_url(),
         "SLIPWAY_HOME": str(folder / "home"),
         "SLIPWAY_MODELS": str(models),
         "SLIPWAY_REPOSITORY": "",
     }
     try:
-        migrate.upgrade(postgres.url())
+        migrate.upgrade_schema(postgres.database_url())
         with patch.dict(os.environ, told):
-            settings = Settings()  # type: ignore[call-arg]
-        with Shop(settings, sessions(postgres.url()), repository).serving() as shop:
+            settings = MlSettings()  # type: ignore[call-arg]
+        with Shop(settings, create_sessionmaker(postgres.database_url()), repository).serving() as shop:
             yield shop
     finally:
         postgres.stop()
@@ -82,7 +83,7 @@ def publish(shop: Shop) -> None:
         shop.publish(source, kind="classification", info=INFO["churn"], metrics={"AUC": auc})
     with shop.sessions.begin() as session:
         facts = {"repository": "acme/churn", "model": "churn"}
-        reason = "AUC 0.640, live has 0.830 (may worsen by 5%)"
+        reason = "AUC 0.640, release 1 has 0.830 (may worsen by 5%)"
         session.add(
             Release(**facts, commit="a" * 40, status=Status.REJECTED, reason=reason, metrics={"AUC": 0.64})
         )

@@ -1,15 +1,19 @@
 """The pages that the story does not come by, with all that they can show: light, and without a violation."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.models import PullRequest, Release, Stage, Status
+from db.models import Release, Stage
+from db.states import Status
+from db.vcs_models import PullRequest
 from tests.browser.browser import Browser
 from tests.browser.test_story import LIMIT, PAGES, a_release
 from tests.ml.serving.support import Shop, apart, differences, main_py
@@ -58,6 +62,54 @@ def test_an_answer_is_shown_by_the_kind_of_model(shop: Shop, browser: Browser) -
     is_fine(browser)
 
 
+@pytest.mark.parametrize("answer", ["word", "{'sold': word, 'probability': 0.5}", "{'probability': 0.5}"])
+def test_a_dict_prediction_is_judged_by_the_part_named_as_target(
+    answer: str, shop: Shop, browser: Browser, tmp_path: Path
+) -> None:
+    predict = f"word = 'yes' if features['area'] > 10 else 'no'\nreturn {answer}"
+    info = {"Name": "Houses", "Target": "sold"}
+    head = "from typing import TypedDict\n\nclass House(TypedDict):\n    city: str\n    area: float\n"
+    shop.publish(main_py(predict, head=head, features="features: House"), info=info, kind="classification")
+    file = tmp_path / "houses.csv"
+    file.write_text("city,area,sold\nUlm,2,no\nBonn,50,yes\nBonn,5,yes\n")
+    browser.open("/predict")
+    browser.find("#file").send_keys(str(file))
+    if "sold" in answer or answer == "word":
+        browser.says("Accuracy 66.7 %: 2 of 3 rows with sold are right.")
+    else:  # nothing in it says which part is meant
+        browser.until(
+            lambda: len(browser.driver.find_elements(By.CSS_SELECTOR, "#answers tbody tr")) == 3, "rows"
+        )
+        assert "Accuracy" not in browser.find("main").text
+
+
+def test_a_csv_with_the_target_is_judged_without_it(shop: Shop, browser: Browser, tmp_path: Path) -> None:
+    head = "from dataclasses import dataclass\n\n@dataclass\nclass House:\n    city: str\n    area: float\n"
+    info = {"Name": "Houses", "Target": "sold"}
+    predict = "return 'yes' if features.area > 10 else 'no'"
+    shop.publish(main_py(predict, head=head, features="features: House"), info=info, kind="classification")
+    file = tmp_path / "houses.csv"
+    file.write_text("id,city,area,sold\n1,Ulm,2,no\n2,Bonn,50,yes\n3,Bonn,5,yes\n4,Bonn,5,\n")
+    browser.open("/predict")
+    browser.find("#file").send_keys(str(file))
+    browser.says("Accuracy 66.7 %: 2 of 3 rows with sold are right.")
+    rows = browser.driver.find_elements(By.CSS_SELECTOR, "#answers tbody tr")
+    assert rows[0].text == "1 1 Ulm 2 no no"
+    is_fine(browser)
+    browser.find("#file").send_keys(str(file))  # the page was loaded anew
+    browser.says("2 of 3 rows")
+    browser.find("#known").click()
+    browser.says("The model does not take id, sold: there is city, area")
+
+    price = "return features.area * 10.5"
+    info = {"Name": "Houses", "Target": "price"}
+    shop.publish(main_py(price, head=head, features="features: House"), info=info, kind="regression")
+    file.write_text("city,area,price\nUlm,2,20\nBonn,4,44\n")
+    browser.open("/predict")
+    browser.find("#file").send_keys(str(file))
+    browser.says("Mean absolute error 1.5 of 2 rows with price.")
+
+
 def test_a_csv_of_rows_is_answered_beside_what_was_asked(
     shop: Shop, browser: Browser, tmp_path: Path
 ) -> None:
@@ -72,7 +124,7 @@ def test_a_csv_of_rows_is_answered_beside_what_was_asked(
     browser.find("#file").send_keys(str(file))
     browser.says("2 predictions")
     rows = browser.driver.find_elements(By.CSS_SELECTOR, "#answers tbody tr")
-    assert [row.text for row in rows] == ['1 Ulm, "old" town 2 2,469.14', "2 Bonn 1000 1,234,570"]
+    assert [row.text for row in rows] == ['1 Ulm, "old" town 2 2469.14', "2 Bonn 1000 1,234,570"]
     assert browser.find("#answers tbody td[title]").get_attribute("title") == "2469.13578"
     assert browser.driver.execute_script("return kept.text()") == (
         'row,city,area,prediction\n1,"Ulm, ""old""\ntown",2,2469.13578\n2,Bonn,1000,1234567.8900000001\n'
@@ -97,7 +149,7 @@ def test_several_models_are_on_one_page(two: Shop, driver: Chrome) -> None:
     browser = Browser(driver, two.url)
     browser.open("/")
     browser.says("The one")
-    browser.says("Nothing was merged yet.")
+    browser.says("Nothing has been merged yet.")
     two.model = "other"
     a_release(two, Status.REJECTED, reason="train() raised KeyError")
     building = a_release(two, Status.BUILDING, commit="c" * 40)
@@ -114,7 +166,7 @@ def test_several_models_are_on_one_page(two: Shop, driver: Chrome) -> None:
     browser.find("[name=features]")
     browser.click("Overview", "nav")
     browser.click("The one")
-    browser.says("How good it is")
+    browser.says("Metrics")
     is_fine(browser)
     browser.open("/models/other")
     browser.says("The first release is on its way")
@@ -146,6 +198,24 @@ def test_a_release_says_what_the_gate_said_and_what_it_changes(shop: Shop, brows
     rows = browser.driver.find_elements(By.CSS_SELECTOR, "[aria-label='The largest changes'] tbody tr")
     assert [row.text for row in rows] == ["<b> 1 4 3", '2 1 "KeyError" –']
     browser.says("SMAPE 0.3 0.2 +50.0% at most 9 not passed")
+    is_fine(browser)
+
+
+def test_series_that_changed_are_two_curves_in_one_chart(shop: Shop, browser: Browser) -> None:
+    days = [f"2026-01-{day:02}T00:00:00" for day in range(1, 31)]
+    live = json.dumps([[day, place] for place, day in enumerate(days)])
+    this = json.dumps([[day, place + 0.123456789] for place, day in enumerate(days)])[:600] + "…"
+    numbers = {"compared": 2, "changed": 2, "share": 1.0, "mean": 0.1, "largest": 0.1}
+    worst = [
+        {"features": str(n), "live": one, "this": this, "change": 1} for n, one in ((1, "7"), (30, live))
+    ]
+    release = shop.publish(main_py(), differences=differences(**numbers, worst=worst))
+    browser.open(f"/releases/{release}")
+
+    browser.find("#chart canvas")
+    legend = [one.text for one in browser.driver.find_elements(By.CSS_SELECTOR, "#chart .u-legend th")]
+    assert [word.rstrip(":") for word in legend] == ["When", "Live then", "This release"]
+    browser.says("The series that changes most, as far as it is stored, for 30")
     is_fine(browser)
 
 
@@ -186,13 +256,13 @@ def test_pull_requests_and_what_became_of_each(
         is_fine(browser)
 
 
-def test_postgres_away_is_said_on_every_page_and_what_is_live_stays(
+def test_every_page_says_postgres_is_away_and_live_stays(
     make_shop: Callable[..., Shop], driver: Chrome, tmp_path: Path
 ) -> None:
     with apart(make_shop, tmp_path / "postgres") as (made, own):
         told = {
             "SLIPWAY_REPOSITORY": "acme/web-traffic",
-            "database_url": own.url(),
+            "database_url": own.database_url(),
             "SLIPWAY_SYNC_SECONDS": 0,
         }
         with (
@@ -202,10 +272,10 @@ def test_postgres_away_is_said_on_every_page_and_what_is_live_stays(
             shop.publish(main_py("return features * 2"))
             browser = Browser(driver, shop.url)
             browser.open("/")
-            browser.says("How good it is")
+            browser.says("Metrics")
             own.stop()
-            browser.says("Postgres is away")  # the page has looked again by itself
-            browser.says("How good it is")
+            browser.says("Postgres is unavailable")  # the page has polled again
+            browser.says("Metrics")
             assert not browser.violations()
             browser.open("/predict?x=21")
             assert browser.find(".result").text == "42"
@@ -213,15 +283,13 @@ def test_postgres_away_is_said_on_every_page_and_what_is_live_stays(
             browser.says("The database does not answer")
             assert not browser.violations()
             browser.open("/releases")
-            browser.says("Postgres is away")
+            browser.says("Postgres is unavailable")
             assert not browser.violations()
             own.start()
             browser.until(lambda: "Latest" not in browser.text() and "Change 1" in browser.text(), "releases")
 
 
-def test_on_a_narrow_screen_nothing_is_cut_off_and_the_pages_stand_in_one_row(
-    shop: Shop, browser: Browser
-) -> None:
+def test_a_narrow_screen_cuts_nothing_off_and_has_one_row(shop: Shop, browser: Browser) -> None:
     shop.publish(main_py(BAND, head="import datetime, math"), kind="time-series", known=HISTORY)
     shop.publish(main_py("1 / 0"), status=Status.REJECTED, reason="x" * 300, title="y" * 300)
     shape = {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True}

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import TextIO
 
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
-from common import token
-from db.models import Outcome, Release, Stage, Status
-from ml.home import Home
+from common.auth import operator_token
+from db.models import Release, Stage
+from db.states import StageOutcome, Status
+from ml.paths import HomeLayout
 from tests.browser.browser import Browser
 from tests.ml.serving.support import Shop, main_py
 
@@ -46,7 +48,7 @@ def test_from_an_empty_appliance_to_a_rollback(shop: Shop, browser: Browser) -> 
     assert not browser.violations()
 
     first = shop.publish(main_py(SERIES), kind="time-series", info={"Name": "Visits", "Type": "Time series"})
-    browser.says("How good it is")  # the page has looked again by itself
+    browser.says("Metrics")  # the page has looked again by itself
 
     browser.click("Try it")
     days = browser.find("input[name=num_days]")
@@ -55,12 +57,20 @@ def test_from_an_empty_appliance_to_a_rollback(shop: Shop, browser: Browser) -> 
     browser.click("Predict", "form.ask")
     browser.find("#chart canvas")
     assert len(browser.driver.find_elements(By.CSS_SELECTOR, "table.series tbody tr")) == 7
+    assert browser.driver.switch_to.active_element == browser.find("#answer")
+    assert browser.driver.title == "Answer · Visits · Slipway"
+    browser.click("30", ".examples")
+    browser.until(
+        lambda: browser.find("[name=num_days]").get_attribute("value") == "30", "example in the form"
+    )
+    browser.click("Copy", ".copyable")
+    browser.says("Copied")
 
     second = shop.publish(main_py(SERIES), kind="time-series", metrics={"SMAPE": 0.2})
-    rejected = a_release(shop, Status.REJECTED, reason="SMAPE 0.900, live has 0.200 (may worsen by 5%)")
+    rejected = a_release(shop, Status.REJECTED, reason="SMAPE 0.900, release 1 has 0.200 (may worsen by 5%)")
     browser.open("/releases")
     browser.click(str(rejected), "table.releases")
-    browser.says("SMAPE 0.900, live has 0.200 (may worsen by 5%)")
+    browser.says("SMAPE 0.900, release 1 has 0.200 (may worsen by 5%)")
 
     browser.open("/")
     browser.says("-20.0% since 1")
@@ -96,6 +106,7 @@ def test_a_form_error_and_a_thousand_rows(shop: Shop, browser: Browser, tmp_path
     field = browser.find("[aria-invalid=true]")
     assert field.get_attribute("name") == "place.floor"
     assert field.get_attribute("value") == "up"
+    assert browser.driver.switch_to.active_element == field
     assert not browser.violations()
     field.clear()
     field.send_keys("3")
@@ -108,7 +119,7 @@ def test_a_form_error_and_a_thousand_rows(shop: Shop, browser: Browser, tmp_path
     browser.open("/predict")
     browser.find("#file").send_keys(str(rows))
     browser.says("1,000 predictions")
-    assert browser.find("#answers tbody tr:last-child").text == "1000 999 1 1,998"
+    assert browser.find("#answers tbody tr:last-child").text == "1000 999 1 1998"
     assert browser.find("#answers a[download]").get_attribute("href").startswith("blob:")
     assert not browser.violations()
 
@@ -145,10 +156,12 @@ def test_a_list_is_typed_row_by_row(shop: Shop, browser: Browser) -> None:
 def test_a_log_and_a_stage_are_on_the_screen_as_they_happen(shop: Shop, browser: Browser) -> None:
     building = a_release(shop, Status.BUILDING, pull_request=3)
     browser.open(f"/releases/{building}")
-    browser.says("None has begun.")
+    seven = ["checkout", "environment", "data", "train", "evaluate", "gate", "deploy"]
+    ahead = browser.driver.find_elements(By.CSS_SELECTOR, "ol.stages .ahead strong")
+    assert [one.text for one in ahead] == seven
 
     def stages() -> list[tuple[str, str]]:
-        found = browser.driver.find_elements(By.CSS_SELECTOR, "ol.stages li")
+        found = browser.driver.find_elements(By.CSS_SELECTOR, "ol.stages li:not(.ahead)")
         return [(one.find_element(By.TAG_NAME, "strong").text, one.get_attribute("class")) for one in found]
 
     def logs() -> list[str]:
@@ -163,14 +176,22 @@ def test_a_log_and_a_stage_are_on_the_screen_as_they_happen(shop: Shop, browser:
     print("epoch 2", file=log, flush=True)
     browser.until(lambda: logs() == ["epoch 1 <b>\nepoch 2\n"], "second line after the first")
     assert stages() == [("train", "running")]
+    assert f"Release {building} building: train" in browser.driver.title
+    browser.find("#find").send_keys("EPOCH")
+    browser.says("1 of 2")
     assert not browser.violations()
 
     with shop.sessions.begin() as session:
-        session.get_one(Stage, train).outcome = Outcome.DONE
+        session.get_one(Stage, train).outcome = StageOutcome.DONE
     _, log = begin(shop, building, "evaluate")
     browser.until(lambda: stages() == [("train", "done"), ("evaluate", "running")], "next stage")
     print("scored", file=log, flush=True)
     browser.until(lambda: logs()[1:] == ["scored\n"], "log of the next stage below the first")
+    browser.find("#find").send_keys(Keys.ENTER)
+    browser.says("2 of 2")  # what is searched for stays while the page changes
+    assert browser.driver.execute_script("return [...CSS.highlights.get('here')].join()") == "epoch"
+    browser.find("#find").send_keys("s")
+    browser.says("not in the logs")
 
     with shop.sessions.begin() as session:
         release = session.get_one(Release, building)
@@ -186,7 +207,7 @@ def begin(shop: Shop, release: int, name: str) -> tuple[int, TextIO]:
         session.add(stage := Stage(release_id=release, name=name))
         session.flush()
         number = stage.id
-    log = Home(shop.settings.home).log(release, name)
+    log = HomeLayout(shop.settings.home).log_path(release, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     return number, log.open("a")
 
@@ -203,7 +224,7 @@ def a_release(shop: Shop, status: Status, commit: str = "b" * 40, **facts: objec
 
 def sign_in(shop: Shop, browser: Browser) -> None:
     browser.open("/sign-in")
-    known = token.kept(shop.settings.home.absolute())
+    known = operator_token.read_stored(shop.settings.home.absolute())
     assert known
     browser.find("#token").send_keys(known)
     browser.click("Sign in", "form.narrow")

@@ -3,12 +3,27 @@
 import hashlib
 import io
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+import uv
 
 from resources import bootstrap
+
+ROOMS = ("cli", "common", "db", "ml", "resources.demo", "mlflow_server", "vcs")
+# imported as modules of a service would be; what runs in environments of its own is not
+IMPORT = """
+import importlib, pkgutil, sys
+for room in sys.argv[1:]:
+    found = importlib.import_module(room)
+    for module in pkgutil.walk_packages(found.__path__, room + "."):
+        others = "vcs.tap", "vcs.git_tap", "vcs.target", "mlflow_server.launch", "mlflow_server.guards"
+        if module.name not in others:
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+"""
 
 
 @pytest.fixture
@@ -58,9 +73,32 @@ def test_a_wheel_with_another_hash_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_index_is_one_line() -> None:
-    with pytest.raises(SystemExit, match=r"cannot fetch http://127\.0\.0\.1:9/uv\.whl: .*is there a network"):
+    with pytest.raises(
+        SystemExit, match=r"cannot fetch http://127\.0\.0\.1:9/uv\.whl: .*name it in HTTPS_PROXY"
+    ):
         bootstrap.download("http://127.0.0.1:9/uv.whl")
 
 
 def test_versions_compare_as_numbers() -> None:
     assert bootstrap.minor("uv 0.13.8 (abc 2026-01-01)") > bootstrap.minor("0.9.30")
+
+
+def test_what_runs_needs_no_tools_of_developers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the services import is there, and no more is fetched."""
+    monkeypatch.setenv("UV_PROJECT_ENVIRONMENT", str(tmp_path / "venv"))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    command = [
+        uv.find_uv_bin(),
+        "sync",
+        "--locked",
+        "--quiet",
+        "--project",
+        bootstrap.ROOT,
+        *bootstrap.TO_RUN,
+    ]
+    subprocess.run([*command, "--python", sys.executable], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+
+    subprocess.run([python, "-c", IMPORT, *ROOMS], check=True, cwd=bootstrap.ROOT)
+    for tool in ("mypy", "ruff", "pytest", "selenium", "numpy"):
+        assert not list((tmp_path / "venv" / "lib").glob(f"python*/site-packages/{tool}"))

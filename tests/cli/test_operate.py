@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from common import token
-from db.models import Score, Status
+from common.auth import operator_token
+from db import release_queue
+from db.models import Score
+from db.states import Status, Trigger
+from tests.harness.waiting import wait_until
 from tests.ml.conftest import shared_home  # noqa: F401 (a fixture)
 from tests.ml.serving.conftest import make_shop, shop  # noqa: F401 (fixtures)
 from tests.ml.serving.support import Shop, main_py
-from tests.support.waiting import wait_until
 
 SLIPWAY = [sys.executable, "-c", "from cli.main import app; app()"]
 EVIL = "\x1b[2J\u202e"
@@ -63,6 +65,19 @@ def test_roll_back_and_deploy_again(shop: Shop, slipway: Slipway) -> None:  # no
     assert slipway("rollback", "web-traffic", "--no-wait").stdout.endswith("is going to be live\n")
 
 
+def test_a_rollback_tells_where_it_ended(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
+    first, second, _ = (shop.publish(main_py(f"return {number}")) for number in range(3))
+    (shop.settings.home / f"artifacts/web-traffic/{second}").write_bytes(b"something else")
+
+    back = slipway("rollback")
+
+    broken, live = back.stdout.splitlines()
+    assert broken.startswith(f"release {second} failed to start: ")
+    assert broken.endswith(f"; the rollback goes on to release {first}")
+    assert (back.returncode, live) == (0, f"release {first} of web-traffic is live")
+    assert shop.served() == first
+
+
 def test_what_is_refused_is_one_line(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
     release = shop.publish(main_py("return 1"))
     (shop.settings.home / f"artifacts/web-traffic/{release}").write_bytes(b"something else")
@@ -70,7 +85,7 @@ def test_what_is_refused_is_one_line(shop: Shop, slipway: Slipway) -> None:  # n
     for arguments, said in [
         (["rollback"], "no other release of web-traffic was live before"),
         (["deploy", "4711"], "There is no release 4711"),
-        (["deploy", str(release)], "cannot take the place, what was live stays: "),
+        (["deploy", str(release)], "failed to start, the live release stays: "),
         (["cancel", str(release)], "has ended already, it is deployed"),
         (["train", "--commit", "main"], "commit: String should match pattern"),
         (["train", "another"], "There is no model 'another'; there is web-traffic."),
@@ -84,7 +99,7 @@ def test_what_is_refused_is_one_line(shop: Shop, slipway: Slipway) -> None:  # n
 
 
 def test_the_token_is_needed_and_may_be_given(shop: Shop, slipway: Slipway, tmp_path: Path) -> None:  # noqa: F811
-    known = token.kept(shop.settings.home)
+    known = operator_token.read_stored(shop.settings.home)
     elsewhere = str(tmp_path / "elsewhere")
 
     none = slipway("cancel", "1", SLIPWAY_HOME=elsewhere)
@@ -111,6 +126,19 @@ def test_train_and_cancel(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
     assert slipway("train", "--from", str(live)).returncode == 0
     assert slipway("cancel", str(live + 1)).stdout == f"release {live + 1} of web-traffic is cancelled\n"
     assert shop.release(live + 1).status is Status.CANCELLED
+
+
+def test_a_training_of_what_was_rejected_says_so(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
+    live = shop.release(shop.publish(main_py("return 1")))
+    with shop.sessions.begin() as session:
+        rejected = release_queue.queue_release(
+            session, live.model, live.repository, live.commit, Trigger.MANUAL
+        )
+        rejected.status, rejected.reason = Status.REJECTED, "SMAPE \x1b[2Jwould rise"
+
+    lines = slipway("train").stdout.splitlines()
+
+    assert lines[1:2] == [f"   release {live.id + 1} of this commit was rejected: SMAPE \\x1b[2Jwould rise"]
 
 
 def score(shop: Shop, status: Status, **facts: Any) -> None:  # noqa: F811
@@ -157,6 +185,16 @@ def test_a_log_is_shown_and_moves_no_cursor(shop: Shop, slipway: Slipway, buildi
 
     assert slipway("logs").stdout == said
     assert slipway("logs", str(building)).stdout == said
+
+
+def test_a_log_is_followed_until_the_release_is_live_or_not(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
+    live = shop.publish(main_py("return 1"))
+    broken = shop.publish("raise OSError('no main')", wait=False)
+
+    for release, state in ((live, "live"), (broken, "failed: ")):
+        said = slipway("logs", str(release), "--follow").stdout.splitlines()
+        assert said[-2] == f"release {release} is deployed"
+        assert said[-1].startswith(f"its deployment is {state}")
 
 
 @pytest.mark.parametrize("facts", [{"metrics": {f"SMAPE{EVIL}": 0.5}}, {"reason": EVIL}])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from common.text import make_json_storable, make_storable
+from common.text import first_line, make_json_storable, make_storable
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,8 @@ def test_a_number_that_no_float_holds_becomes_text(number: int) -> None:
 
 def test_a_number_that_a_float_holds_stays_one() -> None:
     assert make_json_storable([2**1023 - 1, 1e308]) == [2**1023 - 1, 1e308]
+
+
+def test_the_first_line_of_a_text_is_never_blank() -> None:
+    assert first_line("\n  FATAL: no\nHINT: yes") == "FATAL: no"
+    assert first_line(" \n", "no answer") == "no answer"

@@ -1,35 +1,38 @@
 """What is promised of decisions holds after each step of merges, builders, operators and serve, in any order.
 
-Builders and serve read in one step and write in a later one, so that anything may come between.
+The gate and serve read in two steps and write in a third, so that anything may come between. What breaks a
+promise is printed as its steps, with a seed: `--hypothesis-seed` finds it again.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    get_state_machine_test,
     initialize,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 from sqlalchemy import select
 from sqlalchemy.orm import Session, load_only, sessionmaker
 
-from db import claims, deployments, releases
-from db.claims import Claim, Deployed, Ended, Later
-from db.deployments import Overtaken, Refused, Seen
-from db.models import Cause, Deployment, Quarantine, Release, State, Status
+from db import claims, deployments, release_queue, releases
+from db.claims import Claim, Deployed, Finished, Retry
+from db.deployments import ConflictError, DeploymentSnapshot, RefusedError
+from db.models import Deployment, Quarantine, Release
 from db.pull_requests import Accepted
-from db.session import snapshot
+from db.session import open_snapshot
+from db.states import Cause, DeploymentState, Status
 
 Sessions = sessionmaker[Session]
 BEGAN = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -46,7 +49,18 @@ class Builder:
     """A builder that holds a release, or that believes so; `seen` once its gate has looked."""
 
     claim: Claim
-    seen: Seen | None = None
+    compared: int | None = None  # the deployment that its gate held it against
+    seen: DeploymentSnapshot | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """A gate's look that has read what stands, and has what was decided still to read."""
+
+    builder: Builder
+    session: Session
+    compared: int | None
+    close: Callable[[], None]
 
 
 class Decisions(RuleBasedStateMachine):
@@ -57,8 +71,11 @@ class Decisions(RuleBasedStateMachine):
         self.sessions, self.model = sessions, f"m{next(MODELS)}"
         self.merges: list[Accepted] = []
         self.builders: list[Builder] = []
+        self.gate: Look | None = None  # one at a time
+        self.live: Deployment | None = None  # as serve has read it
         self.starting: Deployment | None = None  # what serve is bringing up
-        self.ended: dict[int, State] = {}  # deployments that were live, failed or overruled
+        self.ended: dict[int, DeploymentState] = {}  # deployments that were live, failed or overruled
+        self.states: dict[tuple[str, int], Status | DeploymentState] = {}
         self.statuses: set[Status] = set()  # of all releases, after the last step
 
     @contextmanager
@@ -78,7 +95,8 @@ class Decisions(RuleBasedStateMachine):
     def some_releases_went_live(self, count: int) -> None:
         for _ in range(count):
             self.merge_and_pass()
-            self.serve_looks()
+            self.serve_reads_what_is_live()
+            self.serve_reads_what_is_wanted()
             self.serve_switches()
 
     # merges, and the controller
@@ -90,20 +108,31 @@ class Decisions(RuleBasedStateMachine):
             at = BEGAN + timedelta(minutes=number)
             self.merges.insert(0, Accepted("a/m", number, None, None, f"{self.model}-{number}", at))
         with self.begin() as session:
-            releases.queue_merges(session, self.model, self.merges)
+            release_queue.queue_merges(session, self.model, self.merges)
         if begin:
             self.take(0)
+            if self.builders and self.gate is None:
+                self.gate = self.begin_look(self.builders[-1])
 
-    @rule()
-    def merge_and_pass(self) -> None:
-        """Merge, build and pass with nothing between, beside whatever else is built."""
+    @rule(meanwhile=st.sampled_from(("nothing", "deploy", "roll back", "withdraw", "switch")), which=ANY)
+    def merge_and_pass(self, meanwhile: str = "nothing", which: int = 0) -> None:
+        """Merge, build and pass, beside whatever else is built, with one step between the gate's reads."""
         self.merge(1)
         self.take(0)
-        self.gate_looks(-1)
-        self.settle(self.builders[-1], Deployed(self.seen(self.builders[-1])))
+        with closing(self.begin_look(self.builders[-1])) as look:
+            match meanwhile:
+                case "deploy":
+                    self.deploy(which)
+                case "roll back":
+                    self.roll_back()
+                case "withdraw":
+                    self.withdraw()
+                case "switch" if self.starting is not None:
+                    self.serve_switches()
+            self.let_pass(self.end_look(look))
 
     @staticmethod
-    def seen(builder: Builder) -> Seen:
+    def seen(builder: Builder) -> DeploymentSnapshot:
         assert builder.seen is not None
         return builder.seen
 
@@ -112,10 +141,10 @@ class Decisions(RuleBasedStateMachine):
     def take(self, which: int) -> None:
         with self.begin() as session:
             queued = self.made(session, Status.QUEUED)
-            claim = claims.take(session, queued[which % len(queued)].id) if queued else None
+            claim = claims.claim(session, queued[which % len(queued)].id) if queued else None
         if claim is not None:
             with self.begin() as session:
-                claims.record(session, claim, artifact="digest")
+                claims.record_facts(session, claim, artifact="digest")
             self.builders.append(Builder(claim))
 
     @precondition(lambda self: Status.BUILDING in self.statuses)
@@ -124,45 +153,73 @@ class Decisions(RuleBasedStateMachine):
         """The builder is taken for dead; it may come back later, and is to find that out."""
         with self.begin() as session:
             if building := self.made(session, Status.BUILDING):
-                claims.abandon(session, building[which % len(building)])
+                claims.requeue_orphaned(session, building[which % len(building)])
 
     @rule(keep=st.integers(1, 3))
     def prune(self, keep: int) -> None:
         with self.begin() as session:
-            live = deployments.live(session, self.model)
-            pruned = [release.id for release in releases.prune(session, self.model, keep)]
+            live = deployments.find_live(session, self.model)
+            pruned = [release.id for release in releases.prune_artifacts(session, self.model, keep)]
             assert live is None or live.release_id not in pruned
 
     # builders
 
-    @precondition(lambda self: self.builders)
+    @precondition(lambda self: self.builders and self.gate is None)
     @rule(which=ANY)
-    def gate_looks(self, which: int) -> None:
-        place = which % len(self.builders)
-        with snapshot(self.sessions) as session:
-            self.builders[place] = replace(self.builders[place], seen=deployments.look(session, self.model))
+    def gate_reads_what_stands(self, which: int) -> None:
+        self.gate = self.begin_look(self.builders[which % len(self.builders)])
+
+    @precondition(lambda self: self.gate)
+    @rule(passes=st.booleans())
+    def gate_reads_what_was_decided(self, passes: bool) -> None:
+        assert self.gate is not None
+        look, self.gate = self.gate, None
+        builder = self.end_look(look)
+        if passes and builder in self.builders:
+            self.let_pass(builder)
+
+    def begin_look(self, builder: Builder) -> Look:
+        with ExitStack() as stack:
+            session = stack.enter_context(open_snapshot(self.sessions))
+            stands = deployments.find_baseline(session, self.model)
+            return Look(builder, session, stands.id if stands else None, stack.pop_all().close)
+
+    def end_look(self, look: Look) -> Builder:
+        seen = deployments.take_snapshot(look.session, self.model)
+        look.close()
+        judged = Builder(look.builder.claim, look.compared, seen)
+        if look.builder in self.builders:  # it may have ended meanwhile
+            self.builders[self.builders.index(look.builder)] = judged
+        return judged
+
+    def teardown(self) -> None:
+        if self.gate is not None:
+            self.gate.close()
 
     @precondition(lambda self: any(builder.seen for builder in self.builders))
     @rule(which=ANY)
     def gate_passes(self, which: int) -> None:
         judged = [builder for builder in self.builders if builder.seen]
-        builder = judged[which % len(judged)]
+        self.let_pass(judged[which % len(judged)])
+
+    def let_pass(self, builder: Builder) -> None:
         with self.begin() as session:
-            before = deployments.look(session, self.model)
+            before = deployments.take_snapshot(session, self.model)
             decided = len(self.decisions(session))
         self.settle(builder, Deployed(self.seen(builder)))
         with self.begin() as session:
             if len(self.decisions(session)) > decided:
                 assert before == builder.seen, "decided by what no longer stood"
+                assert before.baseline == builder.compared, "compared with something else"
 
     @precondition(lambda self: self.builders)
     @rule(
         which=ANY,
         outcome=st.sampled_from(
-            [Later("away", BEGAN), Ended(Status.REJECTED, "worse"), Ended(Status.PASSED, "waits")]
+            [Retry("away", timedelta()), Finished(Status.REJECTED, "worse"), Finished(Status.PASSED, "waits")]
         ),
     )
-    def builder_ends(self, which: int, outcome: Later | Ended) -> None:
+    def builder_ends(self, which: int, outcome: Retry | Finished) -> None:
         self.settle(self.builders[which % len(self.builders)], outcome)
 
     @precondition(lambda self: self.builders)
@@ -171,8 +228,8 @@ class Decisions(RuleBasedStateMachine):
         builder = self.builders.pop(which % len(self.builders))
         try:
             with self.begin() as session:
-                claims.give_back(session, builder.claim, "stopped")
-        except claims.Lost:
+                claims.release_claim(session, builder.claim, "stopped")
+        except claims.ClaimLostError:
             pass
 
     def settle(self, builder: Builder, outcome: Any) -> None:
@@ -180,9 +237,9 @@ class Decisions(RuleBasedStateMachine):
         try:
             with self.begin() as session:
                 claims.settle(session, builder.claim, outcome)
-        except claims.Lost:
+        except claims.ClaimLostError:
             pass
-        except Overtaken:
+        except ConflictError:
             self.builders.append(Builder(builder.claim))
 
     # people
@@ -192,7 +249,7 @@ class Decisions(RuleBasedStateMachine):
     def cancel(self, which: int) -> None:
         with self.begin() as session:
             if known := self.made(session, Status.QUEUED, Status.BUILDING):
-                releases.cancel(session, known[which % len(known)].id, who="dana")
+                release_queue.cancel(session, known[which % len(known)].id, who="dana")
 
     @rule(which=ANY)
     def deploy(self, which: int) -> None:
@@ -205,10 +262,10 @@ class Decisions(RuleBasedStateMachine):
     @rule()
     def roll_back(self) -> None:
         with self.begin() as session:
-            left = deployments.live(session, self.model)
+            left = deployments.find_live(session, self.model)
             try:
                 made = deployments.roll_back(session, self.model, cause=Cause.ROLLBACK, who="dana", why=None)
-            except Refused:
+            except RefusedError:
                 return
             target = session.get_one(Release, made.release_id)
             assert left is not None
@@ -218,31 +275,36 @@ class Decisions(RuleBasedStateMachine):
     @rule()
     def withdraw(self) -> None:
         with self.begin() as session:
-            live = deployments.live(session, self.model)
+            live = deployments.find_live(session, self.model)
             if live is not None:
-                wanted = deployments.wanted(session, self.model)
+                wanted = deployments.find_wanted(session, self.model)
                 try:
-                    made = deployments.withdraw(session, live, "it dies")
-                except Refused:
+                    made = deployments.auto_roll_back(session, live, "it dies")
+                except RefusedError:
                     return
                 assert made is None or wanted is None, "an operator was overruled"
 
     # serve
 
     @rule()
-    def serve_looks(self) -> None:
-        """It begins with what is wanted, or gives up what no longer stands."""
+    def serve_reads_what_is_live(self) -> None:
         with self.begin() as session:
-            self.starting = deployments.wanted(session, self.model) or deployments.live(session, self.model)
+            self.live = deployments.find_live(session, self.model)
+
+    @rule()
+    def serve_reads_what_is_wanted(self) -> None:
+        """It begins with that, or with what was live, and gives up what it had begun with."""
+        with self.begin() as session:
+            self.starting = deployments.find_wanted(session, self.model) or self.live
 
     @precondition(lambda self: self.starting)
     @rule()
     def serve_switches(self) -> None:
         assert self.starting is not None
         with self.begin() as session:
-            newest = deployments.look(session, self.model).newest
-            was_live = deployments.live(session, self.model)
-            since = deployments.went_live(session, self.starting)
+            newest = deployments.take_snapshot(session, self.model).newest
+            was_live = deployments.find_live(session, self.model)
+            since = deployments.mark_live(session, self.starting)
             if since is not None and (was_live is None or was_live.id != self.starting.id):
                 assert newest == self.starting.id, "it went live though it was overruled"
         self.starting = None
@@ -252,7 +314,7 @@ class Decisions(RuleBasedStateMachine):
     def start_fails(self) -> None:
         assert self.starting is not None
         with self.begin() as session:
-            deployments.failed(session, self.starting, "it cannot start")
+            deployments.mark_failed(session, self.starting, "it cannot start")
         self.starting = None
 
     # what holds at any time
@@ -264,17 +326,28 @@ class Decisions(RuleBasedStateMachine):
             quarantined = select(Quarantine).where(Quarantine.model == self.model)
             active = list(session.scalars(quarantined.where(Quarantine.ended_at.is_(None))))
         self.statuses = {release.status for release in known}
+        self.each_goes_a_way_that_its_states_have(made, known)
         self.only_the_newest_decision_can_be_wanted(made)
         self.what_has_ended_stays_as_it_ended(made)
         self.gates_decide_in_the_order_of_merges(made, known)
         self.nothing_waits_behind_a_newer_merge(known)
         self.a_rollback_is_true_only_when_its_target_was_live(made, known, active)
 
+    def each_goes_a_way_that_its_states_have(self, made: list[Deployment], known: list[Release]) -> None:
+        now: dict[tuple[str, int], Status | DeploymentState] = {
+            **{("release", one.id): one.status for one in known},
+            **{("deployment", one.id): one.state for one in made},
+        }
+        for key, state in now.items():
+            before = self.states.get(key, state)
+            assert state is before or state in before.next, f"{key} went from {before} to {state}"
+        self.states = now
+
     def only_the_newest_decision_can_be_wanted(self, made: list[Deployment]) -> None:
-        assert all(one.state is not State.WANTED for one in made[:-1])
+        assert all(one.state is not DeploymentState.WANTED for one in made[:-1])
 
     def what_has_ended_stays_as_it_ended(self, made: list[Deployment]) -> None:
-        now = {one.id: one.state for one in made if one.state is not State.WANTED}
+        now = {one.id: one.state for one in made if one.state is not DeploymentState.WANTED}
         assert self.ended.items() <= now.items()
         self.ended = now
 
@@ -292,9 +365,9 @@ class Decisions(RuleBasedStateMachine):
     ) -> None:
         release_of = {one.id: one.release_id for one in made}
         commit_of = {release.id: release.commit for release in known}
-        true = [one for one in made if one.leaves is not None and one.state is State.LIVE]
+        true = [one for one in made if one.leaves is not None and one.state is DeploymentState.LIVE]
         assert {one.release_id for one in quarantined} <= {release_of[one.leaves or 0] for one in true}
-        live = [one for one in made if one.state is State.LIVE]
+        live = [one for one in made if one.state is DeploymentState.LIVE]
         assert not live or commit_of[live[-1].release_id] not in {one.commit for one in quarantined}
         reach = max((one.holds_until or 0 for one in true), default=0)
         assert all(release.id <= reach for release in known if release.hold)
@@ -307,7 +380,11 @@ class Decisions(RuleBasedStateMachine):
         pytest.param(5000, marks=[pytest.mark.soak, pytest.mark.timeout(0)]),
     ],
 )
-def test_no_order_of_steps_breaks_what_is_promised(sessions: Sessions, runs: int) -> None:
+def test_no_order_of_steps_breaks_what_is_promised(
+    sessions: Sessions, runs: int, request: pytest.FixtureRequest, show: Callable[[str], None]
+) -> None:
+    chosen = request.config.getoption("hypothesis_seed") or secrets.randbits(64)
+    show(f"{runs} runs of 50 steps: --hypothesis-seed={chosen}")
     many = settings(
         max_examples=runs,
         stateful_step_count=50,
@@ -316,4 +393,5 @@ def test_no_order_of_steps_breaks_what_is_promised(sessions: Sessions, runs: int
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(lambda: Decisions(sessions), settings=many)  # type: ignore[no-untyped-call]
+    run = get_state_machine_test(lambda: Decisions(sessions), settings=many)  # type: ignore[arg-type]
+    seed(chosen)(run)()

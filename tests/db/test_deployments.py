@@ -3,48 +3,55 @@
 from contextlib import nullcontext
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import claims, deployments, releases
+from db import claims, deployment_history, deployments, release_queue, releases
 from db.claims import Claim, Deployed
-from db.deployments import Overtaken, Refused, Seen
-from db.models import Cause, Deployment, Release, State, Status, Trigger
+from db.deployments import ConflictError, DeploymentSnapshot, RefusedError
+from db.models import Deployment, Release
+from db.states import Cause, DeploymentState, Status, Trigger
 
 Sessions = sessionmaker[Session]
 
 
 def a_claim(sessions: Sessions, commit: str) -> Claim:
     with sessions.begin() as session:
-        release = Release(model="m", repository="a/m", commit=commit, trigger=Trigger.MERGE)
+        release = Release(model="m", repository="a/m", commit=commit, trigger=Trigger.MERGE, artifact="a")
         session.add(release)
         session.flush()
-        claim = claims.take(session, release.id)
+        claim = claims.claim(session, release.id)
         assert claim is not None
         return claim
 
 
 def decide(sessions: Sessions, release: int) -> int:
     with sessions.begin() as session:
-        made = deployments.decide(
-            session, "m", release, Cause.OPERATOR, who="dana", why=None, seen=deployments.look(session, "m")
+        made = deployments.create_decision(
+            session,
+            "m",
+            release,
+            Cause.OPERATOR,
+            who="dana",
+            why=None,
+            snapshot=deployments.take_snapshot(session, "m"),
         )
         return made.id
 
 
 def say(sessions: Sessions, *, live: bool) -> None:
     with sessions.begin() as session:
-        deployment = deployments.wanted(session, "m")
+        deployment = deployments.find_wanted(session, "m")
         assert deployment is not None
         if live:
-            deployments.went_live(session, deployment)
+            deployments.mark_live(session, deployment)
         else:
-            deployments.failed(session, deployment, "it could not start")
+            deployments.mark_failed(session, deployment, "it could not start")
 
 
 def live(sessions: Sessions) -> int | None:
     with sessions.begin() as session:
-        deployment = deployments.live(session, "m")
+        deployment = deployments.find_live(session, "m")
         return deployment.release_id if deployment else None
 
 
@@ -57,7 +64,7 @@ def test_a_failed_deployment_never_wins(sessions: Sessions) -> None:
 
     assert live(sessions) == good.release.id
     with sessions.begin() as session:
-        assert deployments.wanted(session, "m") is None
+        assert deployments.find_wanted(session, "m") is None
 
 
 def test_older_wishes_end_when_a_newer_one_is_live(sessions: Sessions) -> None:
@@ -68,16 +75,16 @@ def test_older_wishes_end_when_a_newer_one_is_live(sessions: Sessions) -> None:
 
     assert live(sessions) == two.release.id
     with sessions.begin() as session:
-        assert deployments.wanted(session, "m") is None
+        assert deployments.find_wanted(session, "m") is None
 
 
 def test_a_gate_that_was_overtaken_is_asked_again(sessions: Sessions) -> None:
     slow, quick = a_claim(sessions, "1"), a_claim(sessions, "2")
     with sessions.begin() as session:
-        seen = deployments.look(session, "m")
+        seen = deployments.take_snapshot(session, "m")
     decide(sessions, quick.release.id)
 
-    with pytest.raises(Overtaken), sessions.begin() as session:
+    with pytest.raises(ConflictError), sessions.begin() as session:
         claims.settle(session, slow, Deployed(seen))
     with sessions.begin() as session:
         found = releases.find(session, slow.release.id)
@@ -86,41 +93,39 @@ def test_a_gate_that_was_overtaken_is_asked_again(sessions: Sessions) -> None:
 
 
 @pytest.mark.parametrize("starts", [True, False])
-def test_a_gate_compares_with_what_is_wanted_and_is_asked_again_where_that_cannot_start(
-    sessions: Sessions, starts: bool
-) -> None:
+def test_a_gate_runs_again_when_what_it_compared_cannot_start(sessions: Sessions, starts: bool) -> None:
     slow, old, wanted = (a_claim(sessions, commit) for commit in "123")
     decide(sessions, old.release.id)
     say(sessions, live=True)
     decide(sessions, wanted.release.id)
     with sessions.begin() as session:
-        seen = deployments.look(session, "m")
-        standing = deployments.standing(session, "m")
+        seen = deployments.take_snapshot(session, "m")
+        standing = deployments.find_baseline(session, "m")
         assert standing is not None
         assert standing.release_id == wanted.release.id
     say(sessions, live=starts)
 
-    with nullcontext() if starts else pytest.raises(Overtaken), sessions.begin() as session:
+    with nullcontext() if starts else pytest.raises(ConflictError), sessions.begin() as session:
         claims.settle(session, slow, Deployed(seen))
 
 
 def test_a_builder_that_lost_its_claim_decides_nothing(sessions: Sessions) -> None:
     claim = a_claim(sessions, "1")
     with sessions.begin() as session:
-        claims.abandon(session, claim.release)
+        claims.requeue_orphaned(session, claim.release)
 
-    with pytest.raises(claims.Lost), sessions.begin() as session:
-        claims.settle(session, claim, Deployed(Seen(None, None)))
+    with pytest.raises(claims.ClaimLostError), sessions.begin() as session:
+        claims.settle(session, claim, Deployed(DeploymentSnapshot(None, None)))
     with sessions.begin() as session:
-        assert deployments.look(session, "m") == Seen(None, None)
+        assert deployments.take_snapshot(session, "m") == DeploymentSnapshot(None, None)
 
 
 def built(sessions: Sessions, commit: str, *, live: bool = True) -> int:
     """A release that passed the gate and, unless said otherwise, went live."""
     claim = a_claim(sessions, commit)
     with sessions.begin() as session:
-        claims.record(session, claim, artifact="digest")
-        claims.settle(session, claim, Deployed(deployments.look(session, "m")))
+        claims.record_facts(session, claim, artifact="digest")
+        claims.settle(session, claim, Deployed(deployments.take_snapshot(session, "m")))
     if live:
         say(sessions, live=True)
     return claim.release.id
@@ -141,32 +146,32 @@ def test_a_rollback_goes_to_what_was_live_before(sessions: Sessions) -> None:
     assert roll_back(sessions) == first == live(sessions)
 
 
-def test_rolling_back_twice_goes_further_back_and_never_to_what_was_left(sessions: Sessions) -> None:
+def test_rolling_back_twice_never_returns_to_what_was_left(sessions: Sessions) -> None:
     first, second = built(sessions, "1"), built(sessions, "2")
     built(sessions, "3")
 
     assert [roll_back(sessions), roll_back(sessions)] == [second, first]
-    with pytest.raises(Refused, match="no other release"), sessions.begin() as session:
+    with pytest.raises(RefusedError, match="no other release"), sessions.begin() as session:
         deployments.roll_back(session, "m", cause=Cause.ROLLBACK, who="dana", why=None)
     assert live(sessions) == first
 
 
 def test_a_refused_rollback_changes_nothing(sessions: Sessions) -> None:
     only = built(sessions, "1")
-    with pytest.raises(Refused), sessions.begin() as session:
+    with pytest.raises(RefusedError), sessions.begin() as session:
         deployments.roll_back(session, "m", cause=Cause.ROLLBACK, who="dana", why=None)
     newer = built(sessions, "2")
 
     assert roll_back(sessions) == only != newer
 
 
-def test_what_was_on_its_way_during_a_rollback_waits_for_an_operator(sessions: Sessions) -> None:
+def test_a_build_during_a_rollback_waits_for_an_operator(sessions: Sessions) -> None:
     built(sessions, "1")
     built(sessions, "2")
     building = a_claim(sessions, "3")
     target = roll_back(sessions)
     with sessions.begin() as session:
-        claims.settle(session, building, Deployed(deployments.look(session, "m")))
+        claims.settle(session, building, Deployed(deployments.take_snapshot(session, "m")))
 
     with sessions.begin() as session:
         found = releases.find(session, building.release.id)
@@ -186,7 +191,7 @@ def test_what_is_merged_after_a_rollback_goes_live_again(sessions: Sessions) -> 
     assert built(sessions, "3") == live(sessions)
 
 
-def test_an_operator_may_deploy_what_was_rolled_back_and_so_end_its_quarantine(sessions: Sessions) -> None:
+def test_deploying_a_rolled_back_release_ends_its_quarantine(sessions: Sessions) -> None:
     built(sessions, "1")
     second = built(sessions, "2")
     roll_back(sessions)
@@ -201,7 +206,7 @@ def test_an_operator_may_deploy_what_was_rolled_back_and_so_end_its_quarantine(s
 
 def test_only_a_release_that_passed_can_be_deployed(sessions: Sessions) -> None:
     claim = a_claim(sessions, "1")
-    with pytest.raises(Refused, match="is building"), sessions.begin() as session:
+    with pytest.raises(RefusedError, match="is building"), sessions.begin() as session:
         deployments.deploy(session, session.get_one(Release, claim.release.id), who="dana", why=None)
 
 
@@ -209,10 +214,10 @@ def test_pruning_keeps_the_live_one_and_the_one_before(sessions: Sessions) -> No
     made = [built(sessions, str(number)) for number in range(5)]
     roll_back(sessions)
     with sessions.begin() as session:
-        pruned = {release.id for release in releases.prune(session, "m", keep=1)}
+        pruned = {release.id for release in releases.prune_artifacts(session, "m", retain=1)}
 
     assert pruned == {made[0], made[1]}
-    with pytest.raises(Refused, match="pruned"), sessions.begin() as session:
+    with pytest.raises(RefusedError, match="pruned"), sessions.begin() as session:
         deployments.deploy(session, session.get_one(Release, made[0]), who="dana", why=None)
     assert roll_back(sessions) == made[2]
 
@@ -220,22 +225,22 @@ def test_pruning_keeps_the_live_one_and_the_one_before(sessions: Sessions) -> No
 def test_a_cancelled_release_is_lost_to_its_builder(sessions: Sessions) -> None:
     claim = a_claim(sessions, "1")
     with sessions.begin() as session:
-        assert releases.cancel(session, claim.release.id, who="dana")
-        assert not releases.cancel(session, claim.release.id, who="dana")
+        assert release_queue.cancel(session, claim.release.id, who="dana")
+        assert not release_queue.cancel(session, claim.release.id, who="dana")
 
-    with pytest.raises(claims.Lost), sessions.begin() as session:
-        claims.settle(session, claim, Deployed(deployments.look(session, "m")))
+    with pytest.raises(claims.ClaimLostError), sessions.begin() as session:
+        claims.settle(session, claim, Deployed(deployments.take_snapshot(session, "m")))
 
 
 def withdraw(sessions: Sessions, deployment: Deployment) -> int | None:
     with sessions.begin() as session:
-        made = deployments.withdraw(session, deployment, "it dies")
+        made = deployments.auto_roll_back(session, deployment, "it dies")
         return made.release_id if made else None
 
 
 def current(sessions: Sessions) -> Deployment:
     with sessions.begin() as session:
-        found = deployments.live(session, "m")
+        found = deployments.find_live(session, "m")
         assert found is not None
         return found
 
@@ -262,7 +267,7 @@ def test_only_the_first_time_that_a_release_is_live_is_its_first(sessions: Sessi
 
     with sessions.begin() as session:
         assert deployments.is_first(session, once)
-        live_again = deployments.live(session, "m")
+        live_again = deployments.find_live(session, "m")
         assert live_again is not None
         assert not deployments.is_first(session, live_again)
 
@@ -277,18 +282,18 @@ def test_a_wish_that_was_overruled_does_not_come_back(sessions: Sessions) -> Non
 
     assert live(sessions) == one.release.id
     with sessions.begin() as session:
-        assert deployments.wanted(session, "m") is None
+        assert deployments.find_wanted(session, "m") is None
         found = session.get_one(Deployment, overruled)
-        assert deployments.went_live(session, found) is None  # whoever was starting it comes too late
+        assert deployments.mark_live(session, found) is None  # whoever was starting it comes too late
     assert live(sessions) == one.release.id
 
 
 def cannot_start(sessions: Sessions, release: int) -> None:
     with sessions.begin() as session:
-        deployment = deployments.wanted(session, "m")
+        deployment = deployments.find_wanted(session, "m")
         assert deployment is not None
         assert deployment.release_id == release
-        deployments.failed(session, deployment, "it cannot start")
+        deployments.mark_failed(session, deployment, "it cannot start")
 
 
 def begin_rollback(sessions: Sessions) -> None:
@@ -296,7 +301,22 @@ def begin_rollback(sessions: Sessions) -> None:
         deployments.roll_back(session, "m", cause=Cause.ROLLBACK, who="dana", why="worse")
 
 
-def test_a_rollback_goes_on_to_the_next_older_release_that_can_start(sessions: Sessions) -> None:
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_rollback_overrules_a_newer_release_that_starts(sessions: Sessions, starts: bool) -> None:
+    first, second = built(sessions, "1"), built(sessions, "2")
+    newer = built(sessions, "3", live=False)
+    begin_rollback(sessions)
+    say(sessions, live=starts)
+
+    assert live(sessions) == (first if starts else second)
+    with sessions.begin() as session:
+        assert deployments.find_wanted(session, "m") is None
+        overruled = deployment_history.find_newest_by_release(session, [newer])[newer]
+        assert overruled.state is DeploymentState.OVERRULED
+        assert deployments.mark_live(session, overruled) is None
+
+
+def test_a_rollback_goes_on_to_an_older_release_that_can_start(sessions: Sessions) -> None:
     oldest, older, _ = (built(sessions, commit) for commit in "123")
     begin_rollback(sessions)
     cannot_start(sessions, older)
@@ -304,7 +324,7 @@ def test_a_rollback_goes_on_to_the_next_older_release_that_can_start(sessions: S
 
     assert live(sessions) == oldest
     with sessions.begin() as session:
-        tried = deployments.of_releases(session, [older])[older]
+        tried = deployment_history.find_newest_by_release(session, [older])[older]
         assert tried.reason == f"it cannot start; the rollback goes on to release {oldest}"
 
 
@@ -320,7 +340,7 @@ def test_a_rollback_tries_each_release_once(sessions: Sessions) -> None:
 
     assert live(sessions) == left
     with sessions.begin() as session:
-        assert deployments.wanted(session, "m") is None
+        assert deployments.find_wanted(session, "m") is None
 
 
 def test_a_rollback_that_fails_shuts_out_nothing(sessions: Sessions) -> None:
@@ -329,20 +349,20 @@ def test_a_rollback_that_fails_shuts_out_nothing(sessions: Sessions) -> None:
     begin_rollback(sessions)
     cannot_start(sessions, first)
     with sessions.begin() as session:
-        claims.settle(session, building, Deployed(deployments.look(session, "m")))
+        claims.settle(session, building, Deployed(deployments.take_snapshot(session, "m")))
     say(sessions, live=True)
 
     assert live(sessions) == building.release.id
     assert roll_back(sessions) == second
 
 
-def test_what_passes_while_a_rollback_is_under_way_waits_for_its_end(sessions: Sessions) -> None:
+def test_what_passes_during_a_rollback_waits_for_its_end(sessions: Sessions) -> None:
     first = built(sessions, "1")
     built(sessions, "2")
     building = a_claim(sessions, "3")
     begin_rollback(sessions)
     with sessions.begin() as session:
-        claims.settle(session, building, Deployed(deployments.look(session, "m")))
+        claims.settle(session, building, Deployed(deployments.take_snapshot(session, "m")))
         assert session.get_one(Release, building.release.id).status is Status.QUEUED
     say(sessions, live=True)
 
@@ -362,13 +382,40 @@ def test_what_is_merged_while_a_rollback_is_under_way_goes_live(sessions: Sessio
 def test_words_of_a_newer_process_are_read_as_unknown(sessions: Sessions) -> None:
     first = built(sessions, "1")
     with sessions.begin() as session:
-        session.execute(text("UPDATE releases SET status = 'checked', trigger = 'push'"))
+        session.execute(text("UPDATE releases SET status = 'rehearsed', trigger = 'wish'"))
         session.execute(text("UPDATE deployments SET cause = 'rollout', state = 'canary'"))
 
     with sessions.begin() as session:
         release = session.get_one(Release, first)
         assert (release.status, release.trigger) == (Status.UNKNOWN, Trigger.UNKNOWN)
-        deployment = deployments.history(session, "m")[0]
-        assert (deployment.cause, deployment.state) == (Cause.UNKNOWN, State.UNKNOWN)
-        assert deployments.wanted(session, "m") is None
-        assert deployments.went_live(session, deployment) is None
+        deployment = deployment_history.list_deployments(session, "m")[0]
+        assert (deployment.cause, deployment.state) == (Cause.UNKNOWN, DeploymentState.UNKNOWN)
+        assert deployments.find_wanted(session, "m") is None
+        assert deployments.mark_live(session, deployment) is None
+
+
+def test_what_was_live_lately_is_told_once_by_its_last_time(sessions: Sessions) -> None:
+    made = [a_claim(sessions, str(number)).release.id for number in range(13)]
+    with sessions.begin() as session:
+        facts = {"metrics": {"SMAPE": 0.2}, "data": {"test": {"sha256": "abc"}}}
+        session.execute(update(Release).values(facts))
+        session.execute(update(Release).where(Release.id == made[11]).values(data=None))
+    for release in (*made, made[2]):
+        decide(sessions, release)
+        say(sessions, live=release != made[12])
+
+    with sessions.begin() as session:
+        lately = releases.list_recently_live(session, "m", "abc")
+
+    assert [release for release, _ in lately] == [made[2], *reversed(made[3:11])]
+
+
+def test_of_tags_without_end_the_newest_is_queued(sessions: Sessions) -> None:
+    tags = [(f"v{number}", str(number)) for number in range(1000, 0, -1)]
+    with sessions.begin() as session:
+        release_queue.queue_tags(session, "m", "a/m", tags[999:])
+    with sessions.begin() as session:
+        queued = release_queue.queue_tags(session, "m", "a/m", tags)
+        assert queued is not None
+        assert queued.ref == "v1000"
+        assert release_queue.queue_tags(session, "m", "a/m", tags) is None

@@ -1,21 +1,26 @@
-"""The migrations and the tables of `db/models.py` say the same."""
+"""The migrations and the tables of the models say the same."""
 
 from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select, text
 
-from db import migrate
+from cli.up.postgres import Postgres
+from db import claims, databases, merge_groups, migrate, outbox
 from db.base import Base
+from db.claims import Finished
+from db.mlflow_models import MlflowRun
 from db.models import Release
-from db.session import driver_url
+from db.session import create_sessionmaker, to_driver_url
+from db.states import Status
+from db.vcs_models import OutboxSubject, PullRequest
 
 
 def test_migrations_make_the_tables_that_the_code_expects(database_url: str) -> None:
     """Singer's columns are beside ours in `vcs.pull_requests`, and its indexes are written by hand."""
-    assert Release.metadata is Base.metadata
-    engine = create_engine(driver_url(database_url))
+    assert Release.metadata is MlflowRun.metadata is PullRequest.metadata is Base.metadata
+    engine = create_engine(to_driver_url(database_url))
     with engine.connect() as connection:
         options = {"include_schemas": True, "include_object": ours, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
@@ -29,6 +34,60 @@ def ours(item: Any, name: str, kind: str, reflected: bool, _: object) -> bool:
     return not (reflected and (singers or name == "alembic_version"))
 
 
+def test_what_was_counted_as_accepted_is_counted_once(postgres: Postgres) -> None:
+    url = postgres.database_url("counted")
+    databases.create(postgres.database_url(), "counted")
+    migrate.upgrade_schema(url, "0013")
+    engine = create_engine(to_driver_url(url))
+    with engine.begin() as connection:
+        for repository, state in (("a/m", '{"singer": {}, "accepted": {"main": 3}}'), ("a/new", "{}")):
+            row = {"repository": repository, "state": state}
+            connection.execute(text("INSERT INTO vcs.sync_states VALUES (:repository, :state)"), row)
+
+    migrate.upgrade_schema(url)
+
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT repository, state FROM vcs.sync_states"))
+        states = {row.repository: row.state for row in rows}
+    engine.dispose()
+    assert states == {"a/m": {"singer": {}, "accepted": {"main": ["-infinity", 3]}}, "a/new": {}}
+
+
+def test_checks_on_their_way_go_on_after_an_upgrade(postgres: Postgres) -> None:
+    url = postgres.database_url("checks")
+    databases.create(postgres.database_url(), "checks")
+    migrate.upgrade_schema(url, "0018")
+    sessions = create_sessionmaker(url)
+    with sessions.begin() as session:
+        session.execute(
+            text("""
+                INSERT INTO releases
+                    (model, repository, commit, trigger, status, token, attempts, pull_request)
+                VALUES ('m', 'a/m', 'head', 'check', 'building', 'of a builder that is gone', 1, 7)
+            """)
+        )
+        session.execute(text("INSERT INTO appliance (id, mode) VALUES (1, 'repository')"))
+        outbox.put_status(
+            session, repository="a/m", commit="head", model="m", state="pending", description="train runs"
+        )
+
+    migrate.upgrade_schema(url)
+
+    with sessions.begin() as session:
+        check = session.scalars(select(Release)).one()
+        assert not merge_groups.find_use(session, "m", "a/m", "main").is_known
+        claims.requeue_orphaned(session, check)
+        made = claims.claim(session, check.id)
+        assert made is not None
+        claims.settle(session, made, Finished(Status.REJECTED, "it is worse"))
+        told = outbox.claim_due(session, ["a/m"], 60)
+        assert told is not None
+        assert (told.kind, told.facts["state"]) == ("status", "failure")
+        kinds = session.scalars(select(OutboxSubject.kind).order_by(OutboxSubject.kind)).all()
+    sessions.kw["bind"].dispose()
+    assert kinds == ["comment", "status"]  # and no check run without an App
+
+
 def test_migrating_again_changes_nothing(database_url: str) -> None:
-    migrate.upgrade(database_url)
-    migrate.upgrade(database_url)
+    migrate.upgrade_schema(database_url)
+    migrate.upgrade_schema(database_url)

@@ -1,10 +1,13 @@
 """Each service signs in to Postgres as a role of its own, which may do no more than the service needs."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -13,9 +16,11 @@ import pytest
 from psycopg2 import errors
 from sqlalchemy import make_url
 
-from cli.postgres import Postgres
+from cli.up.postgres import Postgres
 from db import migrate, roles
 from tests.conftest import execute
+from tests.harness.faults import Hole
+from tests.harness.waiting import wait_until
 
 SERVICES = sorted(roles.GRANTS)
 NUMBERS = count(1)
@@ -65,7 +70,7 @@ def database(postgres: Postgres) -> Iterator[str]:
     """A database that nobody has migrated, and whose roles are this test's."""
     name = f"roles_{next(NUMBERS)}"
     execute(postgres, f"CREATE DATABASE {name}")
-    yield postgres.url(name)
+    yield postgres.database_url(name)
     execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
     for service in SERVICES:
         execute(postgres, f"DROP ROLE IF EXISTS {name}_{service}")
@@ -77,9 +82,9 @@ def owner(postgres: Postgres, database: str) -> Iterator[str]:
     execute(postgres, "CREATE ROLE owner LOGIN PASSWORD 'owner'")
     execute(postgres, f"ALTER DATABASE {make_url(database).database} OWNER TO owner")
     url = make_url(database).set(username="owner", password="owner").render_as_string(False)
-    migrate.upgrade(url)
+    migrate.upgrade_schema(url)
     yield url
-    for each in (database, postgres.url()):
+    for each in (database, postgres.database_url()):
         run(each, "REASSIGN OWNED BY owner TO postgres")
         run(each, "DROP OWNED BY owner")
     execute(postgres, "DROP ROLE owner")
@@ -94,7 +99,7 @@ def migrated(url: str, folder: Path, **more: str) -> str:
 
 
 def address(folder: Path, service: str) -> str:
-    return (folder / service / roles.FILE).read_text()
+    return (folder / service / roles.URL_FILE).read_text()
 
 
 def user(url: str) -> object:
@@ -147,13 +152,13 @@ def test_only_vcs_reads_what_github_sent(table: str, service: str, url_of: Calla
 
 
 def test_a_database_of_before_gets_roles_at_the_next_start(database: str, tmp_path: Path) -> None:
-    migrate.upgrade(database, "0009")
+    migrate.upgrade_schema(database, "0009")
     assert "as the one role" not in migrated(database, tmp_path)
 
     users = {service: user(address(tmp_path, service)) for service in SERVICES}
     assert users == {s: f"{make_url(database).database}_{s}" for s in SERVICES}
     assert run(address(tmp_path, "serve"), "SELECT * FROM releases") == []
-    files = [tmp_path / service / roles.FILE for service in SERVICES]
+    files = [tmp_path / service / roles.URL_FILE for service in SERVICES]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
@@ -163,7 +168,7 @@ def test_a_password_is_kept_and_a_lost_one_replaced(database: str, tmp_path: Pat
     migrated(database, tmp_path)
     assert address(tmp_path, "vcs") == first
 
-    (tmp_path / "vcs" / roles.FILE).unlink()
+    (tmp_path / "vcs" / roles.URL_FILE).unlink()
     migrated(database, tmp_path)
     assert user(address(tmp_path, "vcs")) == user(address(tmp_path, "vcs"))
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
@@ -180,11 +185,62 @@ def test_a_right_too_many_is_taken_back(database: str, tmp_path: Path) -> None:
 
 
 def test_of_two_starts_at_once_neither_fails(database: str, tmp_path: Path) -> None:
-    migrate.upgrade(database)
+    migrate.upgrade_schema(database)
     with ThreadPoolExecutor(4) as starts:
         made = [starts.submit(roles.make_roles, database, tmp_path) for _ in range(4)]
     assert [each.result() for each in made] == [None] * 4
     assert user(address(tmp_path, "vcs")) == f"{make_url(database).database}_vcs"
+
+
+def test_a_start_between_two_steps_of_another_waits(database: str, tmp_path: Path) -> None:
+    """The first start is stopped once its roles exist, and before it has written their addresses."""
+    migrate.upgrade_schema(database)
+    role = f"{make_url(database).database}_serve"
+    waiting = (
+        f"SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = {roles.LOCK_KEY} AND NOT granted"
+    )
+    command = [sys.executable, "-m", "db.migrate"]
+    told = {"DATABASE_URL": database, "SLIPWAY_CREDENTIALS": str(tmp_path), "PATH": os.environ["PATH"]}
+    with (
+        subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True) as first,
+        ThreadPoolExecutor(1) as starts,
+        closing(psycopg2.connect(database)) as connection,
+    ):
+        connection.autocommit = True
+        at = connection.cursor()
+        while not roles.fetch_value(at, "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
+            assert first.poll() is None
+        first.send_signal(signal.SIGSTOP)
+        second = starts.submit(roles.make_roles, database, tmp_path)
+        try:
+            wait_until(lambda: second.done() or run(database, waiting), 60, "the second waits or has ended")
+        finally:
+            first.send_signal(signal.SIGCONT)
+        assert second.result() is None
+        assert "WARNING" not in first.communicate()[1]
+
+    assert user(address(tmp_path, "serve")) == role
+
+
+def test_a_busy_server_does_not_refuse_a_role(
+    postgres: Postgres, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roles, "CONNECT_SECONDS", 2)  # the least that libpq takes
+    hole = Hole(make_url(postgres.database_url()).port or 5432)
+    url = make_url(owner).set(host="127.0.0.1", port=hole.port, query={})
+    hole.open.clear()
+    opening = threading.Timer(3, hole.open.set)
+    opening.start()
+    try:
+        assert roles.explain_refusal(url) is None
+        assert "password" in (roles.explain_refusal(url.set(password="wrong")) or "")
+        hole.open.clear()
+        monkeypatch.setattr(roles, "SIGN_IN_SECONDS", 0)
+        with pytest.raises(psycopg2.OperationalError):
+            roles.explain_refusal(url)
+    finally:
+        opening.join()
+        hole.close()
 
 
 def test_a_role_that_may_make_no_roles_is_everybodys(owner: str, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.appliance import SLIPWAY, Running
-from tests.support.waiting import wait_until
+from tests.harness import plain_http
+from tests.harness.appliance import SLIPWAY, Running
+from tests.harness.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ class Crowd:
     commits: set[str] = field(default_factory=set)
 
     def ask(self, url: str, until: threading.Event) -> None:
-        with httpx.Client(headers={"Accept": "application/json"}, timeout=30, trust_env=False) as client:
+        with plain_http.Client(headers={"Accept": "application/json"}, timeout=30, trust_env=False) as client:
             while not until.wait(0.02):
                 try:
                     answer = client.get(f"{url}/predict?num_days=7").raise_for_status().json()
@@ -60,7 +61,33 @@ def crowd(running: Running) -> Iterator[Crowd]:
             thread.join()
 
 
-def test_better_goes_live_and_broken_never_does_and_no_request_fails(running: Running) -> None:
+def list_checks(running: Running) -> dict[int, str]:
+    """The state of the check of each open pull request, by its number; none: empty."""
+    found = running.get("/models/encyclopedia-visits/pull-requests").json()["pull_requests"]
+    return {pull["number"]: (pull["check"] or {"status": ""})["status"] for pull in found}
+
+
+def test_open_pull_requests_are_checked_when_it_starts(running: Running) -> None:
+    def ended() -> bool:
+        return not {"", "queued", "building"} & set(list_checks(running).values())
+
+    wait_until(ended, 120, "three checks")
+    assert list_checks(running) == {4: "rejected", 3: "rejected", 2: "checked"}
+    found = running.get("/models/encyclopedia-visits/pull-requests").json()["pull_requests"]
+    better = found[2]["check"]
+    assert [(metric["name"], metric["live"] > metric["value"]) for metric in better["metrics"]] == [
+        ("SMAPE", True),
+        ("MAE", True),
+    ]
+    assert better["predictions"]["compared"] > 0 and better["preview"]
+    assert found[1]["check"]["metrics"][0]["passed"] is False and found[1]["check"]["predictions"]
+    assert "Article" in found[0]["check"]["reason"]
+    open_ones = [line for line in running.slipway("demo", "list").splitlines() if " open " in line]
+    assert [line.split()[0] for line in open_ones] == ["#2", "#3", "#4"]
+    assert "checked" in open_ones[0] and "SMAPE 0.1347" in open_ones[0]
+
+
+def test_better_goes_live_broken_never_does_no_request_fails(running: Running) -> None:
     first = running.live()["commit"]
     with crowd(running) as people:
         better = running.slipway("demo", "merge")
@@ -71,8 +98,11 @@ def test_better_goes_live_and_broken_never_does_and_no_request_fails(running: Ru
         after_broken = running.live()["commit"]
 
     assert "#2 Follow the growth: merged as" in better
+    page = httpx.get(better.split("GitHub would show: ")[1].split()[0], trust_env=False).text
+    assert "slipway/encyclopedia-visits" in page and "slipway-bot" in page
     assert "SMAPE 0.1347   (live before: 0.3421)" in better
     assert "is live now" in better
+    assert "reused, 0." in better and "model trained in check 2" in better
     assert after_better != first
     assert "rejected" in broken
     assert "train_data has no column Article" in broken
@@ -95,6 +125,24 @@ def test_the_list_has_each_pull_request_and_its_end(running: Running) -> None:
     broken = next(line for line in lines if "#4" in line)
     assert "rejected" in broken
     assert "Article" in broken
+
+
+def test_a_queued_one_is_merged_when_its_group_has_passed(running: Running) -> None:
+    """The next one is a better one: its group is checked because a webhook came, and is merged for that."""
+    while True:
+        listed = [line for line in running.slipway("demo", "list").splitlines() if " open " in line]
+        if "better" in listed[0]:
+            break
+        running.slipway("demo", "merge")
+    number = listed[0].split()[0]
+    done = running.slipway("demo", "queue")
+    assert f"{number} " in done and "queued as" in done and "gh-readonly-queue/main/pr-" in done
+    assert f"{number}: merged as" in done
+    assert "model trained in check" in done
+    releases = running.get("/releases?limit=1000").json()["releases"]
+    merged = next(one["commit"] for one in releases if one["trigger"] == "merge")
+    of_commit = [one for one in releases if one["commit"] == merged]
+    assert [one["trigger"] for one in of_commit] == ["merge", "check"]
 
 
 def refusal(environment: dict[str, Any], *words: str) -> str:

@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 
 from resources.demo import generate
-from resources.demo.proposals import EXAMPLE, proposal
+from resources.demo.pull_requests import EXAMPLE_FOLDER, make_proposal
 
+ROOT = Path(__file__).parents[2]
 BY_HAND = """
 import json, math, sys
 import numpy as np
 import pandas as pd
 sys.path.append(".")
 from main import entry_point
+sys.path.append(ROOT)
+from ml.model_host.schema import learn_schema
 
 train, test = pd.read_csv("data/train.csv"), pd.read_csv("data/test.csv")
 model = entry_point.train(train)
@@ -37,6 +40,7 @@ print(json.dumps({
     "kinds": sorted({f"{type(day).__name__} {type(visits).__name__}" for day, visits in week}),
     "years": [float(visits) for _, visits in entry_point.predict(model, 3660)],
     "info": entry_point.info(),
+    "takes": learn_schema(entry_point.predict).schema,
 }))
 """
 
@@ -49,10 +53,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(number: int, data: Path, folder: Path, environment: Path) -> subprocess.CompletedProcess[str]:
-    (folder / "main.py").write_text(proposal(number).main())
+    (folder / "main.py").write_text(make_proposal(number).render_main())
     (folder / "data").symlink_to(data)
-    python = environment / "bin" / "python"
-    return subprocess.run([python, "-c", BY_HAND], check=False, cwd=folder, capture_output=True, text=True)
+    python, by_hand = environment / "bin" / "python", BY_HAND.replace("ROOT", repr(str(ROOT)))
+    return subprocess.run([python, "-c", by_hand], check=False, cwd=folder, capture_output=True, text=True)
 
 
 def answer(number: int, data: Path, folder: Path, environment: Path) -> Any:
@@ -69,7 +73,7 @@ def test_the_data_is_the_same_every_time(data: Path, tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == (data / name).read_bytes()
 
 
-def test_the_data_is_wide_and_small_and_the_test_comes_after_the_training(data: Path) -> None:
+def test_the_data_is_wide_and_small_and_tests_follow_training(data: Path) -> None:
     train, test = ((data / name).read_text().splitlines() for name in ("train.csv", "test.csv"))
 
     assert len(train) == len(test) == 1 + 240
@@ -90,6 +94,7 @@ def test_the_first_model_does_what_the_interface_says(
     assert first["kinds"] == ["Timestamp float64"]
     assert len(first["years"]) == 3660
     assert min(first["years"]) >= 0
+    assert (first["takes"]["minimum"], first["takes"]["maximum"]) == (1, 3660)
     assert first["info"]["Type"] == "Time series regressor"
     assert "synthetic" in first["info"]["Data"]
 
@@ -134,16 +139,16 @@ def test_broken_is_broken(
 ) -> None:
     done = run(number, data, tmp_path, default_environment)
 
-    assert proposal(number).kind == "broken"
+    assert make_proposal(number).kind == "broken"
     assert done.returncode != 0
     assert says in done.stderr
 
 
 def test_there_is_always_another_pull_request() -> None:
-    proposals = [proposal(number) for number in range(1, 101)]
+    proposals = [make_proposal(number) for number in range(1, 101)]
 
     assert len({change.branch for change in proposals}) == 100
-    assert len({change.main() for change in proposals}) > 40
-    assert (EXAMPLE / "main.py").read_text() == proposals[0].main()
+    assert len({change.render_main() for change in proposals}) > 40
+    assert (EXAMPLE_FOLDER / "main.py").read_text() == proposals[0].render_main()
     for change in proposals:
-        compile(change.main(), "main.py", "exec")
+        compile(change.render_main(), "main.py", "exec")

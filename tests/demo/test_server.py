@@ -12,17 +12,17 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from resources.demo.desk import Desk
-from resources.demo.server import Demo, serve
+from resources.demo.demo_github import DemoPullRequests
+from resources.demo.server import DemoServer, create_demo_server
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    with serve(Desk(tmp_path_factory.mktemp("demo"))) as demo:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
+    with create_demo_server(DemoPullRequests(tmp_path_factory.mktemp("demo"))) as demo:
         yield demo
 
 
-def call(demo: Demo, path: str, body: Any = None) -> Any:
+def call(demo: DemoServer, path: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     with urlopen(Request(demo.url + path, data)) as answer:
         return json.load(answer)
@@ -34,7 +34,7 @@ def git(*arguments: str | Path) -> str:
     return done.stdout.strip()
 
 
-def test_a_merge_shows_up_as_github_would_show_it(demo: Demo) -> None:
+def test_a_merge_shows_up_as_github_would_show_it(demo: DemoServer) -> None:
     merged = call(demo, "/_control/merge", {"number": 2})
 
     pulls = call(demo, "/repos/demo/encyclopedia-visits/pulls?state=all&sort=updated&direction=desc")
@@ -47,7 +47,7 @@ def test_a_merge_shows_up_as_github_would_show_it(demo: Demo) -> None:
     assert pulls[0]["user"]["login"] in {"ada", "ben", "chi"}
 
 
-def test_what_was_merged_can_be_cloned_and_fetched_by_its_commit(demo: Demo, tmp_path: Path) -> None:
+def test_what_was_merged_can_be_cloned_and_fetched_by_its_commit(demo: DemoServer, tmp_path: Path) -> None:
     merged = call(demo, "/_control/merge", {})["merge_commit_sha"]
 
     git("clone", "--quiet", "--bare", demo.clone_url, tmp_path / "whole")
@@ -60,13 +60,13 @@ def test_what_was_merged_can_be_cloned_and_fetched_by_its_commit(demo: Demo, tmp
     assert files == ["README.md", "data/test.csv", "data/train.csv", "main.py", "requirements.txt"]
 
 
-def test_an_older_git_protocol_will_do(demo: Demo, tmp_path: Path) -> None:
+def test_an_older_git_protocol_will_do(demo: DemoServer, tmp_path: Path) -> None:
     git("-c", "protocol.version=0", "clone", "--quiet", demo.clone_url, tmp_path / "old")
 
     assert (tmp_path / "old" / "main.py").exists()
 
 
-def test_nobody_can_push(demo: Demo, tmp_path: Path) -> None:
+def test_nobody_can_push(demo: DemoServer, tmp_path: Path) -> None:
     git("clone", "--quiet", demo.clone_url, tmp_path / "clone")
 
     with pytest.raises(subprocess.CalledProcessError) as error:
@@ -85,14 +85,14 @@ def test_nobody_can_push(demo: Demo, tmp_path: Path) -> None:
         "/etc/passwd",
     ],
 )
-def test_nothing_else_is_served(demo: Demo, path: str) -> None:
+def test_nothing_else_is_served(demo: DemoServer, path: str) -> None:
     connection = HTTPConnection("127.0.0.1", demo.server_port)
     connection.request("GET", path)
 
     assert connection.getresponse().status == 404
 
 
-def test_a_pull_request_that_nobody_opened_is_a_conflict(demo: Demo) -> None:
+def test_a_pull_request_that_nobody_opened_is_a_conflict(demo: DemoServer) -> None:
     with pytest.raises(HTTPError) as error:
         call(demo, "/_control/merge", {"number": 99})
 
@@ -100,7 +100,7 @@ def test_a_pull_request_that_nobody_opened_is_a_conflict(demo: Demo) -> None:
     assert "has no pull request 99" in error.value.read().decode()
 
 
-def test_a_request_for_too_much_is_refused(demo: Demo) -> None:
+def test_a_request_for_too_much_is_refused(demo: DemoServer) -> None:
     connection = HTTPConnection("127.0.0.1", demo.server_port)
     connection.putrequest("POST", "/encyclopedia-visits.git/git-upload-pack")
     connection.putheader("Content-Length", str(10**9))

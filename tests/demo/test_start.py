@@ -14,8 +14,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.support.environments import ROOT
-from tests.support.waiting import free_port, wait_until
+from tests.harness.environments import ROOT
+from tests.harness.waiting import free_port, wait_until
 
 Start = Callable[[int], "subprocess.Popen[bytes]"]
 

@@ -15,30 +15,32 @@ from db import deployments, releases
 from db import session as db_session
 from db.models import Release
 from db.session import notify
-from ml.settings import Settings
-from ml.watch import Lookout
-from tests.support.repositories import Files, ModelRepository
-from tests.support.shelf import Shelf, serving
-from tests.support.waiting import wait_until
+from ml.controller.reconciler import Reconciler
+from ml.settings import MlSettings
+from tests.harness.repositories import Files, ModelRepository
+from tests.harness.shelf import Shelf, serving
+from tests.harness.waiting import wait_for_exit, wait_until
 
 CACHE = Path(__file__).parents[2] / ".slipway/tests"
+LOOK_SECONDS = 1.0  # most looks find nothing: the end of a child calls at once
 
 
 @dataclass
 class Appliance:
     """Merges go in, releases come out; builders are real processes."""
 
-    settings: Settings  # of watch and its builders
-    serving: Settings  # the same for serve, which has another role in Postgres
+    settings: MlSettings  # of watch and its builders
+    serving: MlSettings  # the same for serve, which has another role in Postgres
     sessions: sessionmaker[Session]  # the test's own, which may do all
     repository: ModelRepository
-    lookout: Lookout
+    lookout: Reconciler
     merged: int = 0
+    looks_at: float = 0.0  # when `look` reconciles again
     began: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(hours=1))
 
     @property
     def model(self) -> str:
-        return self.settings.models()[0].name
+        return self.settings.list_models()[0].name
 
     def merge(self, files: Files, commit: str | None = None) -> str:
         """Merge a pull request that brings `files`, and let it be known as Singer does; gives its commit."""
@@ -55,6 +57,7 @@ class Appliance:
         merged: bool = True,
         repository: str | None = None,
     ) -> None:
+        self.looks_at = 0.0
         with self.sessions.begin() as session:
             session.execute(
                 text("""
@@ -64,7 +67,7 @@ class Appliance:
                 """),
                 {
                     "number": number,
-                    "repository": repository or self.settings.models()[0].repository,
+                    "repository": repository or self.settings.list_models()[0].repository,
                     "title": f"Change {number}",
                     "branch": branch,
                     "commit": commit,
@@ -77,17 +80,27 @@ class Appliance:
         with self.sessions.begin() as session:
             notify(session, "pull_requests")
 
+    def look(self) -> None:
+        """Reconcile, for loops that wait: not at once again, unless a merge or the end of a child calls."""
+        if time.monotonic() > self.looks_at or wait_for_exit(self.child_pids(), 0):
+            self.lookout.reconcile()
+            self.looks_at = time.monotonic() + LOOK_SECONDS
+
+    def child_pids(self) -> list[int]:
+        return [*self.lookout.builders.list_pids(), *self.lookout.daemons.list_pids()]
+
     def settle(self, seconds: float = 120) -> None:
         """Look until nothing is queued or being built."""
         end = time.monotonic() + seconds
         while True:
-            self.lookout.look()
-            if all(release.status.ended for release in self.releases()):
+            self.lookout.reconcile()
+            if all(release.status.has_ended for release in self.releases()):
                 return
             assert time.monotonic() < end, (
                 f"not settled: {[(r.id, r.status, r.reason) for r in self.releases()]}"
             )
-            time.sleep(0.05)
+            pids = self.child_pids()
+            wait_for_exit(pids, LOOK_SECONDS if pids else 0.05)
 
     def releases(self) -> list[Release]:
         """Newest first."""
@@ -100,14 +113,14 @@ class Appliance:
     def wanted(self) -> int | None:
         """The release that the newest decision wants live."""
         with self.sessions.begin() as session:
-            deployment = deployments.wanted(session, self.model)
+            deployment = deployments.find_wanted(session, self.model)
             return deployment.release_id if deployment else None
 
     def wait_for_stage(self, name: str) -> Release:
         """Look until the newest release has begun the stage."""
 
         def begun() -> Release | None:
-            self.lookout.look()
+            self.look()
             with self.sessions.begin() as session:
                 found = releases.find(session, self.releases()[0].id)
                 assert found is not None
@@ -124,7 +137,12 @@ class Appliance:
 @pytest.fixture
 def shared_home(tmp_path: Path) -> Path:
     """A SLIPWAY_HOME of the test's own; environments and uv's cache are shared between tests and runs."""
-    home = tmp_path / "home"
+    return make_home(tmp_path)
+
+
+def make_home(folder: Path) -> Path:
+    """Make the home in `folder` that `shared_home` gives."""
+    home = folder / "home"
     home.mkdir()
     for name in ("environments", "cache"):
         (CACHE / name).mkdir(parents=True, exist_ok=True)
@@ -153,10 +171,10 @@ def make_appliance(
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        settings = Settings()
+        settings = MlSettings()
         url = variables.get("DATABASE_URL") or url_of("serve")
         serving = settings.model_copy(update={"database_url": url})
-        lookout = Lookout(settings, db_session.sessions(settings.database_url))
+        lookout = Reconciler(settings, db_session.create_sessionmaker(settings.database_url))
         appliance = Appliance(settings, serving, sessions, repository, lookout)
         made.append(appliance)
         return appliance

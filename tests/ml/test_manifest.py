@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from db.models import Status
+from common.errors import RejectedError
+from db.states import Status
 from ml import manifest
-from ml.errors import Rejected
-from ml.manifest import Bar, Gate, Resources
-from ml.runner import toml_reader
-from ml.stages import environment, inclusions
+from ml.environments import interpreters, requirements
+from ml.environments.package_files import find_package_file
+from ml.environments.requirements_check import check_inclusions
+from ml.manifest import Gate, MetricRule, Resources
+from ml.readers import toml_reader
 from tests.ml.conftest import Appliance
 from tests.models import working
 
@@ -52,8 +54,8 @@ def test_everything_that_may_be_said_is_read(tmp_path: Path) -> None:
     assert said.data.test == "https://example.com/test.csv"
     assert (said.data.sha256.train, said.data.sha256.test) == (None, "ab" * 32)
     assert said.gate.metrics == {
-        "SMAPE": Bar(better="lower", max=0.6, may_worsen_by="5%"),
-        "F1 score": Bar(min=0.7),
+        "SMAPE": MetricRule(better="lower", max=0.6, may_worsen_by="5%"),
+        "F1 score": MetricRule(min=0.7),
     }
     assert said.gate.metrics["SMAPE"].may_worsen_by == 0.05
     assert said.gate.predictions is not None
@@ -61,7 +63,7 @@ def test_everything_that_may_be_said_is_read(tmp_path: Path) -> None:
     assert (said.release.on, said.release.promote) == ("tag", "manual")
     assert (said.resources.train_timeout, said.resources.load_timeout) == (3600, 300)
     assert said.resources.memory == 4 << 30
-    assert said.without_effect == ("retrain",)
+    assert said.ignored_sections == ("retrain",)
 
 
 def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
@@ -71,20 +73,20 @@ def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
     assert dict(said.gate.metrics) == {}
     assert said.gate.predictions is None
     assert (said.release.on, said.release.promote) == ("merge", "automatic")
-    assert said.without_effect == ()
+    assert said.ignored_sections == ()
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("[gate]\nSMAPE = { max = 'low' }", "gate.SMAPE.max: "),
-        ("[gate]\nSMAPE = { maximum = 1 }", "gate.SMAPE.maximum: is not a key that Slipway knows"),
+        ("[gate]\nSMAPE = { maximum = 1 }", "gate.SMAPE.maximum: is not a known key"),
         ("[gate]\nSMAPE = 0.6", "gate.SMAPE: has to be a table of keys"),
         ("[gate]\nSMAPE = { max = nan }", "gate.SMAPE.max: "),
         ("[gate]\nSMAPE = { max = 1, min = 2 }", "gate.SMAPE: min 2 is above max 1: nothing could pass"),
         ("[gate]\nSMAPE = { may_worsen_by = 5 }", "gate.SMAPE.may_worsen_by: has to be a percentage"),
         ("[gate]\npredictions = { max = 1 }", "gate.predictions.may_differ: "),
-        ("[release]\non = 'friday'", "release.on: Input should be 'merge' or 'tag'"),
+        ("[release]\non = 'friday'", "release.on: Input should be 'merge', 'push' or 'tag'"),
         ("[retrain]\nschedule = 'weekly'", "retrain.schedule: "),
         ("[resources]\nmemory = '4G'", "resources.memory: has to be a size with its unit"),
         ("[resources]\ntrain_timeout = 3600", "resources.train_timeout: has to be a duration with its unit"),
@@ -93,7 +95,7 @@ def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
         ("[data]\ntest = '.'", "data.test: has to be a path in the repository"),
         ("[data]\nsha256 = { test = 'abc' }", "data.sha256.test: has to be a SHA-256"),
         ("[data]\nformat = 'excel'", "data.format: "),
-        ("[modle]\ntype = 'generic'", "modle: is not a key that Slipway knows"),
+        ("[modle]\ntype = 'generic'", "modle: is not a known key"),
         ("[gate", "slipway.toml is not TOML: "),
         ("a = " + "[" * 60_000, "slipway.toml is not TOML: "),
         ("a = " + "1" * 5_000, "slipway.toml is not TOML: "),
@@ -101,7 +103,7 @@ def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, reason: str) -> None:
-    with pytest.raises(Rejected) as fault:
+    with pytest.raises(RejectedError) as fault:
         read(tmp_path, text)
 
     assert reason in str(fault.value)
@@ -110,7 +112,7 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, reason: st
 def test_a_manifest_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "slipway.toml").symlink_to("/dev/zero")
 
-    with pytest.raises(Rejected, match="a file of its own"):
+    with pytest.raises(RejectedError, match="a file of its own"):
         manifest.read(tmp_path)
 
 
@@ -118,17 +120,21 @@ def test_the_operators_gate_wins_key_by_key() -> None:
     repository = Gate.model_validate({"SMAPE": {"better": "lower", "max": 0.9}, "R2": {"min": 0.5}})
     operator = Gate.model_validate({"SMAPE": {"max": 0.6}, "MAE": {"max": 3}})
 
-    both = operator.over(repository)
+    both = operator.with_defaults(repository)
 
-    assert both.metrics == {"SMAPE": Bar(better="lower", max=0.6), "R2": Bar(min=0.5), "MAE": Bar(max=3)}
-    assert Gate().over(repository) == repository
-    assert operator.over(Gate()) == operator
+    assert both.metrics == {
+        "SMAPE": MetricRule(better="lower", max=0.6),
+        "R2": MetricRule(min=0.5),
+        "MAE": MetricRule(max=3),
+    }
+    assert Gate().with_defaults(repository) == repository
+    assert operator.with_defaults(Gate()) == operator
 
 
 def test_the_operators_resources_win_key_by_key() -> None:
     repository = Resources(train_timeout="1h", memory="64GiB")
 
-    assert Resources(memory="4GiB").over(repository) == Resources(train_timeout="1h", memory="4GiB")
+    assert Resources(memory="4GiB").with_defaults(repository) == Resources(train_timeout="1h", memory="4GiB")
 
 
 def test_the_operators_words_hold_for_a_release(
@@ -160,26 +166,51 @@ def test_a_manifest_that_takes_long_to_read_is_rejected(
 ) -> None:
     """Time grows with the square of a dotted key's length: this one takes minutes."""
     monkeypatch.setattr(toml_reader, "SECONDS", 1)
-    with pytest.raises(Rejected, match=r"slipway\.toml takes more than 1 s to read"):
+    with pytest.raises(RejectedError, match=r"slipway\.toml takes more than 1 s to read"):
         read(tmp_path, "a" + ".a" * 30_000 + " = 1")
 
 
-@pytest.mark.parametrize("name", ["slipway.toml", "pyproject.toml", ".python-version", "requirements.txt"])
+SMALL_FILES = ("slipway.toml", "pyproject.toml", ".python-version", "requirements.txt", "uv.lock")
+PROJECT = '[project]\nname = "model"\nversion = "1"\n'
+
+
+@pytest.mark.parametrize("name", SMALL_FILES)
 def test_a_file_of_any_size_is_not_read(name: str, tmp_path: Path) -> None:
     with (tmp_path / name).open("w") as file:
         file.truncate(8 << 30)  # a hole: nothing that is read whole could hold it
-    (tmp_path / "pyproject.toml").touch()
-    with pytest.raises(Rejected, match=f"{name} has to be a file of its own, of at most"):
+    with (tmp_path / "pyproject.toml").open("a") as file:
+        file.write(PROJECT if name == "uv.lock" else "")
+    with pytest.raises(RejectedError, match=f"{name} has to be a file of its own, of at most"):
         if name == "slipway.toml":
             manifest.read(tmp_path)
         else:
-            environment.requested(tmp_path)
-            environment.requirements(tmp_path)
-            inclusions.check(tmp_path / name, tmp_path)
+            interpreters.read_requested_python(tmp_path)
+            requirements.read_requirements(find_package_file(tmp_path), tmp_path)
+
+
+def test_a_lock_of_a_large_project_is_read(tmp_path: Path) -> None:
+    """As large as Airflow's, which names some 1,000 packages with all their files."""
+    files = [
+        f'    {{ url = "https://files.pythonhosted.org/packages/{number:064}/p-1.0-py3-none-any.whl", '
+        f'hash = "sha256:{number:064}", size = 1000 }},\n'
+        for number in range(16)
+    ]
+    packages = "".join(
+        f'[[package]]\nname = "p{number}"\nversion = "1.0"\n'
+        'source = { registry = "https://pypi.org/simple" }\n'
+        f"wheels = [\n{''.join(files)}]\n\n"
+        for number in range(1000)
+    )
+    lock = tmp_path / "uv.lock"
+    lock.write_text(f'version = 1\nrequires-python = ">=3.11"\n\n{packages}')
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    assert 3_300_000 < lock.stat().st_size < 8 << 20
+
+    assert lock in check_inclusions(lock, tmp_path).files
 
 
 @pytest.mark.parametrize("depth", [200, 980])
 def test_tables_within_tables_without_end_are_the_commits_fault(depth: int, tmp_path: Path) -> None:
     (tmp_path / "slipway.toml").write_text("[" + ".".join("a" * depth) + "]\nb = 1\n")
-    with pytest.raises(Rejected, match=r"slipway\.toml"):
+    with pytest.raises(RejectedError, match=r"slipway\.toml"):
         manifest.read(tmp_path)

@@ -1,4 +1,4 @@
-"""Small model repositories in the plain interface: files by name, for `tests.support.repositories`.
+"""Small model repositories in the plain interface: files by name, for `tests.harness.repositories`.
 
 `files()` builds one out of the bodies of the four methods; `working` and `faulty` hold those with a name.
 """

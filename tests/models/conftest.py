@@ -1,1 +1,1 @@
-from tests.support.environments import default_environment  # noqa: F401
+from tests.harness.environments import default_environment  # noqa: F401

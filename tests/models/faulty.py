@@ -33,7 +33,7 @@ SHAPE = {
     "no main.py": Fault(without("main.py"), ("main.py",)),
     "no entry_point": Fault(with_main("x = 1\n"), ("entry_point",)),
     "syntax error": Fault(with_main("def train(:\n"), ("main.py", "SyntaxError")),
-    "import error": Fault(with_main("import lightgbm\n"), ("lightgbm",)),
+    "import error": Fault(with_main("import lightgbm\n\nentry_point = lightgbm\n"), ("lightgbm",)),
     "no train": Fault(files(train=None), ("train",)),
     "no evaluate": Fault(files(evaluate=None), ("evaluate",)),
     "no predict": Fault(files(predict=None), ("predict",)),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.repositories import ModelRepository
 from tests.models import working
-from tests.support.repositories import ModelRepository
 
 BY_HAND = """
 import sys

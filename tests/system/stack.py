@@ -9,7 +9,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
-from tests.support.waiting import free_port
+from tests.harness.waiting import free_port
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("db", "demo", "mlflow", "serve", "vcs", "watch")  # what keeps running

@@ -4,38 +4,39 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
-from ml.runner import users
-from tests.support.waiting import wait_until
+from ml.sandbox import uids
+from tests.harness import plain_http
+from tests.harness.waiting import wait_until
 from tests.system.stack import SERVICES, Stack, engine
 
 KEEPERS = {"watch", "serve"}  # what runs models
-NEEDED = set(users.NEEDED)
+NEEDED = set(uids.NEEDED_CAPABILITIES)
 MODEL = "encyclopedia-visits"
 LONG = 300  # seconds: a machine that has never built the model's environment
 LOGGING = """
 from datetime import UTC, datetime
 from pathlib import Path
-from resources.demo.proposals import proposal
-from resources.demo.repository import Repository
+from resources.demo.pull_requests import make_proposal
+from resources.demo.repository import DemoRepository
 
 now = datetime.now(UTC)
 train = "    def train(self, train_data):\\n"
 logs = train + "        import mlflow\\n        mlflow.log_metric('rows', len(train_data))\\n"
-repository, branch = Repository(Path("/var/lib/slipway/demo/encyclopedia-visits.git")), proposal(3).branch
-with repository.alone(), repository.checkout(repository.path) as tree:
-    repository.git(tree, "checkout", "--quiet", "-B", branch, "origin/main")
+branch = make_proposal(3).branch
+repository = DemoRepository(Path("/var/lib/slipway/demo/encyclopedia-visits.git"))
+with repository.lock_exclusively(), repository.open_checkout(repository.path) as tree:
+    repository.run_git(tree, "checkout", "--quiet", "-B", branch, "origin/main")
     with (tree / "requirements.txt").open("a") as file:
         file.write("mlflow-skinny==3.17.2\\n")
-    (tree / "main.py").write_text(proposal(2).main().replace(train, logs))
-    repository.commit(tree, "Log the rows", "ada", now)
-    repository.git(tree, "push", "--quiet", "--force", "origin", branch)
-    repository.git(tree, "checkout", "--quiet", "main")
+    (tree / "main.py").write_text(make_proposal(2).render_main().replace(train, logs))
+    repository.commit_all(tree, "Log the rows", "ada", now)
+    repository.run_git(tree, "push", "--quiet", "--force", "origin", branch)
+    repository.run_git(tree, "checkout", "--quiet", "main")
     words = f"Merge pull request #3 from demo/{branch}"
-    repository.git(tree, "merge", "--quiet", "--no-ff", "-m", words, branch, at=now)
-    repository.git(tree, "push", "--quiet", "origin", "main")
+    repository.run_git(tree, "merge", "--quiet", "--no-ff", "-m", words, branch, at=now)
+    repository.run_git(tree, "push", "--quiet", "origin", "main")
 """
 
 
@@ -69,7 +70,7 @@ def mlflow(stack: Stack, method: str, call: str, **asked: Any) -> dict[str, Any]
     password = stack.inside("mlflow", "cat", "/var/lib/slipway/mlflow/operator.password")
     url = f"http://127.0.0.1:{stack.mlflow}/api/2.0/mlflow/{call}"
     given: dict[str, Any] = {"params": asked} if method == "GET" else {"json": asked}
-    answer = httpx.request(method, url, auth=("operator", password), trust_env=False, **given)
+    answer = plain_http.request(method, url, auth=("operator", password), trust_env=False, **given)
     found: dict[str, Any] = answer.json() if answer.is_success else {}
     return found
 
@@ -118,7 +119,7 @@ def well(stack: Stack, service: str) -> bool:
 
 
 @pytest.mark.timeout(1800)  # the images are built from nothing where they never were
-def test_no_container_shows_the_database_or_has_more_rights_than_it_needs_and_a_crashed_one_comes_back(
+def test_containers_are_shut_in_and_crashed_ones_come_back(
     stack: Stack,
 ) -> None:
     stack.up()
@@ -145,7 +146,7 @@ def test_no_container_shows_the_database_or_has_more_rights_than_it_needs_and_a_
 
 
 @pytest.mark.timeout(1800)
-def test_each_service_knows_no_other_role_of_postgres_than_its_own(stack: Stack) -> None:
+def test_each_service_knows_its_own_role_of_postgres_alone(stack: Stack) -> None:
     stack.up()
     for service in ("vcs", "watch", "serve", "mlflow"):
         role = "mlflow" if service == "mlflow" else f"slipway_{service}"
@@ -156,12 +157,12 @@ def test_each_service_knows_no_other_role_of_postgres_than_its_own(stack: Stack)
 
 
 @pytest.mark.timeout(1800)
-def test_mlflow_lets_in_who_has_a_password_and_sleeps_where_none_is_wanted(stack: Stack) -> None:
+def test_mlflow_needs_a_password_and_sleeps_where_it_is_unwanted(stack: Stack) -> None:
     stack.up()
     address = f"http://127.0.0.1:{stack.mlflow}/api/2.0/mlflow/experiments/search?max_results=1"
     password = stack.inside("mlflow", "cat", "/var/lib/slipway/mlflow/operator.password")
-    assert httpx.get(address, trust_env=False).status_code == 401
-    assert httpx.get(address, auth=("operator", password), trust_env=False).is_success
+    assert plain_http.get(address, trust_env=False).status_code == 401
+    assert plain_http.get(address, auth=("operator", password), trust_env=False).is_success
     assert stack.inside("watch", "sh", "-c", 'cat "$MLFLOW_PASSWORD_PATH"')
 
     stack.environment["MLFLOW_TRACKING_URI"] = ""
@@ -181,7 +182,7 @@ def test_a_merge_goes_live_and_outlives_its_containers(stack: Stack) -> None:
     stack.inside("demo", "slipway", "demo", "merge", "--no-wait")
     assert checkout(stack)["newest_merge"]["number"] == 2
     before = live(stack, pull_request=2)
-    assert users_of_processes(stack, "serve") & set(range(users.FIRST, users.FIRST + users.COUNT))
+    assert users_of_processes(stack, "serve") & set(range(uids.FIRST_UID, uids.FIRST_UID + uids.UID_COUNT))
     stages = built(stack)
     assert "|train|done|" in stages
 
@@ -201,6 +202,15 @@ def test_a_merge_goes_live_and_outlives_its_containers(stack: Stack) -> None:
 
 
 @pytest.mark.timeout(1800)
+def test_the_modules_of_an_environment_are_compiled(stack: Stack) -> None:
+    """The Python of the images is a newer one than many who run the other tests have."""
+    count = "find /var/lib/slipway/environments -path '*/site-packages/*' -name '*.py' | wc -l"
+    modules = int(stack.inside("watch", "sh", "-c", count))
+    compiled = int(stack.inside("watch", "sh", "-c", count.replace("'*.py'", "'*.pyc'")))
+    assert modules > 1000
+    assert compiled > 0.95 * modules
+
+
 def test_mlflow_hears_of_a_release_and_what_its_training_logs(stack: Stack) -> None:
     """Another merge, of a model that logs by itself, from the network of its own that a training has."""
     stack.up()

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from resources.compose import health
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = sorted(ROOT.glob("*/Dockerfile"))
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
@@ -38,6 +40,15 @@ def test_every_base_image_is_named_by_its_digest(dockerfile: Path) -> None:
 def test_no_service_runs_an_image_that_is_not_made_here() -> None:
     named = {service["image"] for service in SERVICES.values()}
     assert all(image.startswith("${COMPOSE_PROJECT_NAME}-") for image in named)
+
+
+def test_what_a_health_check_finds_comes_before_its_time_is_up() -> None:
+    checks = {name: service.get("healthcheck") for name, service in SERVICES.items() if name != "migrate"}
+
+    assert [name for name, check in checks.items() if check is None] == []
+    for check in filter(None, checks.values()):
+        assert int(check["timeout"].removesuffix("s")) > health.TIMEOUT_SECONDS
+        assert check["start_period"] == "10m"
 
 
 def test_uv_is_installed_by_the_digests_of_its_lock() -> None:

@@ -14,15 +14,17 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from db.models import Deployment, State
+from db.models import Deployment
+from db.states import DeploymentState
+from tests.harness import plain_http
+from tests.harness.appliance import ROOT, SLIPWAY
+from tests.harness.processes import alive, mentioning, tree
+from tests.harness.waiting import free_port, wait_until
 from tests.ml.conftest import Appliance, make_appliance, shared_home  # noqa: F401
-from tests.ml.test_crash import counting, trainings
+from tests.ml.controller.test_crash import counting, trainings
 from tests.models import working
-from tests.support.appliance import ROOT, SLIPWAY
-from tests.support.processes import alive, mentioning, tree
-from tests.support.waiting import free_port, wait_until
 
-WAITS = "another look-out is at work"
+WAITS = "another controller is running"
 TAKES_OVER = 30.0  # seconds
 
 
@@ -40,7 +42,7 @@ class Whole:
 
     def get(self, path: str) -> dict[str, Any]:
         with suppress(httpx.TransportError):
-            answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=30, trust_env=False)
+            answer = plain_http.get(f"http://127.0.0.1:{self.port}{path}", timeout=30, trust_env=False)
             found: dict[str, Any] = answer.json() if answer.is_success else {}
             return found
         return {}
@@ -93,7 +95,7 @@ def whole(log: Path) -> Iterator[Whole]:
         process.wait()
 
 
-def states(appliance: Appliance, release: int) -> list[State]:
+def states(appliance: Appliance, release: int) -> list[DeploymentState]:
     with appliance.sessions.begin() as session:
         return list(session.scalars(select(Deployment.state).where(Deployment.release_id == release)))
 
@@ -119,7 +121,7 @@ def test_one_builds_and_the_other_takes_over_when_it_dies(
     first.kill()
     wait_until(lambda: appliance.release(two).attempts == 2, TAKES_OVER, "the second builds it")
     wait_until(lambda: second.serves(two), 60, "the release is live")
-    assert states(appliance, appliance.release(two).id) == [State.LIVE]
+    assert states(appliance, appliance.release(two).id) == [DeploymentState.LIVE]
     assert len(appliance.releases()) == 2
 
     again = start("again")

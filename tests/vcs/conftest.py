@@ -10,23 +10,24 @@ import httpx
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from common.server import Config, Limits
-from db import session as db_session
-from resources.demo.github import GitHub, PullRequests, serve
-from tests.support.waiting import wait_until
-from vcs.__main__ import Server
-from vcs.app import create
+from common.web.connection_limits import ConnectionLimits
+from common.web.server import ServerConfig
+from resources.demo.github import FakeGitHub, FakePullRequests, create_server
+from tests.harness import plain_http
+from tests.harness.waiting import wait_until
+from vcs.__main__ import VcsServer
+from vcs.app import create_app
 from vcs.install import install
 from vcs.settings import VcsSettings
 from vcs.singer import Singer
-from vcs.sync import Sync
+from vcs.sync import PullRequestSync
 
 HOME = Path(__file__).parents[2] / ".slipway" / "tests" / "singer"  # kept between runs
 REPOSITORY = "acme/widgets"
 TOKEN = "github-token-of-the-tests"
 SECRET = "webhook-secret-of-the-tests"
 
-LIMITS = Limits(proxies=("127.0.0.1",))  # as by default
+LIMITS = ConnectionLimits(proxies=("127.0.0.1",))  # as by default
 
 SettingsOf = Callable[..., VcsSettings]
 
@@ -38,18 +39,18 @@ def singer_home() -> Path:
 
 
 @pytest.fixture
-def pulls() -> PullRequests:
-    return PullRequests(REPOSITORY)
+def pulls() -> FakePullRequests:
+    return FakePullRequests(REPOSITORY)
 
 
 @pytest.fixture
-def github(pulls: PullRequests) -> Iterator[GitHub]:
-    with serve(pulls, token=TOKEN) as running:
+def github(pulls: FakePullRequests) -> Iterator[FakeGitHub]:
+    with create_server(pulls, token=TOKEN) as running:
         yield running
 
 
 @pytest.fixture
-def settings_of(github: GitHub, url_of: Callable[[str], str], singer_home: Path) -> SettingsOf:
+def settings_of(github: FakeGitHub, url_of: Callable[[str], str], singer_home: Path) -> SettingsOf:
     """Settings as of an appliance that only syncs when called; each may be replaced."""
 
     def make(**others: Any) -> VcsSettings:
@@ -75,17 +76,15 @@ def settings(settings_of: SettingsOf) -> VcsSettings:
 
 
 @pytest.fixture
-def own_sessions(url_of: Callable[[str], str]) -> Iterator[sessionmaker[Session]]:
-    """As the role of vcs; `sessions` are a test's own, which may do all."""
-    made = db_session.sessions(url_of("vcs"))
-    yield made
-    made.kw["bind"].dispose()
+def own_sessions(sessions_of: Callable[[str], sessionmaker[Session]]) -> sessionmaker[Session]:
+    """As the role of vcs."""
+    return sessions_of("vcs")
 
 
 @pytest.fixture
-def sync(settings: VcsSettings, own_sessions: sessionmaker[Session]) -> Sync:
+def sync(settings: VcsSettings, own_sessions: sessionmaker[Session]) -> PullRequestSync:
     """One sync at a time, from the test's own thread."""
-    return Sync(settings, own_sessions, Singer(settings))
+    return PullRequestSync(settings, own_sessions, Singer(settings))
 
 
 @pytest.fixture
@@ -96,16 +95,18 @@ def client(settings: VcsSettings, own_sessions: sessionmaker[Session]) -> Iterat
 
 @contextmanager
 def listening(
-    settings: VcsSettings, sessions: sessionmaker[Session], limits: Limits = LIMITS
+    settings: VcsSettings, sessions: sessionmaker[Session], limits: ConnectionLimits = LIMITS
 ) -> Iterator[httpx.Client]:
     """Talks to vcs over HTTP."""
-    server = Server(Config(create(settings, sessions), host="127.0.0.1", port=0, limits=limits, grace=3))
+    server = VcsServer(
+        ServerConfig(create_app(settings, sessions), host="127.0.0.1", port=0, limits=limits, grace=3)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         wait_until(lambda: server.started or not thread.is_alive(), 20, "vcs listens")
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as made:
+        with plain_http.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as made:
             yield made
     finally:
         server.should_exit = True

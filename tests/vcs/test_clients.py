@@ -9,22 +9,24 @@ import httpx
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from common import bodies, brake, token
-from common.server import Limits
-from tests.support.raw import connect, exchange
-from tests.support.waiting import wait_until
+from common.auth import operator_token, throttle
+from common.web import bodies
+from common.web.connection_limits import ConnectionLimits
+from tests.harness import plain_http
+from tests.harness.raw import connect, exchange
+from tests.harness.waiting import wait_until
 from tests.vcs.conftest import SettingsOf, listening
 
 
 def test_what_is_silent_is_closed_and_a_flood_leaves_room(
     settings_of: SettingsOf, sessions: sessionmaker[Session]
 ) -> None:
-    limits = Limits(connections=20, header_seconds=0.5, proxies=("127.0.0.1",))
+    limits = ConnectionLimits(connections=20, header_seconds=0.5, proxies=("127.0.0.1",))
     with listening(settings_of(), sessions, limits) as client, ExitStack() as stack:
         url = str(client.base_url)
         for _ in range(5):
             flood = [stack.enter_context(connect(url)) for _ in range(20)]
-            assert httpx.get(f"{url}/health").status_code == 200
+            assert plain_http.get(f"{url}/health").status_code == 200
         flood[-1].settimeout(20)
         assert flood[-1].recv(1) == b""
 
@@ -32,7 +34,7 @@ def test_what_is_silent_is_closed_and_a_flood_leaves_room(
 def test_a_delivery_that_does_not_come_is_given_up(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch, lines: list[str]
 ) -> None:
-    monkeypatch.setattr(bodies, "SECONDS", 0.3)
+    monkeypatch.setattr(bodies, "MAX_BODY_SECONDS", 0.3)
     head = b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
 
     assert exchange(str(client.base_url), head).startswith(b"HTTP/1.1 408 ")
@@ -49,9 +51,9 @@ def test_guesses_wait_and_others_do_not(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(brake, "STEP_SECONDS", 30)
-    monkeypatch.setattr(brake, "MAX_SECONDS", 30)
-    token.make(tmp_path)
+    monkeypatch.setattr(throttle, "DELAY_STEP_SECONDS", 30)
+    monkeypatch.setattr(throttle, "MAX_DELAY_SECONDS", 30)
+    operator_token.create_if_missing(tmp_path)
     request = "GET /pull-requests HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n"
     with listening(settings_of(private=True, home=tmp_path), sessions) as client:
         url = str(client.base_url)
@@ -61,11 +63,13 @@ def test_guesses_wait_and_others_do_not(
                 connection.sendall(request.format(presented).encode())
                 return int(connection.recv(1 << 16).split(b" ")[1])
 
-        assert [guess("127.0.0.1", "wrong") for _ in range(brake.FREE)] == [401] * brake.FREE
+        assert [guess("127.0.0.1", "wrong") for _ in range(throttle.MAX_FREE_ATTEMPTS)] == [
+            401
+        ] * throttle.MAX_FREE_ATTEMPTS
         with connect(url) as late:
             late.sendall(request.format("wrong").encode())
             assert guess("127.0.0.2", "wrong") == 401
-            assert guess("127.0.0.2", token.kept(tmp_path) or "") == 200
+            assert guess("127.0.0.2", operator_token.read_stored(tmp_path) or "") == 200
             late.setblocking(False)
             with pytest.raises(BlockingIOError):
                 late.recv(1)

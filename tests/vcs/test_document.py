@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.support.exploring import FEW_OR_MANY, explore
+from tests.harness.exploring import FEW_OR_MANY, explore
 
 
 @FEW_OR_MANY

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from tests.support.raw import request
+from tests.harness.raw import request
 from tests.vcs.conftest import SettingsOf, listening
 from tests.vcs.test_webhook import BODY, headers
 

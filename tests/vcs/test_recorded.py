@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.models import PullRequest
-from resources.demo.github import GitHub, PullRequests
-from resources.demo.github.documents import encode
-from resources.demo.github.pulls import fill
+from db.vcs_models import PullRequest
+from resources.demo.github import FakeGitHub, FakePullRequests
+from resources.demo.github.documents import encode_pulls
+from resources.demo.github.pulls import generate_pulls
 from tests.vcs.conftest import REPOSITORY
-from vcs.singer import CATALOG
-from vcs.sync import Sync
+from vcs.singer import CATALOG_PATH
+from vcs.sync import PullRequestSync
 
 Json = dict[str, Any]
 
@@ -32,7 +32,7 @@ def stored(sessions: sessionmaker[Session]) -> list[PullRequest]:
 
 
 def test_recorded_documents_are_brought(
-    sync: Sync, pulls: PullRequests, sessions: sessionmaker[Session]
+    sync: PullRequestSync, pulls: FakePullRequests, sessions: sessionmaker[Session]
 ) -> None:
     for number, document in enumerate(RECORDED, start=1):
         pulls.open("In its place comes what was recorded", head="a")
@@ -51,14 +51,14 @@ def test_recorded_documents_are_brought(
     [
         {"labels": [{"name": "bug"}, {"name": "nul \x00"}]},
         {"labels": "bug"},
-        {"milestone": {"title": 7}, "assignees": None, "draft": "maybe", "auto_merge": []},
+        {"milestone": {"title": 7}, "assignees": None, "locked": "maybe", "auto_merge": []},
         {"user": None, "body": None, "assignee": None, "requested_reviewers": [None]},
         {"head": {"label": "unknown", "ref": "gone", "sha": "abc", "user": None, "repo": None}},
         {"head": None},
     ],
     ids=" ".join,
 )
-def test_what_is_not_read_stops_no_sync(fields: Json, sync: Sync, pulls: PullRequests) -> None:
+def test_what_is_not_read_stops_no_sync(fields: Json, sync: PullRequestSync, pulls: FakePullRequests) -> None:
     pulls.merge(pulls.open("Odd", head="a"))
     pulls.touch(1, wrong=fields)
 
@@ -68,14 +68,14 @@ def test_what_is_not_read_stops_no_sync(fields: Json, sync: Sync, pulls: PullReq
 
 
 def test_only_columns_that_are_read_are_brought() -> None:
-    schema = json.loads(CATALOG.read_text())["streams"][0]["schema"]
+    schema = json.loads(CATALOG_PATH.read_text())["streams"][0]["schema"]
 
     assert set(schema["properties"]) == set(PullRequest.__table__.columns.keys())
 
 
-def test_the_stand_in_is_as_rich_as_what_was_recorded(github: GitHub, pulls: PullRequests) -> None:
-    fill(pulls, 200)
-    ours = json.loads(encode(REPOSITORY, pulls.list(), github.url))
+def test_the_stand_in_is_as_rich_as_what_was_recorded(github: FakeGitHub, pulls: FakePullRequests) -> None:
+    generate_pulls(pulls, 200)
+    ours = json.loads(encode_pulls(REPOSITORY, pulls.list_pulls(), github.url))
 
     missing = places(RECORDED) - places(ours)
     assert not {place for place in missing if place.split(".")[1] not in OF_ONE_ALONE.split()}

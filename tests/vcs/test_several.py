@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from resources.demo.github import PullRequests, serve
+from resources.demo.github import FakePullRequests, create_server
 from tests.vcs.conftest import TOKEN, SettingsOf, listening
 from vcs.settings import VcsSettings
 
@@ -23,15 +23,15 @@ repository = "acme/gadgets"
 
 
 @pytest.fixture
-def others() -> Iterator[tuple[PullRequests, PullRequests, str]]:
-    widgets, gadgets = PullRequests("acme/widgets"), PullRequests("acme/gadgets")
-    with serve(widgets, gadgets, token=TOKEN) as running:
+def others() -> Iterator[tuple[FakePullRequests, FakePullRequests, str]]:
+    widgets, gadgets = FakePullRequests("acme/widgets"), FakePullRequests("acme/gadgets")
+    with create_server(widgets, gadgets, token=TOKEN) as running:
         yield widgets, gadgets, running.url
 
 
 @pytest.fixture
 def following(
-    settings_of: SettingsOf, others: tuple[PullRequests, PullRequests, str], tmp_path: Path
+    settings_of: SettingsOf, others: tuple[FakePullRequests, FakePullRequests, str], tmp_path: Path
 ) -> Callable[[str], VcsSettings]:
     def make(text: str) -> VcsSettings:
         (tmp_path / "models.toml").write_text(text)
@@ -42,7 +42,7 @@ def following(
 
 def test_one_checkout_syncs_all_of_them(
     following: Callable[[str], VcsSettings],
-    others: tuple[PullRequests, PullRequests, str],
+    others: tuple[FakePullRequests, FakePullRequests, str],
     sessions: sessionmaker[Session],
 ) -> None:
     widgets, gadgets, _ = others
@@ -69,7 +69,7 @@ def commits(client: httpx.Client, path: str) -> list[str]:
 
 def test_one_that_cannot_be_asked_keeps_no_other_from_it(
     following: Callable[[str], VcsSettings],
-    others: tuple[PullRequests, PullRequests, str],
+    others: tuple[FakePullRequests, FakePullRequests, str],
     sessions: sessionmaker[Session],
 ) -> None:
     _, gadgets, _ = others

@@ -4,22 +4,24 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import pull_requests
-from db.wakeup import Wakeup
-from resources.demo.github import Fault, GitHub, PullRequests
-from resources.demo.github.pulls import fill
-from tests.support.waiting import wait_until
+from db import outbox, pull_requests
+from db.listener import NotificationListener
+from db.vcs_models import OutboxSubject
+from resources.demo.github import FakeGitHub, FakePullRequests, GitHubFault
+from resources.demo.github.pulls import generate_pulls
+from tests.harness.waiting import wait_until
 from tests.vcs.conftest import REPOSITORY, SettingsOf
-from vcs.failures import SyncFailed
+from vcs.errors import SyncError
 from vcs.settings import VcsSettings
 from vcs.singer import Singer
-from vcs.sync import Sync, Syncer
+from vcs.sync import PullRequestSync
+from vcs.sync_thread import SyncThread
 
 
-def test_a_checkout_says_what_it_found(client: httpx.Client, pulls: PullRequests) -> None:
+def test_a_checkout_says_what_it_found(client: httpx.Client, pulls: FakePullRequests) -> None:
     pulls.open("Still open", head="a")
     merged = pulls.open("Use the weekday", head="b", author="grace")
     pulls.merge(merged, commit="c0ffee", at=datetime(2026, 3, 1, 12, 30, tzinfo=UTC))
@@ -48,8 +50,10 @@ def test_a_checkout_is_a_link_too(client: httpx.Client) -> None:
     assert client.get("/checkout").json()["newest_merge"] is None
 
 
-def test_with_nothing_new_one_request_goes_to_github(sync: Sync, github: GitHub, pulls: PullRequests) -> None:
-    fill(pulls, 250)
+def test_with_nothing_new_one_request_goes_to_github(
+    sync: PullRequestSync, github: FakeGitHub, pulls: FakePullRequests
+) -> None:
+    generate_pulls(pulls, 250)
     first = sync.run()
     assert (first.rows, first.newly_accepted, len(github.log)) == (250, 175, 3)
 
@@ -61,8 +65,10 @@ def test_with_nothing_new_one_request_goes_to_github(sync: Sync, github: GitHub,
     assert len(github.log) == 1
 
 
-def test_only_what_changed_is_brought(sync: Sync, github: GitHub, pulls: PullRequests) -> None:
-    fill(pulls, 150)
+def test_only_what_changed_is_brought(
+    sync: PullRequestSync, github: FakeGitHub, pulls: FakePullRequests
+) -> None:
+    generate_pulls(pulls, 150)
     sync.run()
     pulls.merge(10)
     pulls.touch(20, title="Edited")
@@ -70,11 +76,14 @@ def test_only_what_changed_is_brought(sync: Sync, github: GitHub, pulls: PullReq
 
     second = sync.run()
 
-    assert (second.rows, second.newly_accepted, len(github.log)) == (2, 1, 1)
+    assert (second.rows, second.newly_accepted) == (2, 1)
+    assert len(github.log) == 2  # whether there is anything new, and the tap
     assert second.newest_merge and second.newest_merge.number == 10
 
 
-def test_a_merge_within_the_second_of_the_last_sync_is_not_lost(sync: Sync, pulls: PullRequests) -> None:
+def test_a_merge_within_the_second_of_the_last_sync_is_not_lost(
+    sync: PullRequestSync, pulls: FakePullRequests
+) -> None:
     moment = datetime(2026, 5, 1, tzinfo=UTC)
     number = pulls.open("Quick", head="a", at=moment)
     sync.run()
@@ -90,7 +99,7 @@ def test_a_merge_within_the_second_of_the_last_sync_is_not_lost(sync: Sync, pull
 
 
 def test_a_merge_that_github_shows_late_is_not_lost(
-    sync: Sync, pulls: PullRequests, sessions: sessionmaker[Session]
+    sync: PullRequestSync, pulls: FakePullRequests, sessions: sessionmaker[Session]
 ) -> None:
     moment = datetime(2026, 5, 1, 12, tzinfo=UTC)
     late, other = (pulls.open(title, head="a", at=moment) for title in ("Late", "Other"))
@@ -105,7 +114,7 @@ def test_a_merge_that_github_shows_late_is_not_lost(
 
 
 def test_what_comes_later_still_is_found_once_a_day(
-    sync: Sync, github: GitHub, pulls: PullRequests, sessions: sessionmaker[Session]
+    sync: PullRequestSync, github: FakeGitHub, pulls: FakePullRequests, sessions: sessionmaker[Session]
 ) -> None:
     moment = datetime(2026, 5, 1, 12, tzinfo=UTC)
     late, other = (pulls.open(title, head="a", at=moment) for title in ("Late", "Other"))
@@ -121,7 +130,7 @@ def test_what_comes_later_still_is_found_once_a_day(
 
 
 def test_an_older_version_takes_no_newer_ones_place(
-    sync: Sync, pulls: PullRequests, sessions: sessionmaker[Session]
+    sync: PullRequestSync, pulls: FakePullRequests, sessions: sessionmaker[Session]
 ) -> None:
     moment = datetime(2026, 5, 1, 12, tzinfo=UTC)
     number = pulls.open("Merged", head="a", at=moment)
@@ -134,10 +143,10 @@ def test_an_older_version_takes_no_newer_ones_place(
     assert numbers(sessions) == [number]
 
 
-def test_many_changes_at_one_time_are_not_asked_for_again_and_again(
-    sync: Sync, github: GitHub, pulls: PullRequests
+def test_many_changes_at_one_time_are_asked_for_once(
+    sync: PullRequestSync, github: FakeGitHub, pulls: FakePullRequests
 ) -> None:
-    with pulls.at_once():
+    with pulls.batch_changes():
         for number in range(250):
             pulls.open(f"Number {number}", head="a", at=datetime(2026, 5, 1, tzinfo=UTC))
     sync.run()
@@ -148,10 +157,10 @@ def test_many_changes_at_one_time_are_not_asked_for_again_and_again(
 
 
 def test_the_whole_is_asked_for_only_where_the_quota_allows_it(
-    sync: Sync, github: GitHub, pulls: PullRequests, sessions: sessionmaker[Session]
+    sync: PullRequestSync, github: FakeGitHub, pulls: FakePullRequests, sessions: sessionmaker[Session]
 ) -> None:
-    fill(pulls, 150)
-    github.faults.arm(Fault("none", remaining=3))
+    generate_pulls(pulls, 150)
+    github.faults.arm(GitHubFault("none", remaining=3))
     sync.run()
     a_day_passes(sessions)
     github.reset()
@@ -163,20 +172,20 @@ def test_the_whole_is_asked_for_only_where_the_quota_allows_it(
 
 
 def test_a_whole_pass_that_fails_keeps_no_news_back(
-    sync: Sync, github: GitHub, pulls: PullRequests, sessions: sessionmaker[Session]
+    sync: PullRequestSync, github: FakeGitHub, pulls: FakePullRequests, sessions: sessionmaker[Session]
 ) -> None:
-    fill(pulls, 150)
+    generate_pulls(pulls, 150)
     sync.run()
     a_day_passes(sessions)
-    github.faults.arm(Fault("forbidden", after=1))
-    with pytest.raises(SyncFailed):
+    github.faults.arm(GitHubFault("forbidden", after=1))
+    with pytest.raises(SyncError):
         sync.run()
-    github.faults.arm(Fault("none"))
+    github.faults.arm(GitHubFault("none"))
     pulls.merge(10)
     github.log.clear()
 
     assert sync.run().newly_accepted == 1
-    assert len(github.log) == 1
+    assert len(github.log) == 2
 
 
 def a_day_passes(sessions: sessionmaker[Session]) -> None:
@@ -193,10 +202,10 @@ def a_day_passes(sessions: sessionmaker[Session]) -> None:
 def numbers(sessions: sessionmaker[Session]) -> list[int]:
     """Of those that are accepted, newest first."""
     with sessions() as session:
-        return [found.number for found in pull_requests.accepted(session, REPOSITORY, "main", limit=5)]
+        return [found.number for found in pull_requests.list_accepted(session, REPOSITORY, "main", limit=5)]
 
 
-def test_only_merges_into_the_branch_are_accepted(sync: Sync, pulls: PullRequests) -> None:
+def test_only_merges_into_the_branch_are_accepted(sync: PullRequestSync, pulls: FakePullRequests) -> None:
     pulls.merge(pulls.open("Elsewhere", head="a", base="develop"))
 
     assert (found := sync.run()).rows == 1
@@ -205,16 +214,20 @@ def test_only_merges_into_the_branch_are_accepted(sync: Sync, pulls: PullRequest
 
 
 def test_repositories_keep_apart(
-    sync: Sync, github: GitHub, pulls: PullRequests, settings_of: SettingsOf, sessions: sessionmaker[Session]
+    sync: PullRequestSync,
+    github: FakeGitHub,
+    pulls: FakePullRequests,
+    settings_of: SettingsOf,
+    sessions: sessionmaker[Session],
 ) -> None:
-    other = PullRequests("acme/gadgets")
+    other = FakePullRequests("acme/gadgets")
     github.pulls[other.repository] = other
     pulls.merge(pulls.open("Ours", head="a"))
     sync.run()
     other.merge(other.open("Theirs", head="a"))
     settings = settings_of(repository="acme/gadgets")
 
-    found = Sync(settings, sessions, Singer(settings)).run()
+    found = PullRequestSync(settings, sessions, Singer(settings)).run()
 
     assert (found.rows, found.newly_accepted) == (1, 1)
     assert found.newest_merge and found.newest_merge.title == "Theirs"
@@ -222,7 +235,7 @@ def test_repositories_keep_apart(
 
 
 def test_titles_that_postgres_cannot_hold_are_mended(
-    sync: Sync, pulls: PullRequests, sessions: sessionmaker[Session]
+    sync: PullRequestSync, pulls: FakePullRequests, sessions: sessionmaker[Session]
 ) -> None:
     pulls.merge(pulls.open("nul \x00, half a pair \ud83d, a whole one 🚀, \\N, tab\t", head="a"))
 
@@ -232,19 +245,21 @@ def test_titles_that_postgres_cannot_hold_are_mended(
 
 
 def test_people_and_branches_that_are_gone_are_no_error(
-    sync: Sync, pulls: PullRequests, github: GitHub
+    sync: PullRequestSync, pulls: FakePullRequests, github: FakeGitHub
 ) -> None:
     pulls.open("From a deleted fork", head="a")
-    github.faults.arm(Fault("garbled", fields={"user": None, "head": None, "body": None, "labels": None}))
+    github.faults.arm(
+        GitHubFault("garbled", fields={"user": None, "head": None, "body": None, "labels": None})
+    )
 
     assert sync.run().rows == 1
 
 
 def test_the_table_stays_as_the_migration_made_it(
-    sync: Sync, pulls: PullRequests, sessions: sessionmaker[Session]
+    sync: PullRequestSync, pulls: FakePullRequests, sessions: sessionmaker[Session]
 ) -> None:
     """The target would make its own table with times that lose their zone; it must not touch ours."""
-    fill(pulls, 20)
+    generate_pulls(pulls, 20)
     with sessions.begin() as session:
         session.execute(text("SET LOCAL search_path TO public"))
         session.execute(
@@ -281,13 +296,15 @@ def shape(session: Session) -> list[tuple[str, ...]]:
     return found
 
 
-def test_the_look_out_is_woken_by_what_is_newly_accepted_and_by_nothing_else(
-    sync: Sync, pulls: PullRequests, database_url: str, sessions: sessionmaker[Session]
+def test_open_and_accepted_changes_alone_wake_the_controller(
+    sync: PullRequestSync, pulls: FakePullRequests, database_url: str, sessions: sessionmaker[Session]
 ) -> None:
-    wakeup = Wakeup(database_url, "pull_requests")
+    wakeup = NotificationListener(database_url, "pull_requests")
     try:
         wakeup.wait(5)  # the first one always looks
         number = pulls.open("Use the weekday", head="a")
+        sync.run()
+        assert wakeup.wait(5)  # to be checked
         sync.run()
         assert not wakeup.wait(0.2)
 
@@ -295,7 +312,7 @@ def test_the_look_out_is_woken_by_what_is_newly_accepted_and_by_nothing_else(
         sync.run()
         assert wakeup.wait(5)
         with sessions() as session:
-            assert len(pull_requests.accepted(session, REPOSITORY, "main", limit=5)) == 1
+            assert len(pull_requests.list_accepted(session, REPOSITORY, "main", limit=5)) == 1
 
         sync.run()
         assert not wakeup.wait(0.2)
@@ -303,8 +320,46 @@ def test_the_look_out_is_woken_by_what_is_newly_accepted_and_by_nothing_else(
         wakeup.close()
 
 
-def test_a_new_catalog_brings_everything_once_more(sync: Sync, pulls: PullRequests) -> None:
-    fill(pulls, 5)
+def test_the_look_out_hears_of_a_change_before_it_is_stored(
+    sync: PullRequestSync, pulls: FakePullRequests, database_url: str
+) -> None:
+    wakeup = NotificationListener(database_url, "syncs", "pull_requests")
+    try:
+        wakeup.wait(5)  # the first one always looks
+        pulls.open("Use the weekday", head="a")
+        sync.run()
+        wakeup.wait(5)
+        assert wakeup.take_notified("syncs")
+        assert not wakeup.take_notified("syncs")
+        wakeup.wait(0.2)
+        sync.run()  # nothing has changed
+        assert not wakeup.wait(0.2)
+        assert not wakeup.take_notified("syncs")
+    finally:
+        wakeup.close()
+
+
+def test_a_daily_sync_deletes_old_statuses_that_nothing_delivers(
+    sync: PullRequestSync, pulls: FakePullRequests, sessions: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as session:
+        outbox.put_status(
+            session,
+            repository=REPOSITORY,
+            commit="a" * 40,
+            model="iris",
+            state="pending",
+            description="train",
+        )
+        session.execute(update(OutboxSubject).values(changed_at=func.now() - outbox.STATUSES_KEPT * 2))
+    generate_pulls(pulls, 1)
+    sync.run()
+    with sessions() as session:
+        assert session.scalars(select(OutboxSubject)).all() == []
+
+
+def test_a_new_catalog_brings_everything_once_more(sync: PullRequestSync, pulls: FakePullRequests) -> None:
+    generate_pulls(pulls, 5)
     sync.run()
     sync.catalog = "of a later version"
 
@@ -313,17 +368,17 @@ def test_a_new_catalog_brings_everything_once_more(sync: Sync, pulls: PullReques
 
 
 def test_who_asks_while_a_sync_runs_shares_the_next_one(
-    sync: Sync, github: GitHub, pulls: PullRequests
+    sync: PullRequestSync, github: FakeGitHub, pulls: FakePullRequests
 ) -> None:
-    syncer = Syncer(sync, tick=0)
+    syncer = SyncThread(sync, tick=0)
     syncer.start()
     try:
-        github.faults.arm(Fault("none", delay=60))
-        first = syncer.ask()
+        github.faults.arm(GitHubFault("none", delay=60))
+        first = syncer.request_sync()
         wait_until(lambda: github.log, 20, "the first sync asks GitHub")
         number = pulls.open("While it runs", head="a")
         pulls.merge(number)
-        others = [syncer.ask() for _ in range(50)]
+        others = [syncer.request_sync() for _ in range(50)]
         github.faults.arm(None)
 
         assert len(set(map(id, others))) == 1
@@ -337,10 +392,10 @@ def test_who_asks_while_a_sync_runs_shares_the_next_one(
 
 
 def test_the_tick_syncs_by_itself(
-    settings_of: SettingsOf, sessions: sessionmaker[Session], github: GitHub, pulls: PullRequests
+    settings_of: SettingsOf, sessions: sessionmaker[Session], github: FakeGitHub, pulls: FakePullRequests
 ) -> None:
     settings = settings_of(sync_seconds=0.1)
-    syncer = Syncer(Sync(settings, sessions, Singer(settings)), settings.sync_seconds)
+    syncer = SyncThread(PullRequestSync(settings, sessions, Singer(settings)), settings.sync_seconds)
     syncer.start()
     try:
         wait_until(lambda: len(github.log) >= 2, 60, "two syncs")
@@ -350,9 +405,9 @@ def test_the_tick_syncs_by_itself(
 
 
 def test_below_a_tenth_of_the_quota_only_the_tick_syncs(
-    client: httpx.Client, github: GitHub, pulls: PullRequests
+    client: httpx.Client, github: FakeGitHub, pulls: FakePullRequests
 ) -> None:
-    github.faults.arm(Fault("none", remaining=499))
+    github.faults.arm(GitHubFault("none", remaining=499))
     assert client.post("/checkout").status_code == 200
 
     answer = client.post("/checkout")
@@ -365,17 +420,17 @@ def test_below_a_tenth_of_the_quota_only_the_tick_syncs(
 
 
 def test_a_public_repository_needs_no_token(
-    settings_of: SettingsOf, sessions: sessionmaker[Session], github: GitHub, pulls: PullRequests
+    settings_of: SettingsOf, sessions: sessionmaker[Session], github: FakeGitHub, pulls: FakePullRequests
 ) -> None:
     github.token = None
     pulls.open("Public", head="a")
     settings = settings_of(github_token="")
 
-    assert Sync(settings, sessions, Singer(settings)).run().rows == 1
+    assert PullRequestSync(settings, sessions, Singer(settings)).run().rows == 1
 
 
-def test_what_is_known_is_listed(client: httpx.Client, pulls: PullRequests) -> None:
-    fill(pulls, 12)
+def test_what_is_known_is_listed(client: httpx.Client, pulls: FakePullRequests) -> None:
+    generate_pulls(pulls, 12)
     client.post("/checkout")
 
     accepted = client.get("/pull-requests").json()
@@ -408,8 +463,10 @@ def test_health_and_metrics(client: httpx.Client, settings: VcsSettings) -> None
 
 
 @pytest.mark.soak
-def test_ten_thousand_pull_requests(sync: Sync, github: GitHub, pulls: PullRequests) -> None:
-    fill(pulls, 10_000)
+def test_ten_thousand_pull_requests(
+    sync: PullRequestSync, github: FakeGitHub, pulls: FakePullRequests
+) -> None:
+    generate_pulls(pulls, 10_000)
     found = sync.run()
 
     assert (found.rows, found.newly_accepted, len(github.log)) == (10_000, 7_000, 100)

@@ -1,19 +1,20 @@
 """The thread that syncs goes on whatever breaks, and is started again where it ends."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import httpx
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from resources.demo.github import GitHub, PullRequests
-from tests.support.waiting import wait_until
+from resources.demo.github import FakeGitHub, FakePullRequests
+from tests.harness.waiting import wait_until
 from tests.vcs.conftest import SettingsOf, listening
-from vcs.failures import SyncFailed
+from vcs.errors import SyncError
 from vcs.settings import VcsSettings
 from vcs.singer import Singer
-from vcs.sync import Outcome, Sync, Syncer
+from vcs.sync import PullRequestSync, SyncOutcome
+from vcs.sync_thread import SyncThread
 
 
 @pytest.fixture
@@ -26,36 +27,36 @@ def narrow(database_url: str) -> Iterator[sessionmaker[Session]]:
 
 
 def test_a_full_pool_ends_no_thread(
-    settings: VcsSettings, narrow: sessionmaker[Session], pulls: PullRequests
+    settings: VcsSettings, narrow: sessionmaker[Session], pulls: FakePullRequests
 ) -> None:
     pulls.open("Meanwhile", head="a")
-    syncer = Syncer(Sync(settings, narrow, Singer(settings)), tick=0)
+    syncer = SyncThread(PullRequestSync(settings, narrow, Singer(settings)), tick=0)
     try:
         with narrow() as session:
             session.connection()
             syncer.start()
-            failed = syncer.ask().exception(30)
-        assert isinstance(failed, SyncFailed)
+            failed = syncer.request_sync().exception(30)
+        assert isinstance(failed, SyncError)
         assert failed.kind == "database-gone"
-        assert syncer.ask().result(60).rows == 1
+        assert syncer.request_sync().result(60).rows == 1
     finally:
         syncer.stop()
         syncer.join(10)
 
 
 def test_what_breaks_beside_the_sync_is_no_end_of_it(
-    sync: Sync, pulls: PullRequests, lines: list[str]
+    sync: PullRequestSync, pulls: FakePullRequests, lines: list[str]
 ) -> None:
     pulls.open("Meanwhile", head="a")
 
-    def observe(_: Outcome, __: float) -> None:
+    def observe(_: SyncOutcome, __: float) -> None:
         raise RuntimeError("out of order")
 
-    syncer = Syncer(sync, tick=0, observe=observe)
+    syncer = SyncThread(sync, tick=0, observe=observe)
     syncer.start()
     try:
-        assert syncer.ask().result(60).rows == 1
-        assert syncer.ask().result(60).rows == 0
+        assert syncer.request_sync().result(60).rows == 1
+        assert syncer.request_sync().result(60).rows == 0
     finally:
         syncer.stop()
         syncer.join(10)
@@ -64,19 +65,22 @@ def test_what_breaks_beside_the_sync_is_no_end_of_it(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ends_is_seen_and_started_again(
-    settings_of: SettingsOf, sessions: sessionmaker[Session], github: GitHub, monkeypatch: pytest.MonkeyPatch
+    settings_of: SettingsOf,
+    sessions: sessionmaker[Session],
+    github: FakeGitHub,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = settings_of()
     ended: list[bool] = []
-    run = Sync.run
+    run = PullRequestSync.run
 
-    def end_once(sync: Sync) -> object:
+    def end_once(sync: PullRequestSync, repositories: Collection[str]) -> object:
         if not ended:
             ended.append(True)
             raise SystemExit
-        return run(sync)
+        return run(sync, repositories)
 
-    monkeypatch.setattr(Sync, "run", end_once)
+    monkeypatch.setattr(PullRequestSync, "run", end_once)
     with listening(settings, sessions) as client:
         assert client.post("/checkout").status_code == 500
         wait_until(lambda: status(client) == 503, 5, "vcs says that the thread has ended")

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from resources.demo.github import Fault, GitHub, PullRequests
-from tests.support.waiting import wait_until
+from common.system.backoff import Backoff
+from resources.demo.github import FakeGitHub, FakePullRequests, GitHubFault
+from tests.harness.waiting import wait_until
 from tests.vcs.conftest import REPOSITORY, SECRET, SettingsOf, listening
 
 BODY = json.dumps({"action": "closed", "repository": {"full_name": REPOSITORY}}).encode()
@@ -36,18 +37,18 @@ def deliver(client: httpx.Client, body: bytes = BODY, **others: str) -> httpx.Re
 
 @pytest.mark.parametrize("event", ["pull_request", "push"])
 def test_a_delivery_makes_vcs_ask_github(
-    event: str, client: httpx.Client, github: GitHub, pulls: PullRequests
+    event: str, client: httpx.Client, github: FakeGitHub, pulls: FakePullRequests
 ) -> None:
     pulls.merge(pulls.open("Use the weekday", head="a"))
 
     answer = deliver(client, event=event)
 
-    assert (answer.status_code, answer.json()) == (202, {"message": "GitHub will be asked"})
+    assert (answer.status_code, answer.json()) == (202, {"message": "a sync is triggered"})
     wait_until(lambda: client.get("/pull-requests").json()["pull_requests"], 20, "the pull request comes")
     assert len(github.log) == 1
 
 
-def test_what_the_payload_claims_is_not_believed(client: httpx.Client, github: GitHub) -> None:
+def test_what_the_payload_claims_is_not_believed(client: httpx.Client, github: FakeGitHub) -> None:
     claim = {"action": "closed", "number": 7, "pull_request": {"merged": True, "merge_commit_sha": "bad"}}
     deliver(client, json.dumps({**claim, "repository": {"full_name": REPOSITORY}}).encode())
 
@@ -55,7 +56,7 @@ def test_what_the_payload_claims_is_not_believed(client: httpx.Client, github: G
     assert client.get("/pull-requests?state=all").json()["pull_requests"] == []
 
 
-def test_a_delivery_counts_once(client: httpx.Client, github: GitHub) -> None:
+def test_a_delivery_counts_once(client: httpx.Client, github: FakeGitHub) -> None:
     assert deliver(client).status_code == 202
     wait_until(lambda: client.get("/health").json()["last_sync"] == "ok", 20, "a sync")
 
@@ -66,11 +67,11 @@ def test_a_delivery_counts_once(client: httpx.Client, github: GitHub) -> None:
 
 
 def test_a_delivery_whose_sync_fails_is_tried_again(
-    client: httpx.Client, github: GitHub, pulls: PullRequests, monkeypatch: pytest.MonkeyPatch
+    client: httpx.Client, github: FakeGitHub, pulls: FakePullRequests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcs.sync.AGAIN", (0.1, 0.1))
+    monkeypatch.setattr("vcs.sync_thread.RETRY_BACKOFF", Backoff(0.1, 0.1))
     pulls.merge(pulls.open("Use the weekday", head="a"))
-    github.faults.arm(Fault("forbidden"))
+    github.faults.arm(GitHubFault("forbidden"))
     assert deliver(client).status_code == 202
     wait_until(lambda: len(github.log) > 2, 30, "two syncs more")
     github.faults.arm(None)
@@ -78,11 +79,11 @@ def test_a_delivery_whose_sync_fails_is_tried_again(
     wait_until(lambda: client.get("/pull-requests").json()["pull_requests"], 30, "the pull request comes")
 
 
-def test_a_delivery_whose_sync_was_never_made_is_made_good_at_the_start(
-    settings_of: SettingsOf, sessions: sessionmaker[Session], github: GitHub, pulls: PullRequests
+def test_a_delivery_without_its_sync_is_made_good_at_the_start(
+    settings_of: SettingsOf, sessions: sessionmaker[Session], github: FakeGitHub, pulls: FakePullRequests
 ) -> None:
     pulls.merge(pulls.open("Use the weekday", head="a"))
-    github.faults.arm(Fault("forbidden"))
+    github.faults.arm(GitHubFault("forbidden"))
     with listening(settings_of(), sessions) as client:
         deliver(client)
         wait_until(lambda: github.log, 30, "a sync")
@@ -104,7 +105,7 @@ def test_a_delivery_is_remembered_over_a_restart(
             assert deliver(client).status_code == expected
 
 
-def test_a_ping_is_answered(client: httpx.Client, github: GitHub) -> None:
+def test_a_ping_is_answered(client: httpx.Client, github: FakeGitHub) -> None:
     assert deliver(client, event="ping").json() == {"message": "pong"}
     assert github.log == []
 
@@ -118,7 +119,7 @@ def test_a_ping_is_answered(client: httpx.Client, github: GitHub) -> None:
     ],
 )
 def test_what_is_not_ours_is_ignored_politely(
-    body: bytes, event: str, said: str, client: httpx.Client, github: GitHub
+    body: bytes, event: str, said: str, client: httpx.Client, github: FakeGitHub
 ) -> None:
     answer = deliver(client, body, event=event)
 
@@ -130,11 +131,11 @@ def test_what_is_not_ours_is_ignored_politely(
 def test_a_form_is_understood_too(client: httpx.Client) -> None:
     body = urlencode({"payload": BODY.decode()}).encode()
 
-    assert deliver(client, body).json() == {"message": "GitHub will be asked"}
+    assert deliver(client, body).json() == {"message": "a sync is triggered"}
 
 
 @pytest.mark.parametrize("signature", ["", "sha256=", "sha256=" + "0" * 64, "sha1=abc", "sha256=ÿ"])
-def test_a_wrong_signature_is_refused(signature: str, client: httpx.Client, github: GitHub) -> None:
+def test_a_wrong_signature_is_refused(signature: str, client: httpx.Client, github: FakeGitHub) -> None:
     wrong: dict[str, Any] = headers(BODY) | {"X-Hub-Signature-256": signature.encode("latin-1")}
     answer = client.post("/webhook", content=BODY, headers=wrong)
 
@@ -191,7 +192,7 @@ def test_a_large_body_is_refused_before_it_is_read(announced: bool, client: http
     assert b" 413 " in answer.split(b"\r\n", maxsplit=1)[0]
 
 
-def test_a_body_shorter_than_announced_is_no_delivery(client: httpx.Client, github: GitHub) -> None:
+def test_a_body_shorter_than_announced_is_no_delivery(client: httpx.Client, github: FakeGitHub) -> None:
     where = client.base_url
     with socket.create_connection((where.host, where.port), timeout=30) as connection:
         head = "".join(f"{name}: {value}\r\n" for name, value in headers(BODY).items())
@@ -205,10 +206,50 @@ def test_a_body_shorter_than_announced_is_no_delivery(client: httpx.Client, gith
 
 
 def test_a_database_that_hangs_delays_no_answer(
-    client: httpx.Client, github: GitHub, sessions: sessionmaker[Session]
+    client: httpx.Client, github: FakeGitHub, sessions: sessionmaker[Session]
 ) -> None:
     with sessions.begin() as session:
         session.execute(text("LOCK TABLE vcs.deliveries IN ACCESS EXCLUSIVE MODE"))
         answers = [deliver(client, delivery=str(number)) for number in range(3)]
 
     assert [answer.status_code for answer in answers] == [202, 202, 202]
+
+
+def queue_events(sessions: sessionmaker[Session]) -> list[str]:
+    with sessions.begin() as session:
+        return list(session.scalars(text("SELECT repository FROM vcs.merge_queues")))
+
+
+def test_a_merge_group_is_stored_once_for_its_repository(
+    client: httpx.Client, sessions: sessionmaker[Session]
+) -> None:
+    group = {"head_sha": "bad", "head_ref": "refs/heads/gh-readonly-queue/main/pr-7-bad"}
+    body = {"action": "checks_requested", "merge_group": group, "repository": {"full_name": REPOSITORY}}
+    document = json.dumps(body).encode()
+    assert deliver(client, document.replace(b"widgets", b"gadgets"), event="merge_group").status_code == 202
+    assert queue_events(sessions) == []
+
+    assert deliver(client, document, event="merge_group").status_code == 202
+    wait_until(lambda: queue_events(sessions) == [REPOSITORY], 20, "the queue is known to have changed")
+    with sessions.begin() as session:
+        first = session.scalar(text("SELECT told_at FROM vcs.merge_queues"))
+    assert deliver(client, document, event="merge_group").json() == {"message": "seen already"}
+    with sessions.begin() as session:
+        assert session.scalar(text("SELECT told_at FROM vcs.merge_queues")) == first
+    assert deliver(client, document, event="merge_group", delivery="another").status_code == 202
+    with sessions.begin() as session:
+        wait_until(
+            lambda: session.scalar(text("SELECT told_at > :first FROM vcs.merge_queues"), {"first": first}),
+            20,
+            "a later event is stored",
+        )
+
+
+@pytest.mark.parametrize("signature", ["", "sha256=" + "0" * 64])
+def test_a_forged_merge_group_changes_nothing(
+    signature: str, client: httpx.Client, sessions: sessionmaker[Session], github: FakeGitHub
+) -> None:
+    forged = headers(BODY, event="merge_group", signature=signature)
+    assert client.post("/webhook", content=BODY, headers=forged).status_code == 401
+    assert queue_events(sessions) == []
+    assert github.log == []

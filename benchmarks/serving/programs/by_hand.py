@@ -1,4 +1,4 @@
-"""What somebody writes by hand: FastAPI with the model in its process. FOREST names the pickle."""
+"""A server written by hand: FastAPI with the model in its process. FOREST names the pickle."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""The forest as a model repository of Slipway's."""
+"""The forest as a model repository for Slipway."""
 
 import pickle
 

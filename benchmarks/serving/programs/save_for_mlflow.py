@@ -1,4 +1,4 @@
-"""Saves a forest as MLflow's own flavour: `python save_for_mlflow.py FOREST FOLDER`."""
+"""The script that saves a forest in MLflow's own flavour: `python save_for_mlflow.py FOREST FOLDER`."""
 
 import pickle
 import sys

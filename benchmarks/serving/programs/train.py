@@ -1,4 +1,4 @@
-"""Trains a forest in the environment that will serve it: `python train.py TREES PATH`."""
+"""The script that trains a forest in the environment that serves it: `python train.py TREES PATH`."""
 
 import pickle
 import sys

@@ -1,6 +1,7 @@
 """Forecasts how many visits the encyclopedia will have a day, from the calendar."""
 
 import pickle
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,15 @@ LEAF = 4  # a leaf of a tree holds at least so many days
 FEATURES = ["weekday"]
 GROWTH = 0  # degree of the curve that the forest sees the visits relative to; 0: their mean
 LONGEST = 3660  # days
+Days = Annotated[
+    int,
+    {
+        "title": "Number of days",
+        "description": "to forecast, from the day after the last one that is known",
+        "minimum": 1,
+        "maximum": LONGEST,
+    },
+]
 
 
 class Forecaster:
@@ -32,11 +42,14 @@ class Forecaster:
             "MAE": np.mean(np.abs(expected - visits)),
         }
 
-    def predict(self, model, features):
+    def predict(self, model, features: Days):
         days = number_of_days(features)
         model = pickle.loads(model)
         dates = pd.date_range(model["last_day"], periods=days + 1, freq="D")[1:]
         return list(zip(dates, forecast(model, dates)))
+
+    def examples(self):
+        return [7, 30, 365]
 
     def history(self, train_data):
         return visits_a_day(train_data)

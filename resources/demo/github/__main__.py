@@ -1,11 +1,11 @@
-"""The stand-in on its own, full of made-up pull requests: `python -m resources.demo.github --prs 1000`."""
+"""The fake of GitHub on its own, with made-up pull requests: `python -m resources.demo.github --prs 1000`."""
 
 import argparse
 import signal
 import sys
 
-from resources.demo.github.pulls import PullRequests, fill
-from resources.demo.github.server import serve
+from resources.demo.github.pulls import FakePullRequests, generate_pulls
+from resources.demo.github.server import create_server
 
 
 def main() -> None:
@@ -16,11 +16,11 @@ def main() -> None:
     parser.add_argument("--token", help="refuse every other token")
     options = parser.parse_args()
 
-    pulls = PullRequests(options.repository)
-    fill(pulls, options.prs)
-    github = serve(pulls, port=options.port, token=options.token)
+    pulls = FakePullRequests(options.repository)
+    generate_pulls(pulls, options.prs)
+    github = create_server(pulls, port=options.port, token=options.token)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    print(github.url, flush=True)  # noqa: T201 (who starts it reads the address here)
+    print(github.url, flush=True)  # noqa: T201 (whoever starts it reads the address here)
     try:
         github.serve_forever()
     except KeyboardInterrupt:

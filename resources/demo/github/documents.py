@@ -1,7 +1,7 @@
 """Pull requests as GitHub's JSON, field for field; large because GitHub's are (about 20 kB each).
 
-What GitHub's people add (labels, milestones, assignees, reviewers, teams, drafts, auto-merge) is made up by
-the number, so that each long list has all of it.
+Fields that GitHub's people add (labels, milestones, assignees, reviewers, teams, drafts, auto-merge) are
+made up by the number, so that each long list has all of them.
 """
 
 import json
@@ -10,11 +10,11 @@ from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
-from resources.demo.github.pulls import PullRequest
+from resources.demo.github.pulls import GitHubPullRequest
 
-WEB = "https://github.com"
-# Stands twice in each for the same long object, which is put in as text: ten times faster.
-REPOSITORY = b'"@repository@"'
+WEB_URL = "https://github.com"
+# Appears twice in each for the same long object, which is inserted as text: ten times faster.
+REPOSITORY_PLACEHOLDER = b'"@repository@"'
 
 REPOSITORY_LINKS = """
     forks keys collaborators teams hooks issue_events events assignees branches tags git_blobs git_tags
@@ -34,14 +34,14 @@ LABELS = ("bug", "données 🚀")
 USER_LINKS = "followers following gists starred subscriptions organizations repos events received_events"
 
 
-def encode(repository: str, pulls: list[PullRequest], api: str) -> bytes:
-    """One page of the list, as `GET /repos/{owner}/{name}/pulls` answers it."""
-    found = [document(repository, pull, api) for pull in pulls]
+def encode_pulls(repository: str, pulls: list[GitHubPullRequest], api: str) -> bytes:
+    """Encode one page of the list, as `GET /repos/{owner}/{name}/pulls` returns it."""
+    found = [pull_document(repository, pull, api) for pull in pulls]
     try:
         page = json.dumps(found, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: GitHub escapes it
+    except UnicodeEncodeError:  # a lone surrogate: GitHub escapes it
         page = json.dumps(found).encode()
-    return page.replace(REPOSITORY, repository_text(repository, api))
+    return page.replace(REPOSITORY_PLACEHOLDER, repository_text(repository, api))
 
 
 @lru_cache(maxsize=16)
@@ -64,12 +64,12 @@ def repository_document(repository: str, api: str) -> dict[str, Any]:
         "full_name": repository,
         "private": False,
         "owner": user_document(owner, api),
-        "html_url": f"{WEB}/{repository}",
+        "html_url": f"{WEB_URL}/{repository}",
         "description": "A repository that the stand-in for GitHub made up",
         "fork": False,
         "url": url,
         **{f"{link}_url": f"{url}/{link.replace('_', '/')}{{/{link}}}" for link in REPOSITORY_LINKS.split()},
-        **{f"{kind}_url": f"{WEB}/{repository}.git" for kind in ("git", "ssh", "clone", "svn")},
+        **{f"{kind}_url": f"{WEB_URL}/{repository}.git" for kind in ("git", "ssh", "clone", "svn")},
         **{f"has_{what}": True for what in ("issues", "projects", "downloads", "wiki", "pull_requests")},
         "created_at": "2020-01-01T00:00:00Z",
         "updated_at": "2024-01-01T00:00:00Z",
@@ -114,7 +114,7 @@ def user_document(login: str, api: str) -> dict[str, Any]:
         "avatar_url": f"https://avatars.githubusercontent.com/{login}?v=4",
         "gravatar_id": "",
         "url": url,
-        "html_url": f"{WEB}/{login}",
+        "html_url": f"{WEB_URL}/{login}",
         **{f"{link}_url": f"{url}/{link}{{/other}}" for link in USER_LINKS.split()},
         "type": "User",
         "user_view_type": "public",
@@ -122,11 +122,11 @@ def user_document(login: str, api: str) -> dict[str, Any]:
     }
 
 
-def document(repository: str, pull: PullRequest, api: str) -> dict[str, Any]:
+def pull_document(repository: str, pull: GitHubPullRequest, api: str) -> dict[str, Any]:
     owner = repository.split("/", maxsplit=1)[0]
     url = f"{api}/repos/{repository}/pulls/{pull.number}"
     issue = f"{api}/repos/{repository}/issues/{pull.number}"
-    page = f"{WEB}/{repository}/pull/{pull.number}"
+    page = f"{WEB_URL}/{repository}/pull/{pull.number}"
     links = {
         "self": url,
         "html": page,
@@ -153,17 +153,17 @@ def document(repository: str, pull: PullRequest, api: str) -> dict[str, Any]:
         **{f"{name}_url": link for name, link in links.items() if name not in ("self", "html")},
         "state": pull.state,
         "user": user_document(pull.author, api) if pull.author else None,
-        **additions(repository, pull, api),
-        "head": side(head_owner, pull.head, pull.head_sha, api),
-        "base": side(owner, pull.base, pull.base_sha, api),
+        **extra_fields(repository, pull, api),
+        "head": branch_document(head_owner, pull.head, pull.head_sha, api),
+        "base": branch_document(owner, pull.base, pull.base_sha, api),
         "_links": {name: {"href": link} for name, link in links.items()},
         "author_association": "CONTRIBUTOR" if pull.author else "NONE",
         **wrong,
     }
 
 
-def additions(repository: str, pull: PullRequest, api: str) -> dict[str, Any]:
-    """What people of the repository have added to the pull request `number`."""
+def extra_fields(repository: str, pull: GitHubPullRequest, api: str) -> dict[str, Any]:
+    """Return the fields that people of the repository have added to the pull request `number`."""
     owner, number = repository.split("/", maxsplit=1)[0], pull.number
     url, maintainer = f"{api}/repos/{repository}", user_document(owner, api)
     is_assigned, is_open = number % 4 == 0, pull.state == "open"
@@ -198,7 +198,7 @@ def milestone_document(repository: str, creator: dict[str, Any], api: str) -> di
     url = f"{api}/repos/{repository}/milestones/1"
     return {
         "url": url,
-        "html_url": f"{WEB}/{repository}/milestone/1",
+        "html_url": f"{WEB_URL}/{repository}/milestone/1",
         "labels_url": f"{url}/labels",
         "id": 1,
         "node_id": "MI_1",
@@ -222,7 +222,7 @@ def team_document(owner: str, api: str) -> dict[str, Any]:
         "id": 1,
         "node_id": "T_1",
         "url": url,
-        "html_url": f"{WEB}/orgs/{owner}/teams/modellers",
+        "html_url": f"{WEB_URL}/orgs/{owner}/teams/modellers",
         "name": "Modellers",
         "slug": "modellers",
         "description": None,
@@ -235,13 +235,13 @@ def team_document(owner: str, api: str) -> dict[str, Any]:
     }
 
 
-def auto_merge_document(pull: PullRequest, who: dict[str, Any]) -> dict[str, Any]:
+def auto_merge_document(pull: GitHubPullRequest, who: dict[str, Any]) -> dict[str, Any]:
     title = f"{pull.title} (#{pull.number})"
     return {"enabled_by": who, "merge_method": "squash", "commit_title": title, "commit_message": ""}
 
 
-def side(owner: str | None, branch: str, commit: str, api: str) -> dict[str, Any]:
-    """One end of a pull request; without an `owner` the fork is gone."""
+def branch_document(owner: str | None, branch: str, commit: str, api: str) -> dict[str, Any]:
+    """Return one end of a pull request; without an `owner` the fork is gone."""
     return {
         "label": f"{owner or 'unknown'}:{branch}",
         "ref": branch,

@@ -1,11 +1,11 @@
-"""What can go wrong at GitHub, made to happen on request."""
+"""Faults of GitHub, injected on request."""
 
 import threading
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-Kind = Literal[
-    "none",  # with `delay`: a slow answer, but a good one
+FaultKind = Literal[
+    "none",  # with `delay`: a slow response, but a good one
     "unauthorized",  # 401
     "forbidden",  # 403, the token lacks the right
     "rate-limit",  # 403, the hourly quota is used up
@@ -16,57 +16,78 @@ Kind = Literal[
     "bad-gateway",  # 502 from the edge: HTML, none of GitHub's headers
     "html",  # 200, but a page for people
     "truncated",  # 200, the JSON ends in the middle
-    "dropped",  # the connection is closed before the answer
+    "too-large",  # 200, with more blanks after the JSON than GitHub would ever send
+    "dropped",  # the connection is closed before the response
     "garbled",  # 200, the first record gets `fields`
-    "last-call",  # an ordinary answer that used the last call of the window
+    "last-call",  # an ordinary response that used the last call of the window
+    "validation",  # 422
+    "secondary-without-wait",  # 403 without Retry-After
+    "done-then-dropped",  # done, and after `delay` the connection is closed before the response
+    "done-then-late",  # done, and after `delay` the response comes
 ]
 
 
 @dataclass(frozen=True)
-class Fault:
-    """Hits the requests for pull requests from number `after` + 1 on, `times` of them (None: for ever)."""
+class GitHubFault:
+    """A fault of requests for pull requests from number `after` + 1 on, `times` of them (None: for ever)."""
 
-    kind: Kind
+    kind: FaultKind
     after: int = 0
     times: int | None = None
     wait: int = 3600  # seconds until the limit is lifted
-    delay: float = 0.0  # seconds before the answer
-    remaining: int | None = None  # what X-RateLimit-Remaining says meanwhile
+    delay: float = 0.0  # seconds before the response
+    remaining: int | None = None  # the X-RateLimit-Remaining header meanwhile
     fields: dict[str, Any] = field(default_factory=dict)
+    match: str = ""  # of writes: only those whose method and path have this, "GET …" included
+
+    def applies_to(self, request: str) -> bool:
+        """Return whether a request, such as `POST /repos/…`, gets it; by itself a write does."""
+        return self.match in request if self.match else not request.startswith("GET ")
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"no fault {self.kind!r}; there are {', '.join(get_args(Kind))}")
+        if self.kind not in get_args(FaultKind):
+            raise ValueError(f"no fault {self.kind!r}; there are {', '.join(get_args(FaultKind))}")
 
 
-class Faults:
-    """The one fault that is armed, and how many requests it has seen."""
+class FaultInjector:
+    """The one fault that is armed, and the number of requests since."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._fault: Fault | None = None
-        self._seen = 0
-        self._armed_anew = threading.Event()
+        self._fault: GitHubFault | None = None
+        self.seen = 0  # requests that the fault applies to, since it was armed
+        self._rearmed = threading.Event()
 
-    def arm(self, fault: Fault | None) -> None:
-        """From now on this one, or none. Requests that are being delayed go on."""
+    def arm(self, fault: GitHubFault | None) -> None:
+        """Arm this fault, or none. Requests that are being delayed go on."""
         with self._lock:
-            self._fault, self._seen = fault, 0
-            self._armed_anew.set()
-            self._armed_anew = threading.Event()
+            self._fault, self.seen = fault, 0
+            self._rearmed.set()
+            self._rearmed = threading.Event()
 
-    def next(self) -> Fault:
-        """What happens to the request that has just come in, after its delay."""
+    def next_fault(self) -> GitHubFault:
+        """Return the fault of the request that has just come in, after its delay."""
         with self._lock:
-            self._seen += 1
-            fault, released = self._hit(), self._armed_anew
+            self.seen += 1
+            fault, released = self._count_request(), self._rearmed
         released.wait(fault.delay)
         return fault
 
-    def _hit(self) -> Fault:
+    def next_write_fault(self, request: str) -> GitHubFault:
+        """Return the fault of a request that writes, or that a writer reads; `wait_for` is left to do."""
+        with self._lock:
+            if self._fault is None or not self._fault.applies_to(request):
+                return GitHubFault("none")
+            self.seen += 1
+            return self._count_request()
+
+    def wait_for(self, fault: GitHubFault) -> None:
+        self._rearmed.wait(fault.delay)
+
+    def _count_request(self) -> GitHubFault:
         fault = self._fault
-        if fault is None or self._seen <= fault.after:
-            return Fault("none")
-        if fault.times is not None and self._seen > fault.after + fault.times:
-            return Fault("none")
+        if fault is None or self.seen <= fault.after:
+            return GitHubFault("none")
+        if fault.times is not None and self.seen > fault.after + fault.times:
+            return GitHubFault("none")
         return fault

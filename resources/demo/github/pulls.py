@@ -1,4 +1,4 @@
-"""The pull requests of one repository as GitHub keeps them: opened, merged, closed, touched."""
+"""The pull requests of one repository as GitHub stores them: opened, merged, closed, touched."""
 
 import hashlib
 import json
@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-State = Literal["open", "closed", "all"]
+PullRequestState = Literal["open", "closed", "all"]
 
 
 @dataclass(frozen=True)
-class PullRequest:
-    """One pull request in GitHub's words; `wrong` replaces fields of its document, for garbled records."""
+class GitHubPullRequest:
+    """One pull request in GitHub's terms; `wrong` replaces fields of its document, for garbled records."""
 
     number: int
     title: str
@@ -38,18 +38,18 @@ class PullRequest:
         return "closed" if self.closed_at else "open"
 
 
-class PullRequests:
-    """Safe for several threads. With a `path` every change is on disk before the call returns."""
+class FakePullRequests:
+    """A thread-safe collection. With a `path` every change is on disk before the call returns."""
 
     def __init__(self, repository: str, path: Path | None = None) -> None:
         self.repository, self.path = repository, path
         self._lock = threading.RLock()
         self._bulk = False
-        self._pulls: dict[int, PullRequest] = {}
-        self._sorted: dict[tuple[State, str, bool], list[int]] = {}
+        self._pulls: dict[int, GitHubPullRequest] = {}
+        self._sorted: dict[tuple[PullRequestState, str, bool], list[int]] = {}
         if path and path.exists():
             for row in json.loads(path.read_text()):
-                self._pulls[row["number"]] = PullRequest(**row)
+                self._pulls[row["number"]] = GitHubPullRequest(**row)
 
     def open(
         self,
@@ -64,47 +64,47 @@ class PullRequests:
         at: datetime | None = None,
         head_is_gone: bool = False,
     ) -> int:
-        """The new pull request's number. Commits that nobody names are made up."""
+        """Open a pull request and return its number. Commits that are not given are made up."""
         with self._lock:
             number = max(self._pulls, default=0) + 1
-            self._put(
-                PullRequest(
+            self._store_pull(
+                GitHubPullRequest(
                     number,
                     title,
                     body,
                     author,
                     head,
-                    head_sha or self.commit("head", number),
+                    head_sha or self.fake_commit_id("head", number),
                     base,
-                    base_sha or self.commit("base", number),
-                    created_at=(moment := stamp(at)),
+                    base_sha or self.fake_commit_id("base", number),
+                    created_at=(moment := format_time(at)),
                     updated_at=moment,
-                    merge_commit_sha=self.commit("test merge", number),
+                    merge_commit_sha=self.fake_commit_id("test merge", number),
                     head_is_gone=head_is_gone,
                 )
             )
             return number
 
-    def merge(self, number: int, commit: str | None = None, at: datetime | None = None) -> PullRequest:
-        moment, commit = stamp(at), commit or self.commit("merge", number)
+    def merge(self, number: int, commit: str | None = None, at: datetime | None = None) -> GitHubPullRequest:
+        moment, commit = format_time(at), commit or self.fake_commit_id("merge", number)
         return self._change(number, at, closed_at=moment, merged_at=moment, merge_commit_sha=commit)
 
-    def close(self, number: int, at: datetime | None = None) -> PullRequest:
-        return self._change(number, at, closed_at=stamp(at))
+    def close(self, number: int, at: datetime | None = None) -> GitHubPullRequest:
+        return self._change(number, at, closed_at=format_time(at))
 
-    def touch(self, number: int, at: datetime | None = None, **changes: Any) -> PullRequest:
-        """As when somebody comments on it or edits it: `updated_at` moves, `changes` replace fields."""
+    def touch(self, number: int, at: datetime | None = None, **changes: Any) -> GitHubPullRequest:
+        """Act as a comment or an edit: `updated_at` moves, `changes` replace fields."""
         return self._change(number, at, **changes)
 
-    def get(self, number: int) -> PullRequest:
+    def get(self, number: int) -> GitHubPullRequest:
         try:
             return self._pulls[number]
         except KeyError:
             raise ValueError(f"{self.repository} has no pull request {number}") from None
 
-    def list(
-        self, state: State = "all", by: str = "created_at", newest_first: bool = True
-    ) -> list[PullRequest]:
+    def list_pulls(
+        self, state: PullRequestState = "all", by: str = "created_at", newest_first: bool = True
+    ) -> list[GitHubPullRequest]:
         with self._lock:
             key = (state, by, newest_first)
             if key not in self._sorted:
@@ -113,14 +113,14 @@ class PullRequests:
                 self._sorted[key] = [p.number for p in chosen]
             return [self._pulls[number] for number in self._sorted[key]]
 
-    def commit(self, *words: object) -> str:
-        """A made-up commit, the same for the same words."""
+    def fake_commit_id(self, *words: object) -> str:
+        """Return a made-up commit, the same for the same words."""
         text = "|".join(map(str, (self.repository, *words)))
         return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Many changes, written to disk once."""
+    def batch_changes(self) -> Iterator[None]:
+        """Write many changes to disk once."""
         with self._lock:
             self._bulk = True
             try:
@@ -129,13 +129,13 @@ class PullRequests:
                 self._bulk = False
                 self._save()
 
-    def _change(self, number: int, at: datetime | None, **changes: Any) -> PullRequest:
+    def _change(self, number: int, at: datetime | None, **changes: Any) -> GitHubPullRequest:
         with self._lock:
-            changed = replace(self.get(number), **{"updated_at": stamp(at), **changes})
-            self._put(changed)
+            changed = replace(self.get(number), **{"updated_at": format_time(at), **changes})
+            self._store_pull(changed)
             return changed
 
-    def _put(self, pull: PullRequest) -> None:
+    def _store_pull(self, pull: GitHubPullRequest) -> None:
         self._pulls[pull.number] = pull
         self._sorted.clear()
         self._save()
@@ -149,18 +149,22 @@ class PullRequests:
         new.replace(self.path)
 
 
-def stamp(at: datetime | None) -> str:
+def format_time(at: datetime | None) -> str:
     return (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def fill(pulls: PullRequests, count: int) -> None:
-    """`count` pull requests: seven in ten merged, two closed, one open; the same every time.
+def format_epoch(seconds: int) -> str:
+    return format_time(datetime.fromtimestamp(seconds, UTC))
+
+
+def generate_pulls(pulls: FakePullRequests, count: int) -> None:
+    """Generate `count` pull requests: seven in ten merged, two closed, one open; the same every time.
 
     Some have lost their author or their fork.
     """
     start = datetime(2024, 1, 1, tzinfo=UTC)
     text = 'Why: the naïve widget broke on "quotes", tabs\t, backslashes \\N and 漢字. ' * 6
-    with pulls.at_once():
+    with pulls.batch_changes():
         for number in range(1, count + 1):
             at = start + timedelta(minutes=37 * number)
             done = at + timedelta(hours=1 + number * 7919 % 900)

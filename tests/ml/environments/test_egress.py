@@ -4,15 +4,18 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from ml.environments.egress_proxy import AddressError, EgressProxy
-from ml.errors import Rejected
+from common.errors import RejectedError
+from ml.environments.egress_connection import AddressError
+from ml.environments.egress_proxy import MAX_CONNECTIONS, EgressProxy
+from tests.harness.packages import build_sdist, build_wheel, put_package
+from tests.harness.shelf import Shelf
+from tests.harness.waiting import wait_until
 from tests.ml.environments.conftest import Installer
-from tests.support.packages import build_sdist, build_wheel, put_package
-from tests.support.shelf import Shelf
 
 MakeInstaller = Callable[..., Installer]
 
@@ -33,7 +36,7 @@ def test_a_requirement_reaches_no_service_of_this_machine(
     operators = {} if "--index-url" in line else {"UV_DEFAULT_INDEX": shelf.url("/simple/")}
     installer = make_installer(**operators)
     put_package(other_shelf, "other", build_wheel("other"))
-    with pytest.raises(Rejected, match=r"its packages may not come from 127\.0\.0\.1") as fault:
+    with pytest.raises(RejectedError, match=r"its packages may not come from 127\.0\.0\.1") as fault:
         installer.resolve({"requirements.txt": line.format(other=f"http://127.0.0.1:{other_shelf.port}")})
 
     assert "UV_INDEX" in str(fault.value)
@@ -78,7 +81,7 @@ def test_a_build_reaches_no_service_of_this_machine(
 def test_an_address_that_cannot_work_is_refused_in_words(
     line: str, words: str, make_installer: MakeInstaller
 ) -> None:
-    with pytest.raises(Rejected, match=words):
+    with pytest.raises(RejectedError, match=words):
         make_installer().resolve({"requirements.txt": line + "\n"})
 
 
@@ -103,7 +106,7 @@ def test_an_address_that_cannot_work_is_refused_in_words(
 )
 def test_an_address_that_is_not_on_the_internet_is_refused(host: str, port: int) -> None:
     with EgressProxy([]) as proxy, pytest.raises(AddressError):
-        proxy.connect(host, port, "https")
+        proxy.open_connection(host, port, "https")
 
 
 def test_nobody_uses_the_proxy_without_its_password(shelf: Shelf) -> None:
@@ -116,11 +119,34 @@ def test_nobody_uses_the_proxy_without_its_password(shelf: Shelf) -> None:
     assert shelf.asked == []
 
 
+def test_connections_to_the_proxy_are_few_at_a_time(shelf: Shelf) -> None:
+    with EgressProxy([("127.0.0.1", shelf.port)]) as proxy, ExitStack() as clients:
+
+        def connect() -> socket.socket:
+            return clients.enter_context(socket.create_connection(("127.0.0.1", proxy.port), 10))
+
+        held = [connect() for _ in range(MAX_CONNECTIONS)]
+        assert connect().recv(1) == b""  # it is closed at once
+
+        for client in held:
+            client.close()
+
+        def is_answered() -> bool:
+            try:
+                client = connect()
+                client.sendall(b"CONNECT 127.0.0.1:80 HTTP/1.1\r\n\r\n")
+                return b" 407 " in client.recv(1000)
+            except ConnectionError:
+                return False
+
+        wait_until(is_answered, 20, "the proxy takes connections again")
+
+
 def test_an_operators_own_proxy_is_used(shelf: Shelf) -> None:
     with (
         EgressProxy([("127.0.0.1", shelf.port)]) as theirs,  # it stands for the operator's
         EgressProxy([("127.0.0.1", shelf.port)], {"https": theirs.address}) as ours,
-        ours.connect("127.0.0.1", shelf.port, "https") as through,
+        ours.open_connection("127.0.0.1", shelf.port, "https") as through,
     ):
         through.sendall(b"GET /nothing HTTP/1.0\r\n\r\n")
         assert b" 404 " in through.recv(1000)

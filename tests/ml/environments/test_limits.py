@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ml.errors import Rejected
+from common.errors import RejectedError
+from tests.harness.packages import build_sdist, build_wheel, put_package
+from tests.harness.shelf import Shelf
 from tests.ml.environments.conftest import Installer
-from tests.support.packages import build_sdist, build_wheel, put_package
-from tests.support.shelf import Shelf
 
 MIB = 1 << 20
 FILLING = """
@@ -30,7 +30,7 @@ def test_a_package_that_unpacks_without_end_is_refused(
     installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"), SLIPWAY_FILE_SIZE="20MiB")
     zeros = {f"bomb/{number}": bytes(15 * MIB) for number in range(20)}
     put_package(shelf, "bomb", build_wheel("bomb", zeros))
-    with pytest.raises(Rejected, match=r"more than 40\.0 MiB unpacked"):
+    with pytest.raises(RejectedError, match=r"more than 40\.0 MiB unpacked"):
         installer.build(installer.resolve({"requirements.txt": "bomb\n"}))
 
     assert bytes_below(installer) < 40 * MIB
@@ -40,7 +40,7 @@ def test_a_build_does_not_fill_the_disk(make_installer: Callable[..., Installer]
     """With many files, each as large as a file may be."""
     installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"), SLIPWAY_FILE_SIZE="20MiB")
     put_package(shelf, "filling", build_sdist("filling", FILLING), "tar.gz")
-    with pytest.raises(Rejected, match=r"more than 40\.0 MiB unpacked"):
+    with pytest.raises(RejectedError, match=r"more than 40\.0 MiB unpacked"):
         installer.build(installer.resolve({"requirements.txt": "filling\n"}))
 
     assert bytes_below(installer) < 40 * MIB

@@ -1,16 +1,18 @@
 """What was resolved once is used again for the same files of the same model, and installed by its hashes."""
 
 import hashlib
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
+from common.errors import RejectedError, UnavailableError
 from ml.environments import locks
-from ml.errors import Rejected
-from ml.stages.environment import Resolved
+from ml.environments.locked_environment import LockedEnvironment
+from tests.harness.packages import build_wheel, put_package
+from tests.harness.shelf import Shelf
 from tests.ml.environments.conftest import Installer
-from tests.support.packages import build_wheel, put_package
-from tests.support.shelf import Shelf
 
 MakeInstaller = Callable[..., Installer]
 PROJECT = '[project]\nname = "project"\nversion = "1"\ndependencies = ["six"]\n'
@@ -58,8 +60,8 @@ def test_a_changed_file_that_is_included_resolves_again(make_installer: MakeInst
     before = installer.resolve({"requirements.txt": "-r deps/base.txt\n", "deps/base.txt": "six\n"})
     after = installer.resolve({"requirements.txt": "-r deps/base.txt\n", "deps/base.txt": "idna\n"})
 
-    assert locks.packages_of(before.lock) == ["six==1.0"]
-    assert locks.packages_of(after.lock) == ["idna==1.0"]
+    assert locks.list_packages(before.lock) == ["six==1.0"]
+    assert locks.list_packages(after.lock) == ["idna==1.0"]
 
 
 def test_the_same_files_are_resolved_once(make_installer: MakeInstaller, shelf: Shelf) -> None:
@@ -79,7 +81,7 @@ def test_a_file_that_changed_on_its_index_is_refused(make_installer: MakeInstall
     trees_of_cache = installer.home.package_cache
     trees_of_cache.rename(trees_of_cache.with_name("gone"))
 
-    with pytest.raises(Rejected, match="six"):
+    with pytest.raises(RejectedError, match="six"):
         installer.build(resolved)
 
 
@@ -100,7 +102,7 @@ def test_a_login_in_a_requirement_is_refused(make_installer: MakeInstaller, shel
     installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
     offer(shelf, "x")
     address = shelf.url("/files/six-1.0-py3-none-any.whl", user="me:password-4711@")
-    with pytest.raises(Rejected, match="a login in it") as fault:
+    with pytest.raises(RejectedError, match="an address with a login") as fault:
         installer.resolve({"requirements.txt": f"six @ {address}\n"})
 
     assert "password-4711" not in str(fault.value)
@@ -112,13 +114,13 @@ def test_a_lock_of_an_older_release_is_installed(make_installer: MakeInstaller, 
     installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
     offer(shelf, "x")
     python = installer.resolve({"requirements.txt": "six\n"}).python
-    made = installer.build(Resolved("six==1.0\n", python))
+    made = installer.build(LockedEnvironment("six==1.0\n", python))
 
     assert installer.module(made, "six") == "x"
     assert made.name.endswith("-one")
 
 
-def test_an_older_lock_is_not_installed_from_what_another_model_cached(
+def test_an_older_lock_is_not_installed_from_anothers_cache(
     make_installer: MakeInstaller, shelf: Shelf, other_shelf: Shelf
 ) -> None:
     """A lock may say of any file that it comes from the operator's index, and uv keeps it as such."""
@@ -131,7 +133,10 @@ def test_an_older_lock_is_not_installed_from_what_another_model_cached(
     evil = installer.resolve({"pyproject.toml": PROJECT, "uv.lock": lock}, "attacker")
     assert installer.module(installer.build(evil, "attacker"), "six") == "evil"
 
-    assert installer.module(installer.build(Resolved("six==1.0\n", evil.python), "victim"), "six") == "good"
+    assert (
+        installer.module(installer.build(LockedEnvironment("six==1.0\n", evil.python), "victim"), "six")
+        == "good"
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,8 +151,17 @@ def test_an_older_lock_is_not_installed_from_what_another_model_cached(
     ],
 )
 def test_a_lock_that_uv_did_not_write_is_refused(lock: str) -> None:
-    with pytest.raises(Rejected):
+    with pytest.raises(RejectedError):
         locks.check_lock(lock)
+
+
+@pytest.mark.parametrize("text", ["a" * 10_000, '"' + '\\"' * 10_000])
+def test_a_lock_that_a_build_wrote_is_looked_at_in_no_time(text: str) -> None:
+    started = time.process_time()
+    with pytest.raises(RejectedError):
+        locks.check_lock('lock-version = "1.0"\n' + text)
+
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("name", [".python-version", "pyproject.toml"])
@@ -164,5 +178,38 @@ def test_a_repository_may_say_which_python_it_needs(
 
 def test_names_of_files_need_not_be_text(make_installer: MakeInstaller, shelf: Shelf) -> None:
     installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
-    with pytest.raises(Rejected, match="part"):
+    with pytest.raises(RejectedError, match="part"):
         installer.resolve({"requirements.txt": "./part\n", "part/\udcff": ""})
+
+
+def test_an_environment_is_called_made_once_it_is(make_installer: MakeInstaller, shelf: Shelf) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    offer(shelf, "x")
+    resolved = installer.resolve({"requirements.txt": "six\n"})
+    wheels = {path: item for path, item in shelf.items.items() if path.endswith(".whl")}
+    for path in wheels:
+        del shelf.items[path]
+    with pytest.raises((RejectedError, UnavailableError)):
+        installer.build(resolved)
+    assert f"building environment {resolved.key} from 1 packages" in installer.log.read_text()
+    assert "is ready" not in installer.log.read_text()
+
+    shelf.items.update(wheels)
+    installer.build(resolved)
+    assert f"environment {resolved.key} is ready" in installer.log.read_text()
+
+
+@pytest.mark.parametrize("text", ['\\"' * 20_000, "a" * 40_000, "a " * 20_000, "a." * 20_000])
+def test_a_long_marker_is_checked_in_no_time(text: str) -> None:
+    lock = f"""lock-version = "1.0"
+[[packages]]
+name = "six"
+version = "1.0"
+marker = '''platform_machine == '"{text}''''
+wheels = [{{ url = "https://x.org/six-1.0-py3-none-any.whl", hashes = {{ sha256 = "{"a" * 64}" }} }}]
+"""
+    began = time.perf_counter()
+    with suppress(RejectedError):  # what looks like a key of many parts
+        locks.check_lock(lock)
+
+    assert time.perf_counter() - began < 1

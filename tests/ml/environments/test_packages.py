@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ml.environments.record import read_record
-from tests.support.packages import build_sdist, build_wheel, put_package
-from tests.support.processes import NOBODY, normal_user
-from tests.support.shelf import serving
+from ml.sandbox.interpreter_record import read_record
+from tests.harness.packages import build_sdist, build_wheel, put_package
+from tests.harness.processes import NOBODY, normal_user
+from tests.harness.shelf import serving
 
 ROOT = Path(__file__).parents[3]
 MINOR = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -165,7 +165,7 @@ def outcome(request: pytest.FixtureRequest) -> Iterator[Outcome]:
         for name, content in packages(home).items():
             put_package(shelf, name, content, "tar.gz" if name.startswith("build") else "whl")
         done = subprocess.run(
-            [*prefix, sys.executable, "-m", "tests.support.installing"],
+            [*prefix, sys.executable, "-m", "tests.harness.installing"],
             check=False,
             input=json.dumps({name: f"{name}==1.0\n" for name in packages(home)}),
             env={
@@ -247,7 +247,7 @@ def packages(home: Path) -> dict[str, bytes]:
 def test_a_wheel_that_leaves_its_place_is_refused(name: str, outcome: Outcome) -> None:
     reason = outcome.reason(name)
 
-    assert reason.startswith("Rejected: ")
+    assert reason.startswith("RejectedError: ")
     assert name in reason.replace("_", "-")
     assert (WHEELS[name].why or "") in reason
 
@@ -256,7 +256,7 @@ def test_a_wheel_that_leaves_its_place_is_refused(name: str, outcome: Outcome) -
 def test_a_build_that_changes_its_environment_is_refused(name: str, outcome: Outcome) -> None:
     reason = outcome.reason(name)
 
-    assert reason.startswith("Rejected: ")
+    assert reason.startswith("RejectedError: ")
     assert " puts " in reason or name in reason.replace("_", "-")
 
 

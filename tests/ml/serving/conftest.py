@@ -1,12 +1,17 @@
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from ml.settings import Settings
+from cli.up.postgres import Postgres
+from db import session as db_session
+from ml.settings import MlSettings
+from tests.conftest import copy_database, url_as
+from tests.harness.repositories import ModelRepository
+from tests.ml.conftest import make_home
 from tests.ml.serving.support import Shop, main_py
-from tests.support.repositories import ModelRepository
 
 
 @pytest.fixture
@@ -21,18 +26,44 @@ def make_shop(
 
     def make(**variables: str) -> Shop:
         repository = ModelRepository(tmp_path / "repository")
-        environment = {
-            "DATABASE_URL": url_of("serve"),
-            "SLIPWAY_HOME": str(shared_home),
-            "SLIPWAY_REPOSITORY": "acme/web-traffic",
-            "SLIPWAY_CLONE_URL": repository.url,
-            **variables,
-        }
+        environment = {**describe_shop(url_of("serve"), shared_home, repository), **variables}
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        return Shop(Settings(), sessions, repository)  # type: ignore[call-arg]
+        return Shop(MlSettings(), sessions, repository)  # type: ignore[call-arg]
 
     return make
+
+
+def describe_shop(url: str, home: Path, repository: ModelRepository) -> dict[str, str]:
+    return {
+        "DATABASE_URL": url,
+        "SLIPWAY_HOME": str(home),
+        "SLIPWAY_REPOSITORY": "acme/web-traffic",
+        "SLIPWAY_CLONE_URL": repository.url,
+    }
+
+
+@pytest.fixture(scope="module")
+def start_lasting_shop(
+    postgres: Postgres, template_database: str, credentials: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Shop]]:
+    """A shop that is served until the module's tests have ended, all of which only ask it."""
+    with ExitStack() as stack:
+
+        def start() -> Shop:
+            folder: Path = tmp_path_factory.mktemp("shop")
+            repository = ModelRepository(folder / "repository")
+            url = stack.enter_context(copy_database(postgres, template_database))
+            with pytest.MonkeyPatch.context() as patch:
+                told = describe_shop(url_as("serve", url, credentials), make_home(folder), repository)
+                for name, value in told.items():
+                    patch.setenv(name, value)
+                settings = MlSettings()  # type: ignore[call-arg]
+            made = Shop(settings, db_session.create_sessionmaker(url), repository)
+            stack.callback(made.sessions.kw["bind"].dispose)
+            return stack.enter_context(made.serving())
+
+        yield start
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -18,19 +19,22 @@ import httpx
 import uvicorn
 from sqlalchemy.orm import Session, sessionmaker
 
-from cli.postgres import Postgres
-from common.server import Config, Limits
-from db import deployments, migrate, releases
+from cli.up.postgres import Postgres
+from common.web.connection_limits import ConnectionLimits
+from common.web.server import ServerConfig
+from db import deployment_history, deployments, migrate, releases
 from db import session as db_session
-from db.models import Cause, Deployment, Release, Status
-from ml.app import create
-from ml.home import Home
-from ml.settings import Settings
+from db.models import Deployment, Release
+from db.states import Cause, Status
+from ml.paths import HomeLayout
+from ml.settings import MlSettings
+from ml.web.app import create
 from tests.conftest import FAST
-from tests.support.repositories import ModelRepository
-from tests.support.waiting import free_port, wait_until
+from tests.harness import plain_http
+from tests.harness.repositories import ModelRepository
+from tests.harness.waiting import free_port, wait_until
 
-LIMITS = Limits(proxies=("127.0.0.1",))  # as by default
+LIMITS = ConnectionLimits(proxies=("127.0.0.1",))  # as by default
 ROOT = Path(__file__).parents[3]
 
 
@@ -63,9 +67,9 @@ def apart(make_shop: Callable[..., "Shop"], folder: Path) -> Iterator[tuple["Sho
     """A shop on a Postgres of its own, which may be stopped and started."""
     own = Postgres(folder, settings=FAST).start()
     try:
-        migrate.upgrade(own.url())
-        factory = db_session.sessions(own.url())
-        made = make_shop(DATABASE_URL=own.url())
+        migrate.upgrade_schema(own.database_url())
+        factory = db_session.create_sessionmaker(own.database_url())
+        made = make_shop(DATABASE_URL=own.database_url())
         yield Shop(made.settings, factory, made.repository), own
         factory.kw["bind"].dispose()
     finally:
@@ -76,21 +80,29 @@ def apart(make_shop: Callable[..., "Shop"], folder: Path) -> Iterator[tuple["Sho
 class Shop:
     """Publishes releases, and asks for predictions over HTTP."""
 
-    settings: Settings
+    settings: MlSettings
     sessions: sessionmaker[Session]
     repository: ModelRepository
     url: str = ""
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+    client: httpx.Client = field(default_factory=lambda: plain_http.Client(timeout=30))
     published: int = 0
     model: str = ""  # the one that is published; the first, unless another is named
 
     def __post_init__(self) -> None:
-        self.model = self.model or self.settings.models()[0].name
+        self.model = self.model or self.settings.list_models()[0].name
 
-    def publish(self, source: str, *, trained: bytes = b"trained", wait: bool = True, **facts: Any) -> int:
+    def publish(
+        self,
+        source: str,
+        *,
+        trained: bytes = b"trained",
+        rows: list[Any] | None = None,
+        wait: bool = True,
+        **facts: Any,
+    ) -> int:
         """Leave a release as the gate does: built, deployed, wanted. With `wait`, until it is live.
 
-        One of another status than `deployed` is not wanted.
+        One of another status than `deployed` is not wanted. `rows` are what `evaluate` leaves to try it with.
         """
         self.published += 1
         commit = self.repository.write({"main.py": source}).commit(f"Change {self.published}")
@@ -99,10 +111,10 @@ class Shop:
                 model=self.model,
                 repository=f"acme/{self.model}",
                 commit=commit,
-                pull_request=self.published,
                 entry_point="main:entry_point",
                 python=platform.python_version(),
                 **{
+                    "pull_request": self.published,
                     "lock": "",
                     "artifact": hashlib.sha256(trained).hexdigest(),
                     "status": Status.DEPLOYED,
@@ -115,9 +127,12 @@ class Shop:
             )
             session.add(release)
             session.flush()
-            artifact = Home(self.settings.home).artifact(self.model, release.id)
+            artifact = HomeLayout(self.settings.home).artifact_path(release.isolation, release.id)
             artifact.parent.mkdir(parents=True, exist_ok=True)
             artifact.write_bytes(trained)
+            scored = HomeLayout(self.settings.home).scored(release.id)
+            scored.parent.mkdir(parents=True, exist_ok=True)
+            scored.write_text(json.dumps({"rows": rows}))
         if release.status is Status.DEPLOYED:
             self.want(release.id)
             if wait:
@@ -126,11 +141,13 @@ class Shop:
 
     def want(self, release: int) -> None:
         with self.sessions.begin() as session:
-            deployments.decide(session, self.model, release, Cause.OPERATOR, who="test", why=None, seen=None)
+            deployments.create_decision(
+                session, self.model, release, Cause.OPERATOR, who="test", why=None, snapshot=None
+            )
 
     def deployment(self, release: int) -> Deployment:
         with self.sessions.begin() as session:
-            return deployments.of_releases(session, [release])[release]
+            return deployment_history.find_newest_by_release(session, [release])[release]
 
     def until(self, release: int, state: str) -> Deployment:
         def reached() -> Deployment | None:
@@ -163,13 +180,13 @@ class Shop:
         return number
 
     def log(self, release: int) -> str:
-        return Home(self.settings.home).log(release, "serve").read_text()
+        return HomeLayout(self.settings.home).log_path(release, "serve").read_text()
 
     @contextlib.contextmanager
-    def serving(self, limits: Limits = LIMITS) -> Iterator["Shop"]:
+    def serving(self, limits: ConnectionLimits = LIMITS) -> Iterator["Shop"]:
         """`serve` in this process, in a thread of its own, until the block ends."""
         server = uvicorn.Server(
-            Config(create(self.settings), host="127.0.0.1", port=0, limits=limits, grace=2)
+            ServerConfig(create(self.settings), host="127.0.0.1", port=0, limits=limits, grace=2)
         )
         thread = threading.Thread(target=server.run)
         thread.start()
@@ -184,12 +201,13 @@ class Shop:
             assert not thread.is_alive()
 
     @contextlib.contextmanager
-    def process(self) -> Iterator[subprocess.Popen[bytes]]:
-        """`python -m ml` as a process of its own; killed when the block ends."""
+    def process(self, *before: str) -> Iterator[subprocess.Popen[bytes]]:
+        """`python -m ml` as a process of its own, after these words; killed when the block ends."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         told = {"ML_PORT": str(port), "DATABASE_URL": self.settings.database_url}
-        process = subprocess.Popen([sys.executable, "-m", "ml"], cwd=ROOT, env={**os.environ, **told})
+        command = [*before, sys.executable, "-m", "ml"]
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **told})
         try:
             wait_until(self.answers, 30, "serve has started")
             yield process
@@ -206,19 +224,23 @@ class Shop:
 
 
 class Load:
-    """Clients that predict one after the other until the block ends; what they got is kept."""
+    """Clients that predict one after the other until the block ends; what they got is kept.
 
-    def __init__(self, shop: Shop, features: Any = 1, clients: int = 4) -> None:
-        self.shop, self.features, self.clients = shop, features, clients
+    With `rest` seconds between two predictions they leave the CPU to a release that starts meanwhile.
+    """
+
+    def __init__(self, shop: Shop, features: Any = 1, clients: int = 4, rest: float = 0) -> None:
+        self.shop, self.features, self.clients, self.rest = shop, features, clients, rest
         self.answers: list[tuple[int, dict[str, Any]]] = []
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
 
     def _ask(self) -> None:
-        with httpx.Client(timeout=30) as client:
+        with plain_http.Client(timeout=30) as client:
             while not self._over.is_set():
                 answer = client.post(self.shop.url + "/predict", json=self.features)
                 self.answers.append((answer.status_code, answer.json()))
+                self._over.wait(self.rest)
 
     def __enter__(self) -> "Load":
         for thread in self._threads:

@@ -2,7 +2,9 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.harness import plain_http
+from tests.harness.raw import connect
+from tests.harness.waiting import wait_until
 from tests.ml.serving.support import Load, Shop, main_py
-from tests.support.raw import connect
-from tests.support.waiting import wait_until
 
 HOUSE = """
 class House(typing.TypedDict):
@@ -88,7 +91,9 @@ WHAT_IS_WRONG_IS_NAMED_WITH_ITS_ROW: list[Any] = [
         "ValueError: bats",
     ),
     ("/v1/models/web-traffic:predict", {"instances": 1}, 422, "$.instances"),
-    ("/v1/models/web-traffic:predict", {"inputs": {}}, 422, "instances"),
+    ("/v1/models/web-traffic:predict", {"inputs": {}}, 422, "equally long"),
+    ("/v1/models/web-traffic:predict", {}, 422, "instances"),
+    ("/v1/models/web-traffic:predict", {"inputs": {}, "instances": []}, 422, "instances"),
     ("/v1/models/web-traffic:predict", {"instances": []}, 422, "empty"),
     ("/v1/models/web-traffic:predict", {"instances": [1] * 1001}, 413, "1000"),
     ("/v1/models/other:predict", {"instances": ROWS}, 404, "no model 'other'"),
@@ -145,16 +150,16 @@ def test_a_row_of_a_csv_is_counted_from_one(houses: Shop) -> None:
 
 def test_the_state_of_a_model(shop: Shop) -> None:
     url = shop.url + "/v1/models/web-traffic"
-    assert httpx.get(url).json()["model_version_status"][0]["state"] == "LOADING"
-    assert httpx.post(url + ":predict", json={"instances": [1]}).status_code == 503
+    assert plain_http.get(url).json()["model_version_status"][0]["state"] == "LOADING"
+    assert plain_http.post(url + ":predict", json={"instances": [1]}).status_code == 503
 
     shop.publish(main_py())
 
-    assert httpx.get(url).json()["model_version_status"][0]["state"] == "AVAILABLE"
-    assert httpx.get(shop.url + "/v1/models").json() == {"models": ["web-traffic"]}
+    assert plain_http.get(url).json()["model_version_status"][0]["state"] == "AVAILABLE"
+    assert plain_http.get(shop.url + "/v1/models").json() == {"models": ["web-traffic"]}
 
 
-def test_a_model_of_lists_or_single_values_gets_those_from_a_table(shop: Shop) -> None:
+def test_a_model_of_lists_or_single_values_gets_them_from_tables(shop: Shop) -> None:
     split = {"columns": ["b", "a"], "data": [[1, 2.5]]}
     shop.publish(main_py("return sum(features)", features="features: typing.List[float]"))
     assert shop.predict({"dataframe_split": split}, "/invocations").json()["predictions"] == [3.5]
@@ -164,8 +169,8 @@ def test_a_model_of_lists_or_single_values_gets_those_from_a_table(shop: Shop) -
     assert shop.predict({"dataframe_split": split}, "/invocations").json()["predictions"] == [2, 3]
 
 
-def test_the_calls_of_the_readme_work(make_shop: Callable[..., Shop]) -> None:
-    text = Path("README.md").read_text().split("## Calling the model")[1].split("\n## ")[0]
+def test_the_calls_of_the_documents_work(make_shop: Callable[..., Shop]) -> None:
+    text = Path("docs/http-api.md").read_text().split("\n## Tables")[0]
     calls = re.findall(r"curl -d (\S+|'[^']+')\s+(?:\\\n\s+)?http://localhost:8000(\S+)", text)
     assert len(calls) == 4
     with make_shop(SLIPWAY_REPOSITORY="demo/encyclopedia-visits").serving() as shop:
@@ -196,6 +201,22 @@ def test_all_rows_of_a_call_are_one_releases_also_in_a_switch(shop: Shop) -> Non
     assert load.failed == []
     for answer in answers:
         assert answer.json()["predictions"] == [answer.json()["release"]] * 200
+
+
+def test_a_call_is_answered_by_the_release_its_rows_are_for(shop: Shop) -> None:
+    zipped, features = "class Place(typing.TypedDict):\n    zip: {}\n", "features: Place"
+    shop.publish(main_py("time.sleep(0.01); return features['zip']", zipped.format("str"), features=features))
+    many = {"instances": [{"zip": "007"}] * 1000}
+    table = {"content": "zip\n" + "007\n" * 1000, "headers": {"Content-Type": "text/csv"}}
+    with ThreadPoolExecutor(2) as clients:
+        of_version = clients.submit(shop.predict, many, "/v1/models/web-traffic/versions/1:predict")
+        of_table = clients.submit(shop.client.post, shop.url + "/invocations", **table)
+        time.sleep(0.3)
+        shop.publish(main_py("return features['zip']", zipped.format("int"), features=features))
+
+    assert of_version.result().status_code == 404, of_version.result().text
+    assert "live is release 2" in of_version.result().json()["detail"]
+    assert of_table.result().json()["predictions"] == [7] * 1000
 
 
 def test_answers_that_nobody_reads_are_bounded_and_forgotten(shop: Shop) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import pytest
 from loguru import logger
 
-from ml.serving import tensors
+from ml.serving.predict import tensors
+from tests.harness import plain_http
+from tests.harness.exploring import FEW_OR_MANY, explore
 from tests.ml.serving.support import Shop, main_py
 from tests.ml.serving.test_types import EXAMPLE, HEAD
-from tests.support.exploring import FEW_OR_MANY, explore
 
 SENT = ("/predict", "/v1/models/web-traffic:predict", "/invocations", "/v2/models/web-traffic/infer")
 TENSOR = {"name": "features", "shape": [2], "datatype": "INT64", "data": [1, 2]}
@@ -99,7 +99,7 @@ def mutated(chance: random.Random) -> bytes:
 def test_mutated_bodies(typed: Shop, lost: list[str], many: int) -> None:
     def send(seed: int) -> dict[int, int]:
         chance, seen = random.Random(seed), dict[int, int]()
-        with httpx.Client(base_url=typed.url, timeout=60) as client:
+        with plain_http.Client(base_url=typed.url, timeout=60) as client:
             for _ in range(many // 4):
                 body = mutated(chance)
                 headers = {"Content-Type": "text/csv"} if chance.random() < 0.03 else {}

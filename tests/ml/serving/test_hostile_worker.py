@@ -13,11 +13,11 @@ import httpx
 import psutil
 import pytest
 
-from ml.serving import protocol, schemas
-from ml.serving.protocol import Frames, Garbled
+from ml.serving.workers import schemas, wire
+from ml.serving.workers.wire import FrameReader, ProtocolError
+from tests.harness.waiting import wait_until
 from tests.ml.serving.support import Shop, main_py
 from tests.ml.serving.test_workers import workers
-from tests.support.waiting import wait_until
 
 MIB = 1 << 20
 
@@ -106,7 +106,7 @@ def test_what_is_no_single_json_value_reaches_no_client(hostile: Shop, payload: 
     answer = ask(hostile, f"raw(1, b{payload!r})".replace("\\\\x", "\\x"))
 
     assert answer.status_code == 503
-    assert "it gave a prediction that is no JSON" in answer.json()["detail"]
+    assert "it returned a prediction that is not JSON" in answer.json()["detail"]
     assert answer.json()["release"] == 2
     assert one_answers(hostile)
 
@@ -161,7 +161,7 @@ def validators() -> list[psutil.Process]:
     return [p for p in running if "validator.py" in " ".join(p.cmdline())]
 
 
-def test_others_are_answered_while_a_large_prediction_is_looked_through(hostile: Shop) -> None:
+def test_others_are_answered_while_a_large_prediction_is_checked(hostile: Shop) -> None:
     large = "raw(1, b'[1' + b',1' * 99_999 + b']')"
     assert validators() == []  # nobody needs one yet
     assert ask(hostile, large).status_code == 200
@@ -263,9 +263,9 @@ sys.modules["_slipway_model.worker"].fitting = lambda _: """
         ('{"examples": [json.loads("[" * 900 + "]" * 900)]}', "JSON that is nested too deep"),
         ('{"examples": 5}', "Expected `array | null`"),
         ('{"error": {"message": "a\\0b\\x1b[2J"}}', "a\\x00b\\x1b[2J"),
-        ('{"schema": {"properties": [1]}}', "no JSON Schema: it: properties has to be an object"),
-        ('{"schema": {"$defs": {"a": {"anyOf": 5}}}}', "no JSON Schema: it: a: anyOf has to be a list"),
-        ('{"schema": {"type": "array", "items": [{}]}}', "no JSON Schema: it: items has to be an object"),
+        ('{"schema": {"properties": [1]}}', "not a JSON Schema: it: properties has to be an object"),
+        ('{"schema": {"$defs": {"a": {"anyOf": 5}}}}', "not a JSON Schema: it: a: anyOf has to be a list"),
+        ('{"schema": {"type": "array", "items": [{}]}}', "not a JSON Schema: it: items has to be an object"),
     ],
     ids=["examples", "schema", "deep", "wrong", "NUL", "properties", "anyOf", "items"],
 )
@@ -279,7 +279,7 @@ def test_a_greeting_that_is_no_good_starts_no_release(shop: Shop, hello: str, re
 
 
 def test_every_word_of_a_schema_is_held_to_its_form() -> None:
-    for word in schemas.PLAIN:
+    for word in schemas.KEYWORD_RULES:
         wrong: Any = (
             0.5 if word not in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum") else "1"
         )
@@ -288,10 +288,10 @@ def test_every_word_of_a_schema_is_held_to_its_form() -> None:
             {"properties": {"x": {word: wrong}}},
             {"anyOf": [{"items": {word: wrong}}]},
         ):
-            with pytest.raises(Garbled, match=re.escape(word)):
-                protocol.hello(json.dumps({"schema": schema}).encode())
-        with pytest.raises(Garbled, match="no JSON Schema"):
-            protocol.hello(json.dumps({"schema": {"properties": {"x": wrong}}}).encode())
+            with pytest.raises(ProtocolError, match=re.escape(word)):
+                wire.parse_handshake(json.dumps({"schema": schema}).encode())
+        with pytest.raises(ProtocolError, match="not a JSON Schema"):
+            wire.parse_handshake(json.dumps({"schema": {"properties": {"x": wrong}}}).encode())
 
 
 def test_true_and_false_are_schemas(shop: Shop) -> None:
@@ -335,34 +335,34 @@ def test_a_schema_that_is_too_large_is_named(shop: Shop) -> None:
 
 def test_nothing_is_kept_of_what_is_refused() -> None:
     taken: list[Any] = []
-    frames = Frames(taken.append, taken.append, lambda *other: taken.append(other))
-    frames.expect(1, 2)
-    small = protocol.REPLY.pack(1, 1, protocol.PREDICTION) + b"7"
+    frames = FrameReader(taken.append, taken.append, lambda *other: taken.append(other))
+    frames.expect_replies(1, 2)
+    small = wire.REPLY_HEADER.pack(1, 1, wire.PREDICTION) + b"7"
 
-    with pytest.raises(Garbled, match="what was not asked"):
+    with pytest.raises(ProtocolError, match="reply to an unknown request"):
         frames.feed(small * 3)
 
     assert taken == [[b"7", b"7"]]
-    for header in ((1, 2, 1), (1, 1, 9), (5 * MIB, 1, 1), (1, 1, protocol.HELLO)):
-        frames = Frames(taken.append, taken.append, lambda *other: taken.append(other))
-        frames.expect(1, 1)
-        with pytest.raises(Garbled):
-            frames.feed(protocol.REPLY.pack(*header))
+    for header in ((1, 2, 1), (1, 1, 9), (5 * MIB, 1, 1), (1, 1, wire.HANDSHAKE)):
+        frames = FrameReader(taken.append, taken.append, lambda *other: taken.append(other))
+        frames.expect_replies(1, 1)
+        with pytest.raises(ProtocolError):
+            frames.feed(wire.REPLY_HEADER.pack(*header))
     assert len(taken) == 1
 
 
 def test_pieces_are_never_small_however_they_come() -> None:
-    large: list[protocol.Large] = []
-    frames = Frames(lambda _: None, large.append, lambda *_: None)
+    large: list[wire.LargePrediction] = []
+    frames = FrameReader(lambda _: None, large.append, lambda *_: None)
     payload = bytes(range(256)) * 1024
-    said = protocol.REPLY.pack(len(payload), 1, protocol.PREDICTION) + payload
+    said = wire.REPLY_HEADER.pack(len(payload), 1, wire.PREDICTION) + payload
     for step in (1, 7, 70_000, len(said)):
-        frames.expect(1, 1)
+        frames.expect_replies(1, 1)
         for at in range(0, len(said), step):
             frames.feed(said[at : at + step])
         found = large.pop()
         assert b"".join(found.pieces) == payload
-        assert all(len(piece) >= protocol.PIECE_BYTES for piece in found.pieces[:-1])
+        assert all(len(piece) >= wire.MIN_PIECE_BYTES for piece in found.pieces[:-1])
 
 
 def test_half_a_character_is_named(shop: Shop) -> None:

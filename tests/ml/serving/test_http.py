@@ -1,21 +1,23 @@
 """The calls for programs: what comes back when all is well, and when it is not."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable
 
 import httpx
 import pytest
 
-from db.models import Release, Stage, Status
-from ml.home import Home
+from db.models import Release, Stage
+from db.states import Status
+from ml.paths import HomeLayout
 from tests.ml.serving.support import Shop, main_py
 
 
-@pytest.fixture
-def echo(make_shop: Callable[..., Shop]) -> Iterator[Shop]:
+@pytest.fixture(scope="module")
+def echo(start_lasting_shop: Callable[[], Shop]) -> Shop:
     """A model that gives back what it gets."""
-    with make_shop().serving() as shop:
-        shop.publish(main_py("return [features]"), kind="time-series")
-        yield shop
+    shop = start_lasting_shop()
+    shop.publish(main_py("return [features]"), kind="time-series")
+    return shop
 
 
 def post(shop: Shop, body: bytes, path: str = "/predict") -> httpx.Response:
@@ -121,7 +123,7 @@ def test_nothing_live_says_what_is_being_done_about_it(shop: Shop) -> None:
     assert shop.get("/ready").status_code == 503
     assert shop.get("/health").status_code == 200
     assert shop.predict(1).status_code == 503
-    assert shop.get("/releases").json() == {"releases": []}
+    assert shop.get("/releases").json()["releases"] == []
 
     with shop.sessions.begin() as session:
         release = Release(
@@ -159,7 +161,7 @@ def test_the_live_model_and_its_releases(shop: Shop) -> None:
 
 def test_logs_come_in_the_order_of_the_stages(shop: Shop) -> None:
     release = shop.publish(main_py("print('hello from the model')"))
-    logs = Home(shop.settings.home).logs(release)
+    logs = HomeLayout(shop.settings.home).logs_path(release)
     for name in ("evaluate", "train", "environment"):
         (logs / f"{name}.log").write_text(f"{name} \N{EURO SIGN}\n")
     shop.predict(1)
@@ -174,6 +176,39 @@ def test_logs_come_in_the_order_of_the_stages(shop: Shop) -> None:
     ]
     assert "train \N{EURO SIGN}" in text
     assert "hello from the model" in text
+
+
+def test_a_generator_of_clients_can_read_the_openapi_document(shop: Shop) -> None:
+    shop.publish(main_py())
+    for address in ("/openapi.json", "/models/web-traffic/openapi.json"):
+        document = shop.get(address).json()
+        assert document["components"]["schemas"]["Tensor"]["properties"]["data"]["items"] == {}
+        assert json.dumps(document).count("Problem (RFC 9457)") == 1
+
+    paths = shop.get("/openapi.json").json()["paths"]
+    assert list(paths["/metrics"]["get"]["responses"]["200"]["content"]) == ["text/plain"]
+    logs = paths["/releases/{number}/logs"]["get"]["responses"]["200"]["content"]
+    assert list(logs) == ["text/plain", "text/event-stream"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/models/web-traffic/predict"])
+def test_what_is_not_allowed_says_what_is(path: str, shop: Shop) -> None:
+    answer = shop.client.put(shop.url + path, content=b"1")
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, POST")
+    assert "features are sent by POST" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("given", [None, "3"])
+def test_libraries_of_a_worker_compute_in_one_thread(
+    given: str | None, make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    with make_shop().serving() as shop:
+        shop.publish(main_py("return [os.environ.get('OMP_NUM_THREADS'), os.environ['PYTHONUNBUFFERED']]"))
+        assert shop.predict(1).json()["prediction"] == [given or "1", "1"]
 
 
 def test_openapi_has_the_call_and_features_that_work(shop: Shop) -> None:

@@ -6,10 +6,10 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from ml.serving.tally import SECONDS, Hour, quantile
+from ml.serving.counters import LATENCY_BOUNDS_SECONDS, estimate_quantile
+from tests.harness.processes import command_line
+from tests.harness.waiting import wait_until
 from tests.ml.serving.support import Load, Shop, main_py
-from tests.support.processes import command_line
-from tests.support.waiting import wait_until
 
 
 def read(shop: Shop) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -42,6 +42,16 @@ def test_calls_are_counted_by_model_kind_and_status(make_shop: Callable[..., Sho
         assert value(shop, "slipway_request_seconds_count", **model, call="predict") == 4
         assert value(shop, "slipway_request_seconds_bucket", **model, call="predict", le="+Inf") == 4
         assert "no such" not in shop.get("/metrics").text
+
+
+def test_what_asks_for_no_prediction_is_not_counted(shop: Shop) -> None:
+    shop.publish(main_py())
+    model = "/models/web-traffic"
+    for path in ("/predict", "/v1" + model, "/v2", "/v2/health/ready", f"/v2{model}", f"/v2{model}/ready"):
+        shop.get(path)
+    shop.get("/predict", "text/html")
+
+    assert not [labels for name, labels in read(shop) if name == "slipway_requests_total"]
 
 
 def test_what_is_live_and_what_its_workers_did(make_shop: Callable[..., Shop]) -> None:
@@ -78,19 +88,9 @@ def test_a_look_out_that_no_longer_looks_is_seen(make_shop: Callable[..., Shop])
 
 
 def test_quantiles_lie_between_the_bounds_that_hold_them() -> None:
-    counts = [0] * (len(SECONDS) + 1)
-    counts[SECONDS.index(0.0015)], counts[SECONDS.index(0.5)] = 98, 2
+    counts = [0] * (len(LATENCY_BOUNDS_SECONDS) + 1)
+    counts[LATENCY_BOUNDS_SECONDS.index(0.0015)], counts[LATENCY_BOUNDS_SECONDS.index(0.5)] = 98, 2
 
-    assert 0.001 < quantile(counts, 0.5) < 0.0015
-    assert 0.3 < quantile(counts, 0.99) <= 0.5
-    assert quantile([0] * len(SECONDS) + [5], 0.5) == SECONDS[-1]
-
-
-def test_what_was_asked_an_hour_ago_no_longer_counts() -> None:
-    hour = Hour(since=0.0)
-    for moment in (10.0, 11.0, 12.0, 3000.0):
-        hour.add(0.004, moment, failed=False)
-
-    assert hour.summary(100.0)["per_second"] == 4 / 100
-    assert hour.summary(3600.0 + 120)["per_second"] == 1 / 3600
-    assert hour.summary(7200.0) == {"count": 0, "per_second": 0.0, "failed": 0, "p50": None, "p99": None}
+    assert 0.001 < estimate_quantile(counts, 0.5) < 0.0015
+    assert 0.3 < estimate_quantile(counts, 0.99) <= 0.5
+    assert estimate_quantile([0] * len(LATENCY_BOUNDS_SECONDS) + [5], 0.5) == LATENCY_BOUNDS_SECONDS[-1]

@@ -3,7 +3,7 @@
 from tests.ml.serving.support import Shop, main_py
 
 
-def test_features_go_in_and_the_prediction_comes_out_with_who_made_it(shop: Shop) -> None:
+def test_a_prediction_comes_out_with_who_made_it(shop: Shop) -> None:
     release = shop.publish(main_py("return {'got': features, 'model': model.decode()}"))
 
     answer = shop.predict([1, {"a": None}])

@@ -1,5 +1,6 @@
 """What every call has: a request id, a bound on what is held, and an answer of its own to each odd body."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from ml.serving import requests
+from ml.serving import request_body
+from ml.serving.predict import batch
+from tests.harness import plain_http
+from tests.harness.raw import exchange
+from tests.harness.waiting import wait_until
 from tests.ml.serving.support import Shop, main_py
-from tests.support.raw import exchange
-from tests.support.waiting import wait_until
 
 MODEL = """
 if features == "raise": raise ValueError("not today")
@@ -73,7 +76,7 @@ def test_what_waits_is_bounded_in_bytes(odd: Shop) -> None:
     def ask(content: bytes) -> httpx.Response:
         return client.post(odd.url + "/predict", content=content)
 
-    with httpx.Client(timeout=60, trust_env=False) as client, ThreadPoolExecutor(72) as clients:
+    with plain_http.Client(timeout=60, trust_env=False) as client, ThreadPoolExecutor(72) as clients:
         first = clients.submit(ask, b'"nap"')
         answers = [asked.result() for asked in [clients.submit(ask, large) for _ in range(70)]]
 
@@ -81,7 +84,7 @@ def test_what_waits_is_bounded_in_bytes(odd: Shop) -> None:
     busy = [answer for answer in answers if answer.status_code == 503]
     assert {answer.status_code for answer in answers} == {200, 503}
     assert all(answer.headers["Retry-After"] for answer in busy)
-    with httpx.Client(timeout=60, trust_env=False) as client:
+    with plain_http.Client(timeout=60, trust_env=False) as client:
         wait_until(lambda: ask(large).status_code == 200, 10, "there is room again")
 
 
@@ -127,6 +130,15 @@ def test_what_is_odd_and_json_reaches_the_model(odd: Shop) -> None:
         assert (answer.status_code, answer.json().get("prediction")) == (200, prediction)
 
 
+def test_a_text_without_an_end_takes_no_time() -> None:
+    body = b'"' + b'\\"' * 20_000  # each quote in it might begin a text
+    began = time.perf_counter()
+
+    assert request_body.explain_not_json(ValueError("truncated"), body) == "truncated"
+    assert batch.NAN_OR_STRING.sub(batch.replace_nan, body + b"NaN").endswith(b"null")
+    assert time.perf_counter() - began < 1
+
+
 def test_a_body_without_an_end_is_cut_off(odd: Shop) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
@@ -139,7 +151,7 @@ def test_a_body_without_an_end_is_cut_off(odd: Shop) -> None:
 
 
 def test_a_body_that_stalls_is_given_up(odd: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "SLOW", 0.3)
+    monkeypatch.setattr(request_body, "SLOW", 0.3)
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
     assert raw(odd, head + b"1\r\n1\r\n").startswith(b"HTTP/1.1 408 ")

@@ -10,17 +10,17 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from cli.postgres import Postgres
-from db import migrate, wakeup
-from db.session import sessions
-from ml.home import Home
-from ml.settings import Settings
-from ml.stages.environment import Resolved
+from cli.up.postgres import Postgres
+from db import listener, migrate
+from db.session import create_sessionmaker
+from ml.environments.locked_environment import LockedEnvironment
+from ml.paths import HomeLayout
+from ml.settings import MlSettings
 from tests.conftest import FAST
+from tests.harness.processes import alive, tree
+from tests.harness.repositories import ModelRepository
+from tests.harness.waiting import wait_until
 from tests.ml.serving.support import Load, Shop, main_py
-from tests.support.processes import alive, tree
-from tests.support.repositories import ModelRepository
-from tests.support.waiting import wait_until
 
 EXAMPLES = "def examples(self): return [0]"  # so that the health prediction needs no recorded request
 
@@ -30,7 +30,7 @@ def serves(shop: Shop, release: int) -> None:
     assert shop.predict(0).json()["release"] == release
 
 
-def test_what_was_live_is_live_again_even_when_the_newest_deployment_failed(
+def test_live_is_restored_when_the_newest_deployment_failed(
     make_shop: Callable[..., Shop],
 ) -> None:
     shop = make_shop()
@@ -44,16 +44,17 @@ def test_what_was_live_is_live_again_even_when_the_newest_deployment_failed(
         assert shop.get("/").json()["since"] == since
 
 
-def test_it_is_restored_when_its_source_and_its_environment_are_gone(make_shop: Callable[..., Shop]) -> None:
+def test_it_is_restored_without_its_source_and_environment(make_shop: Callable[..., Shop]) -> None:
     shop = make_shop()
-    home = Home(shop.settings.home)
+    home = HomeLayout(shop.settings.home)
     lock = "# for this test alone"
     with shop.serving():
         good = shop.publish(main_py(), lock=lock)
-    shutil.rmtree(home.release(good))
-    shutil.rmtree(home.repository(shop.model))
-    key = Resolved(lock, platform.python_version()).key
-    shutil.rmtree(home.environment(f"{key}-{shop.model}"))  # its lock has no hashes: it is its model's alone
+    shutil.rmtree(home.release_path(good))
+    shutil.rmtree(home.repository_path(shop.model))
+    key = LockedEnvironment(lock, platform.python_version()).key
+    # its lock has no hashes: it is its model's alone
+    shutil.rmtree(home.environment_path(f"{key}-{shop.model}"))
 
     with shop.serving():
         serves(shop, good)
@@ -78,7 +79,7 @@ def test_an_artifact_that_was_changed_is_never_loaded(make_shop: Callable[..., S
     shop = make_shop()
     with shop.serving():
         release = shop.publish(main_py())
-    Home(shop.settings.home).artifact(shop.model, release).write_bytes(b"somebody else's pickle")
+    HomeLayout(shop.settings.home).artifact_path(shop.model, release).write_bytes(b"somebody else's pickle")
 
     with shop.serving():
         wait_until(lambda: "digest differs" in shop.get("/").text, 30, "the trouble is said")
@@ -118,7 +119,7 @@ def test_killed_at_any_moment_of_a_switch_it_ends_the_same(
 
 def reached(shop: Shop, release: int, moment: int) -> bool:
     if moment == 1:  # its worker is being started
-        return Home(shop.settings.home).log(release, "serve").exists()
+        return HomeLayout(shop.settings.home).log_path(release, "serve").exists()
     return shop.predict(0).json()["release"] == release
 
 
@@ -126,13 +127,13 @@ def own_postgres(home: Path) -> Postgres:
     return Postgres(home, settings=FAST).start()
 
 
-def test_what_is_live_stays_live_without_postgres_and_both_agree_again_later(
+def test_live_stays_live_without_postgres_and_they_agree_later(
     tmp_path: Path, shared_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     postgres = own_postgres(tmp_path / "postgres")
-    url = postgres.url()
+    url = postgres.database_url()
     port = int(url.rsplit(":", 1)[1].split("/")[0])
-    migrate.upgrade(url)
+    migrate.upgrade_schema(url)
     repository = ModelRepository(tmp_path / "repository")
     for name, value in {
         "DATABASE_URL": url,
@@ -141,11 +142,11 @@ def test_what_is_live_stays_live_without_postgres_and_both_agree_again_later(
         "SLIPWAY_CLONE_URL": repository.url,
     }.items():
         monkeypatch.setenv(name, value)
-    shop = Shop(Settings(), sessions(url), repository)  # type: ignore[call-arg]
+    shop = Shop(MlSettings(), create_sessionmaker(url), repository)  # type: ignore[call-arg]
     with shop.serving():
         good = shop.publish(main_py("return 1"))
         slow = shop.publish(main_py("return 2", head="time.sleep(2)", more=EXAMPLES), wait=False)
-        log = Home(shop.settings.home).log(slow, "serve")
+        log = HomeLayout(shop.settings.home).log_path(slow, "serve")
         wait_until(log.exists, 30, "the next one is being started")
         with Load(shop, clients=1) as load:
             postgres.stop()
@@ -159,10 +160,10 @@ def test_what_is_live_stays_live_without_postgres_and_both_agree_again_later(
         serves(shop, slow)
         wait_until(lambda: shop.get("/health").json()["database"] == "ok", 30, "it has heard of Postgres")
         postgres.stop()
-    with shop.serving():  # Postgres is away at the start
+    with shop.serving():  # Postgres is unavailable at the start
         wait_until(lambda: shop.get("/health").status_code == 503, 30, "it is said")
-        assert "Postgres is away" in shop.get("/").json()["detail"]
-        assert "Postgres is away" in shop.get("/", "text/html").text
+        assert "Postgres is unavailable" in shop.get("/").json()["detail"]
+        assert "Postgres is unavailable" in shop.get("/", "text/html").text
         assert shop.predict(0).status_code == 503
         postgres = Postgres(tmp_path / "postgres", port=port, settings=FAST).start()
         serves(shop, slow)
@@ -172,7 +173,7 @@ def test_what_is_live_stays_live_without_postgres_and_both_agree_again_later(
     postgres.stop()
 
 
-def test_a_release_that_the_world_keeps_from_starting_is_tried_again(
+def test_a_release_that_the_world_stops_is_tried_again(
     make_shop: Callable[..., Shop], tmp_path: Path
 ) -> None:
     shop = make_shop(SLIPWAY_POLL_SECONDS="1")
@@ -202,7 +203,7 @@ def test_predictions_answer_while_serve_starts_over(make_shop: Callable[..., Sho
 
 def test_listening_begins_anew_whatever_breaks_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(wakeup, "select", None)
+        broken.setattr(listener, "select", None)
         shop.publish(main_py("return 1"))
         wait_until(lambda: "not listened to" in shop.get("/health").json()["database"], 30, "it is said")
 

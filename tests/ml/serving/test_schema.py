@@ -2,6 +2,8 @@
 
 import dataclasses
 import enum
+import sys
+import types
 from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any, Literal, Optional, TypedDict, Union
@@ -9,7 +11,8 @@ from typing import Any, Literal, Optional, TypedDict, Union
 import pydantic
 import pytest
 
-from ml.model.schema import Mismatch, Taken, learn
+from ml.model_host.mismatch import MAX_FIELD_ERRORS, FeatureValidationError
+from ml.model_host.schema import FeatureSchema, learn_schema
 
 BIG = "houses[0].area has to be a value of type number, not 'big'"
 MINOR = "Input should be greater than or equal to 18"
@@ -42,11 +45,11 @@ class Person(pydantic.BaseModel):
     partner: Optional["Person"] = None
 
 
-def taken(annotation: Any) -> Taken:
+def taken(annotation: Any) -> FeatureSchema:
     def predict(model: bytes, features: Any) -> None: ...
 
     predict.__annotations__["features"] = annotation
-    return learn(predict)
+    return learn_schema(predict)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_features_arrive_as_the_type_that_was_asked_for(annotation: Any, given: 
     ],
 )
 def test_what_does_not_fit_is_named_with_its_place(annotation: Any, given: Any, said: str) -> None:
-    with pytest.raises(Mismatch) as caught:
+    with pytest.raises(FeatureValidationError) as caught:
         taken(annotation).build(given, "")
 
     assert str(caught.value) == said
@@ -155,7 +158,79 @@ def lonely(model: bytes) -> None: ...
 
 @pytest.mark.parametrize("predict", [without, unknown, odd, anything, lonely])
 def test_without_a_type_that_is_known_anything_goes(predict: Any) -> None:
-    found = learn(predict)
+    found = learn_schema(predict)
 
     assert found.schema is None
     assert found.build({"any": ["thing"]}, "") == {"any": ["thing"]}
+
+
+def test_a_type_that_is_not_known_is_told_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    learn_schema(odd)
+    learn_schema(unknown)
+    learn_schema(without)
+    learn_schema(anything)
+
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert "features, collections.abc.Callable[[], int], is not known" in told[0]
+    assert "features, NoSuchName, is not known: they are passed on as JSON has them" in told[1]
+
+
+def test_optional_members_are_seen_behind_future_annotations() -> None:
+    scope: dict[str, Any] = {"__name__": "features"}
+    exec(compile(LATER, "features.py", "exec", dont_inherit=True), scope)
+    sys.modules["features"] = types.ModuleType("features")
+    sys.modules["features"].__dict__.update(scope)
+    try:
+        found = learn_schema(scope["predict"])
+    finally:
+        del sys.modules["features"]
+
+    assert found.schema is not None
+    assert sorted(found.schema["required"]) == ["a", "d"]
+    assert found.build({"a": 1, "d": "x"}, "") == {"a": 1, "d": "x"}
+    with pytest.raises(FeatureValidationError, match="b has to be a value of type string, not 7"):
+        found.build({"a": 1, "b": 7, "d": "x"}, "")
+
+
+LATER = """
+from __future__ import annotations
+from typing import NotRequired, Required, TypedDict
+
+class Base(TypedDict, total=False):
+    c: int
+    d: Required[str]
+
+class Row(Base):
+    a: int
+    b: NotRequired[str]
+
+def predict(model, features: Row): ...
+"""
+
+
+def test_all_faults_are_told_together_but_not_without_end() -> None:
+    with pytest.raises(FeatureValidationError) as caught:
+        taken(Street).build({"houses": [{"area": "x"}, {"rooms": 1.5}], "door": 1}, "")
+    assert [place for place, _ in caught.value.errors] == [
+        "name",
+        "door",
+        "houses[0].area",
+        "houses[1].area",
+        "houses[1].rooms",
+    ]
+
+    with pytest.raises(FeatureValidationError) as caught:
+        taken(list[int]).build(["x"] * 1000, "")
+    assert len(caught.value.errors) == MAX_FIELD_ERRORS
+
+
+def test_what_may_be_null_is_told_without_that() -> None:
+    with pytest.raises(FeatureValidationError) as caught:
+        taken(float | None).build("?", "")
+    assert str(caught.value) == "features has to be a value of type number, not '?'"
+    with pytest.raises(FeatureValidationError) as caught:
+        taken(int | list[int] | None).build("?", "")
+    assert str(caught.value) == (
+        "features has to be a value of type integer, not '?' or features has to be a list, not '?'"
+    )

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.serving import wrk
 from benchmarks.serving.wrk import Burst
+from tests.harness.waiting import wait_until
 from tests.ml.serving.support import Shop, main_py
 from tests.ml.serving.test_metrics import value
 from tests.ml.serving.test_workers import workers
-from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.soak,
@@ -54,7 +54,7 @@ def test_a_hundred_switches_fail_no_request_of_200_000(make_shop: Callable[..., 
     assert sum(burst.failed for burst in bursts) == 0
 
 
-def test_a_worker_killed_whenever_both_are_ready_fails_no_request(make_shop: Callable[..., Shop]) -> None:
+def test_a_worker_killed_while_both_are_ready_fails_no_request(make_shop: Callable[..., Shop]) -> None:
     shop, kills = make_shop(SLIPWAY_WORKERS="2"), 0
     with shop.process():
         shop.publish(MODEL)

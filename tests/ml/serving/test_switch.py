@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import text
 
-from ml.home import Home
+from ml.paths import HomeLayout
+from tests.harness.waiting import wait_until
 from tests.ml.serving.support import Load, Shop, main_py
-from tests.support.waiting import wait_until
 
 
 def test_switching_under_a_loop_of_predictions_drops_nothing(shop: Shop) -> None:
@@ -22,7 +22,7 @@ def test_switching_under_a_loop_of_predictions_drops_nothing(shop: Shop) -> None
     assert {answer["release"] for _, answer in load.answers} == set(by_release)
 
 
-def test_a_slow_prediction_is_finished_by_the_release_that_began_it(shop: Shop) -> None:
+def test_a_slow_prediction_is_finished_by_its_own_release(shop: Shop) -> None:
     old = shop.publish(main_py("time.sleep(0.5); return 'old'"))
 
     with Load(shop, clients=1) as load:
@@ -62,7 +62,7 @@ def test_a_slow_prediction_is_finished_by_the_release_that_began_it(shop: Shop) 
 def test_a_release_that_cannot_answer_never_takes_the_place(shop: Shop, broken: str, reason: str) -> None:
     good = shop.publish(main_py("return 'good'"))
 
-    with Load(shop, clients=1) as load:
+    with Load(shop, clients=1, rest=0.005) as load:
         bad = shop.publish(broken, wait=False)
         deployment = shop.until(bad, "failed")
         load.wait_for(5)
@@ -86,7 +86,7 @@ def test_of_several_decisions_the_newest_is_followed(shop: Shop) -> None:
     assert shop.deployment(slow).state in ("live", "overruled")
 
 
-def test_going_back_to_an_older_release_is_a_switch_like_any_other(shop: Shop) -> None:
+def test_going_back_to_an_older_release_is_a_usual_switch(shop: Shop) -> None:
     old = shop.publish(main_py("return 1"))
     shop.publish(main_py("return 2"))
 
@@ -99,7 +99,7 @@ def test_going_back_to_an_older_release_is_a_switch_like_any_other(shop: Shop) -
 def begin(shop: Shop, head: str) -> int:
     """Publish a release whose start takes its time; returns while it is being started."""
     release = shop.publish(main_py("return 'overruled'", head=head), wait=False)
-    wait_until(Home(shop.settings.home).log(release, "serve").exists, 30, "it is being started")
+    wait_until(HomeLayout(shop.settings.home).log_path(release, "serve").exists, 30, "it is being started")
     return release
 
 
@@ -120,9 +120,9 @@ def test_what_was_overruled_unheard_never_takes_the_place(shop: Shop, lines: lis
         session.execute(
             text("UPDATE deployments SET state = 'overruled' WHERE release_id = :slow"), {"slow": slow}
         )
-    with Load(shop, clients=1) as load:
+    with Load(shop, clients=1, rest=0.005) as load:
         wait_until(
-            lambda: f"release {slow} of {shop.model} is given up" in "".join(lines), 60, "it is given up"
+            lambda: f"release {slow} of {shop.model} is abandoned" in "".join(lines), 60, "it is abandoned"
         )
         load.wait_for(5)
 

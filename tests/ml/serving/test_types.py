@@ -135,6 +135,50 @@ FEATURES: dict[str, Any] = {
 }
 
 
+BESIDE = """
+import dataclasses
+from typing import Annotated, Optional
+
+@dataclasses.dataclass(frozen=True)
+class Interval:  # as annotated-types has it
+    gt: Optional[float] = None
+    ge: Optional[float] = None
+    le: Optional[float] = None
+
+@dataclasses.dataclass
+class House:
+    area: Annotated[float, Interval(gt=0, le=500), "living area without the cellar"]
+    built: int = dataclasses.field(metadata={"title": "Year", "minimum": 1800, "maximum": "soon", "x": 1})
+    rooms: Annotated[Optional[int], {"unit": "rooms", "maximum": 9}] = None
+"""
+
+
+def test_bounds_and_words_stand_beside_a_type(shop: Shop) -> None:
+    shop.publish(main_py("return features.area", head=BESIDE, features="features: House"))
+
+    schema = shop.get("/openapi.json").json()["components"]["schemas"]["web-traffic.features"]
+    answer = shop.predict({"area": 0, "built": 1700, "rooms": 10})
+
+    assert schema["properties"] == {
+        "area": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": 500,
+            "description": "living area without the cellar",
+        },
+        "built": {"type": "integer", "title": "Year", "minimum": 1800},
+        "rooms": {"anyOf": [{"type": "integer"}, {"type": "null"}], "unit": "rooms", "maximum": 9},
+    }
+    assert answer.status_code == 422
+    assert [error["message"] for error in answer.json()["errors"]] == [
+        "area has to be more than 0, not 0",
+        "built has to be at least 1800, not 1700",
+        "rooms has to be at most 9, not 10",
+    ]
+    assert shop.predict({"area": 1, "built": 1800}).json()["prediction"] == 1
+    assert shop.predict({"area": 1, "built": 1800, "rooms": None}).json()["prediction"] == 1
+
+
 def test_a_schema_in_info_is_as_good_as_a_type(shop: Shop) -> None:
     more = f"def info(self): return {{'Name': 'Door', 'features': {FEATURES!r}}}"
     more += "\ndef examples(self): return [{'door': {'width': 1}, 'days': 1}]"

@@ -110,7 +110,7 @@ def test_every_datatype_of_json(echo: Shop) -> None:
                 422,
                 True,
             )
-        wrong = echo.predict(tensor([None, data[0]], [2], datatype), INFER)
+        wrong = echo.predict(tensor([{}, data[0]], [2], datatype), INFER)
         assert (wrong.status_code, "data[0] is no" in wrong.json()["detail"]) == (422, True)
 
 
@@ -148,8 +148,8 @@ WHAT_IS_NO_TENSOR: list[Any] = [
     (tensor([1], [-1]), 422, "at least 1"),
     (tensor([1], [1] * 17), 422, "16 dimensions"),
     (tensor([1], []), 422, "1 to 16"),
-    (tensor([[1], 2], [2]), 422, "nested"),
-    (tensor([[[1]], [[2]]], [2]), 422, "nested"),
+    (tensor([[1], 2], [2]), 422, "nesting"),
+    (tensor([[[1]], [[2]]], [2]), 422, "nesting"),
     (tensor(1, [1]), 422, "no list"),
     (tensor([1], [1], "BF16"), 422, "BF16"),
     (tensor([1], [1.5]), 422, "$.inputs[0].shape[0]"),

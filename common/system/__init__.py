@@ -1,0 +1,1 @@
+"""The machine below a service: processes, memory, files and locks."""

@@ -1,0 +1,1 @@
+"""HTTP code of every service: listening, host names, limits on bodies."""

@@ -1,0 +1,1 @@
+"""The builder: one process for each release, which runs the stages and records the outcome."""

@@ -1,0 +1,118 @@
+"""The stage `checkout`: the commit's files and its manifest, checked before anything is built."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import RejectedError
+from db.claims import MAX_ATTEMPTS
+from db.states import CHANGE_TRIGGERS, Trigger
+from ml import manifest
+from ml.builder import preflight
+from ml.builder.context import BuildContext
+from ml.builder.stages.result import StageResult
+from ml.manifest import Gate, Manifest, Section
+from ml.sources import datasets, source_tree
+from ml.sources.git_merge import BASE_FOLDER
+from ml.sources.source_tree import SourceTree
+from ml.stage_log import LogLine
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckoutResult(StageResult):
+    """The source tree of a release, and its manifest with the operator's overrides applied."""
+
+    source: Path
+    manifest: Manifest
+    tree: str | None  # git's id of the files
+    changed_rules: tuple[str, ...] = ()  # of [gate], that a pull request changes
+    needs_tag: bool  # a tag releases this model, and the release is of a merge or a push
+
+
+def run(context: BuildContext, log_line: LogLine) -> CheckoutResult:
+    release = context.release
+    if release.attempts > 1:
+        log_line(f"try number {release.attempts}: stages that were done before are not done again")
+    fetched = fetch_source(context, log_line)
+    checked = check_source(context, fetched.path, log_line)
+    facts = {"entry_point": checked.model.entry_point, "release_on": checked.release.on}
+    return CheckoutResult(
+        source=fetched.path,
+        manifest=checked,
+        tree=fetched.tree,
+        changed_rules=list_changed_rules(fetched),
+        needs_tag=needs_tag(context, checked),
+        facts={**facts, "tree": fetched.tree, "base": fetched.base},
+    )
+
+
+def fetch_source(context: BuildContext, log_line: LogLine) -> SourceTree:
+    """Check out the files of the release.
+
+    A commit that was merged or tagged may still reach the git server, until the last attempt.
+    """
+    release = context.release
+    may_appear = release.trigger in (*CHANGE_TRIGGERS, Trigger.TAG) and release.attempts < MAX_ATTEMPTS
+    return source_tree.checkout_release(
+        context.settings, context.model, release, log_line, may_appear=may_appear
+    )
+
+
+def check_source(context: BuildContext, source: Path, log_line: LogLine) -> Manifest:
+    """Return the manifest; raises `RejectedError` with every problem that the repository shows.
+
+    A merge that is not to be released is not checked any further.
+    """
+    problems = []
+    try:
+        declared = read_manifest(context, source, log_line)
+        if needs_tag(context, declared):
+            return declared
+    except RejectedError as fault:
+        declared = Manifest()
+        problems.append(str(fault))
+    sources = datasets.data_sources(context.settings, context.model.name)
+    preflight.check_repository(source, declared, sources, problems)
+    if pointers := preflight.describe_pointers(source):
+        log_line(pointers)
+    return declared
+
+
+def read_manifest(context: BuildContext, source: Path, log_line: LogLine) -> Manifest:
+    """Return the repository's manifest with the operator's overrides applied."""
+    declared = manifest.read(source)
+    for section in declared.ignored_sections:
+        log_line(f"slipway.toml: [{section}] is read and has no effect in this version of Slipway")
+    gate = context.model.operator_gate.with_defaults(declared.gate)
+    resources = context.model.resources.with_defaults(declared.resources)
+    return declared.model_copy(update={"gate": gate, "resources": resources})
+
+
+def list_changed_rules(fetched: SourceTree) -> tuple[str, ...]:
+    """Return the rules of [gate] that a pull request changes, each as it was and as it is."""
+    if fetched.base is None:
+        return ()
+    try:
+        before = manifest.read(fetched.path.with_name(BASE_FOLDER)).gate
+    except RejectedError:
+        before = Gate()
+    now = manifest.read(fetched.path).gate
+    return tuple(
+        f"{name}: {describe_rule(before, name)} → {describe_rule(now, name)}"
+        for name in sorted({*before.metrics, *now.metrics, "predictions"})
+        if get_rule(before, name) != get_rule(now, name)
+    )
+
+
+def get_rule(gate: Gate, name: str) -> Section | None:
+    return gate.predictions if name == "predictions" else gate.metrics.get(name)
+
+
+def describe_rule(gate: Gate, name: str) -> str:
+    """Return a rule as it is written: `may_worsen_by = 0.05`; or `no rule`."""
+    rule = get_rule(gate, name)
+    given = rule.model_dump(exclude_unset=True) if rule else {}
+    return ", ".join(f"{key} = {value}" for key, value in given.items()) or "no rule"
+
+
+def needs_tag(context: BuildContext, declared: Manifest) -> bool:
+    return declared.release.on == "tag" and context.release.trigger in CHANGE_TRIGGERS

@@ -1,0 +1,1 @@
+"""The service `watch`, which reconciles the wanted state with the actual one and starts child processes."""

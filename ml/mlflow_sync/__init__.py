@@ -1,0 +1,1 @@
+"""The synchronisation with MLflow: exports every release, imports promotions; nothing waits for it."""

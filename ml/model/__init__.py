@@ -1,1 +1,0 @@
-"""What runs inside a model's own environment: standard library only, Python >= 3.8."""

@@ -1,0 +1,1 @@
+"""Bounded readers of a repository's small files, each in a process of its own."""

@@ -1,1 +1,0 @@
-"""Where foreign code runs; nothing else starts a process that is not ours."""

@@ -1,0 +1,1 @@
+"""The sandbox of untrusted code; no other package starts a process that is not ours."""

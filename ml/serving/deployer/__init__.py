@@ -1,0 +1,1 @@
+"""The deployment of the wanted release: start, readiness check, switch and rollback."""

@@ -1,0 +1,1 @@
+"""Predictions over HTTP: the hot path and each protocol."""

@@ -1,0 +1,1 @@
+"""Counters and samples that are taken while predictions are answered."""

@@ -1,0 +1,1 @@
+"""The sources of a release: its git repository and its data sets."""

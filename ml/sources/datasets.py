@@ -1,0 +1,233 @@
+"""The training and test sets: fetched, fingerprinted, and fixed for the release."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from common.allowed_addresses import AddressPolicy
+from common.errors import RejectedError
+from common.system.durable import move_into_place
+from common.system.plain_file import read_start
+from ml import stage_log
+from ml.data_folders import DataFolders
+from ml.manifest import SCHEME_PATTERN, DataSection
+from ml.paths import HomeLayout
+from ml.settings import MlSettings
+from ml.sources.fetch import origins
+from ml.sources.fetch.cache import DataCache, to_digest_error
+from ml.sources.fetch.download import DownloadLimits, LogLine
+from ml.sources.fetch.local import LocalFile
+from ml.sources.fetch.origin import Origin, mask_address, safe_file_name
+from ml.sources.fingerprint import LFS_PREFIX, compute_fingerprint, is_inside, to_pointer_error
+from ml.stage_log import discard
+
+DATASET_NAMES = ("train", "test")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    path: Path  # a file or, with the format `path`, a folder
+    format: str  # csv, parquet, json or path
+    sha256: str
+    size: int  # bytes
+    place: str  # origin, as a person reads it
+
+    def to_request(self) -> dict[str, str]:
+        """Return the part of a request that `ml/model_host` reads."""
+        return {"path": str(self.path), "format": self.format}
+
+    def to_metadata(self) -> dict[str, Any]:
+        return {"sha256": self.sha256, "size": self.size, "from": self.place}
+
+
+@dataclass(frozen=True)
+class DataSets:
+    train: DataSet
+    test: DataSet
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Return the document that is stored with the release."""
+        return {"train": self.train.to_metadata(), "test": self.test.to_metadata()}
+
+
+@dataclass(frozen=True)
+class DataSources:
+    """The sources of one model's data besides its repository, and the cache for it."""
+
+    folders: DataFolders
+    allowed: AddressPolicy
+    cache: DataCache
+
+    def open_origin(self, address: str) -> Origin:
+        return origins.open_origin(address, allowed=self.allowed, folders=self.folders)
+
+
+def data_sources(settings: MlSettings, model: str) -> DataSources:
+    return DataSources(
+        settings.data_folders(model),
+        AddressPolicy.from_text(settings.data_allow),
+        DataCache(
+            HomeLayout(settings.home.absolute()).data_cache,
+            DownloadLimits(settings.data_limit, settings.data_timeout),
+        ),
+    )
+
+
+def fetch_datasets(
+    section: DataSection, source: Path, sources: DataSources, *, output: Path, log: Path
+) -> DataSets:
+    """Return both data sets: from `[data]`, else data/*.csv in the repository, else the appliance's folder.
+
+    Downloads are linked into the folder `output`, and do not change for this release.
+    """
+    return DataSets(**resolve_datasets(DATASET_NAMES, section, source, sources, output=output, log=log))
+
+
+def resolve_datasets(
+    names: Sequence[str], section: DataSection, source: Path, sources: DataSources, *, output: Path, log: Path
+) -> dict[str, DataSet]:
+    """Return the data sets of these names.
+
+    Raises `RejectedError` and `UnavailableError` with a text on what a person has to do.
+    """
+    if (previous := load_previous(output)) is not None:
+        return previous
+    new = output.with_name(f"{output.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    found = {}
+    for name in names:
+        found[name] = DatasetResolver(
+            name, section, source, sources, output, stage_log.stage_logger(log, name)
+        ).resolve_dataset()
+    document = {name: asdict(dataset) | {"path": str(dataset.path)} for name, dataset in found.items()}
+    (new / "data.json").write_text(json.dumps(document))
+    shutil.rmtree(output, ignore_errors=True)
+    move_into_place(new, output)
+    return found
+
+
+def check_presence(name: str, section: DataSection, source: Path, sources: DataSources) -> None:
+    """Raise RejectedError where a data set is neither in the repository nor on the appliance.
+
+    Addresses are not requested here, but when the data set is resolved.
+    """
+    DatasetResolver(name, section, source, sources, source, discard).check_presence()
+
+
+def load_previous(output: Path) -> dict[str, DataSet] | None:
+    """Return what an earlier attempt of this release resolved, since its training data must not change."""
+    done = output / "data.json"
+    if not done.exists():
+        return None
+    document = json.loads(done.read_text())
+    found = {name: DataSet(**{**it, "path": Path(it["path"])}) for name, it in document.items()}
+    return found if all(dataset.path.exists() for dataset in found.values()) else None
+
+
+@dataclass(frozen=True)
+class DatasetResolver:
+    """The resolution of one data set, from any source."""
+
+    name: str
+    section: DataSection
+    source: Path
+    sources: DataSources
+    output: Path
+    log_line: LogLine
+
+    def check_presence(self) -> None:
+        if self.named is not None:
+            if not SCHEME_PATTERN.match(self.named):
+                self.check_named(self.named)
+        elif os.path.lexists(self.source / self.default_path):
+            self.check_named(self.default_path)
+        elif not (self.sources.folders.own / f"{self.name}.csv").is_file():
+            raise self.to_missing_error()
+
+    @property
+    def named(self) -> str | None:
+        found: str | None = getattr(self.section, self.name)
+        return found
+
+    @property
+    def default_path(self) -> str:
+        return f"data/{self.name}.csv"
+
+    def resolve_dataset(self) -> DataSet:
+        named = self.named
+        if named is not None:
+            return self.from_address(named) if SCHEME_PATTERN.match(named) else self.from_repository(named)
+        if os.path.lexists(self.source / self.default_path):
+            return self.from_repository(self.default_path, "csv")
+        if (path := self.sources.folders.own / f"{self.name}.csv").is_file():
+            location = f"{path} on the appliance"
+            return self.from_origin(
+                LocalFile(self.sources.folders.resolve_readable(path, location), path), location, "csv"
+            )
+        raise self.to_missing_error()
+
+    def to_missing_error(self) -> RejectedError:
+        path = self.sources.folders.own / f"{self.name}.csv"
+        return RejectedError(
+            f"there is no {self.name} data: put it at data/{self.name}.csv in the repository, or name it as "
+            f"[data] {self.name} in slipway.toml, or put it on the appliance at {path} (SLIPWAY_DATA)"
+        )
+
+    @property
+    def pin(self) -> str | None:
+        found: str | None = getattr(self.section.sha256, self.name)
+        return found
+
+    def check_named(self, named: str) -> Path:
+        """Return the file of the repository, when it exists and is no pointer of Git LFS."""
+        path = self.source / named
+        if not path.exists():
+            raise RejectedError(
+                f"slipway.toml names {named} as [data] {self.name}, and the repository has no such file"
+            )
+        if not is_inside(path, self.source):
+            raise RejectedError(f"{named} is a link out of the repository")
+        if (read_start(path.resolve(), len(LFS_PREFIX)) or b"") == LFS_PREFIX:
+            raise to_pointer_error(named)
+        return path
+
+    def from_repository(self, named: str, file_format: str | None = None) -> DataSet:
+        path = self.check_named(named)
+        return self.from_path(path, f"{named} in the repository", file_format or self.section.format)
+
+    def from_address(self, address: str) -> DataSet:
+        origin = self.sources.open_origin(address)
+        if isinstance(origin, LocalFile) and origin.path.is_dir():
+            return self.from_path(origin.path, f"{origin.path} on the appliance", self.section.format)
+        return self.from_origin(origin, mask_address(address), self.section.format)
+
+    def from_path(self, path: Path, location: str, file_format: str) -> DataSet:
+        if path.is_dir() and file_format != "path":
+            raise RejectedError(
+                f'{location} is a folder, and only format = "path" in [data] hands over folders'
+            )
+        in_repository = path.is_relative_to(self.source)
+        folders = (self.source,) if in_repository else self.sources.folders.readable
+        sha256, size = compute_fingerprint(path, location, folders)
+        if self.pin and self.pin != sha256:
+            raise to_digest_error(location, sha256, self.pin)
+        self.log_line(f"{location}: {size} bytes, sha256 {sha256}")
+        return DataSet(path, file_format, sha256, size, location)
+
+    def from_origin(self, origin: Origin, location: str, file_format: str) -> DataSet:
+        """Fetch into the cache, and link the file where the model may read it under a recognizable name."""
+        stored = self.sources.cache.get(origin, self.pin, self.log_line)
+        name = Path(self.name, safe_file_name(origin.address))
+        target = self.output.with_name(f"{self.output.name}.new") / name
+        target.parent.mkdir()
+        try:
+            target.hardlink_to(stored.path)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(stored.path, target)
+            target.chmod(0o444)
+        return DataSet(self.output / name, file_format, stored.sha256, stored.size, location)

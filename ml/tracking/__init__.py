@@ -1,1 +1,0 @@
-"""MLflow: told of every release, and listened to for promotions; nothing waits for it."""

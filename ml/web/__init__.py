@@ -1,0 +1,1 @@
+"""The HTTP side of the service `serve`: its API and its pages."""

@@ -1,0 +1,103 @@
+"""The Prometheus metrics of serve."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from ml.serving.counters import Histogram, RequestStats
+from ml.serving.registry import ModelRegistry
+
+
+class ServingMetrics(Collector):
+    """The collector of serve's metrics; `read_heartbeat_age` returns the seconds since the controller's
+    last poll, None when that cannot be read.
+    """
+
+    def __init__(
+        self,
+        model_registry: ModelRegistry,
+        stats: RequestStats,
+        read_heartbeat_age: Callable[[], float | None],
+    ) -> None:
+        self.model_registry, self.stats, self.read_heartbeat_age = model_registry, stats, read_heartbeat_age
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def render(self) -> bytes:
+        """Render the metrics; blocking: reads one row from Postgres."""
+        return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self.collect_requests()
+        yield from self.collect_workers()
+        yield from self.collect_releases()
+        since_poll = GaugeMetricFamily(
+            "slipway_seconds_since_last_look", "Seconds since the controller last looked for work"
+        )
+        if (seconds := self.read_heartbeat_age()) is not None:
+            since_poll.add_metric([], seconds)
+        yield since_poll
+
+    def collect_requests(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "slipway_requests", "Prediction calls answered", labels=["model", "call", "status"]
+        )
+        for (model, call, status), count in list(self.stats.answered.items()):
+            requests.add_metric([model, call, str(status)], count)
+        yield requests
+        seconds = HistogramMetricFamily(
+            "slipway_request_seconds", "From a call's head to its answer", labels=["model", "call"]
+        )
+        for labels, histogram in list(self.stats.latency.items()):
+            add_histogram(seconds, list(labels), histogram)
+        yield seconds
+
+    def collect_workers(self) -> Iterator[Metric]:
+        rows = HistogramMetricFamily("slipway_batch_rows", "Rows given to a worker at once", labels=["model"])
+        restarts = CounterMetricFamily("slipway_worker_restarts", "Workers replaced", labels=["model"])
+        workers = GaugeMetricFamily("slipway_workers", "Workers of the live release", labels=["model"])
+        waiting = GaugeMetricFamily("slipway_requests_waiting", "Rows that wait for one", labels=["model"])
+        in_flight = GaugeMetricFamily(
+            "slipway_requests_in_flight", "Rows that workers process", labels=["model"]
+        )
+        for name, served in self.model_registry.by_model.items():
+            add_histogram(rows, [name], served.worker_stats.frames)
+            restarts.add_metric([name], served.worker_stats.restarts)
+            pool = served.live.pool if served.live else None
+            workers.add_metric([name], len(pool.workers) if pool else 0)
+            waiting.add_metric([name], len(pool.queue) if pool else 0)
+            in_flight.add_metric(
+                [name], sum(len(worker.in_flight) for worker in list(pool.workers)) if pool else 0
+            )
+        yield from (rows, restarts, workers, waiting, in_flight)
+
+    def collect_releases(self) -> Iterator[Metric]:
+        live = GaugeMetricFamily("slipway_live_release", "The live release's number, or 0", labels=["model"])
+        since = GaugeMetricFamily(
+            "slipway_live_since_timestamp_seconds", "When it went live", labels=["model"]
+        )
+        info = InfoMetricFamily("slipway_live", "The live release", labels=["model"])
+        for name, served in self.model_registry.by_model.items():
+            live.add_metric([name], served.live.release.id if served.live else 0)
+            if served.live is not None:
+                since.add_metric([name], served.live.since.timestamp())
+                commit = served.live.release.commit
+                info.add_metric([name], {"release": str(served.live.release.id), "commit": commit})
+        yield from (live, since, info)
+
+
+def add_histogram(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
+    total, buckets = 0, []
+    for bound, count in zip((*histogram.bounds, float("inf")), list(histogram.counts), strict=True):
+        total += count
+        buckets.append(("+Inf" if bound == float("inf") else str(bound), total))
+    family.add_metric(labels, buckets, histogram.sum)

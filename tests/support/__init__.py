@@ -1,1 +1,0 @@
-"""What tests in several rooms need: environments, repositories, servers."""
