@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help environment screenshots up test test-fast check soak bench bench-serving
+.PHONY: help environment screenshots up test test-failed test-fast check soak bench bench-serving
 
 help:  ## list what make can do here
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -16,6 +16,9 @@ up:  ## run the whole appliance without Docker; Ctrl-C ends it
 
 test: environment  ## run the tests against a real Postgres, about half an hour on two cores
 	@$(VENV)/python -m pytest -m "not soak" --numprocesses=logical --maxprocesses=4 --dist=loadfile
+
+test-failed: environment  ## run the tests that failed last once more, one at a time
+	@$(VENV)/python -m pytest -m "not soak" --last-failed --last-failed-no-failures=none
 
 # what starts no process and no Postgres
 FAST := tests/common/test_*.py tests/common/web tests/common/system/test_backoff.py tests/ml/test_manifest.py \

@@ -16,8 +16,9 @@ from db.models import Release
 from ml.controller import checks, gc
 from ml.paths import HomeLayout
 from ml.sandbox import uids
+from ml.serving.preview import preview as preview_module
 from ml.serving.preview import previews as previews_module
-from ml.serving.preview.preview import MAX_REQUESTS, Preview, PreviewState
+from ml.serving.preview.preview import Preview, PreviewState
 from ml.serving.preview.previews import Previews
 from ml.serving.preview.problems import Ending
 from ml.serving.preview.settings import PreviewSettings
@@ -48,6 +49,17 @@ PRINTS = main_py(
     return features
     """,
     head="import pathlib, threading",
+)
+BUSY = main_py(
+    """
+    home = pathlib.Path(os.environ["HOME"])
+    if features:
+        (home / "started").touch()
+        while not (home / "go-on").exists():
+            time.sleep(0.05)
+    return features
+    """,
+    head="import pathlib",
 )
 
 
@@ -242,24 +254,27 @@ def test_what_is_printed_over_recorded_requests_is_not_kept(small: Shop) -> None
     assert state(small, release)["log"] == ""
 
 
-def test_page_says_why_nothing_is_replayed_while_it_is_busy(small: Shop) -> None:
+def test_page_says_why_nothing_is_replayed_while_it_is_busy(
+    small: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview_module, "MAX_REQUESTS", 1)
     small.publish(TWICE)
     record_one(small)
-    release = reject(small, main_py("time.sleep(features)\nreturn features"))
+    release = reject(small, BUSY)
+    scratch = HomeLayout(small.settings.home).preview_scratch(release)
     assert attempt(small, release, 0).status_code == 200
-    busy = [threading.Thread(target=attempt, args=(small, release, 6)) for _ in range(MAX_REQUESTS)]
-    for thread in busy:
-        thread.start()
-    address = f"{small.url}/releases/{release}/predict"
+    busy = threading.Thread(target=attempt, args=(small, release, 1), kwargs={"timeout": 60})
+    busy.start()
+    wait_until((scratch / "started").exists, 30, "its process is busy")
 
     def show() -> str:
-        page = small.client.get(address, headers=HTML)
+        page = small.client.get(f"{small.url}/releases/{release}/predict", headers=HTML)
         assert page.status_code == 200
         return page.text
 
-    wait_until(lambda: "Recorded requests were not sent to it yet." in show(), 30, "the page says why")
-    for thread in busy:
-        thread.join()
+    assert "Recorded requests were not sent to it yet." in show()
+    (scratch / "go-on").touch()
+    busy.join()
     assert "Of the 1 newest recorded requests" in show()
 
 
