@@ -60,7 +60,9 @@ def calibrate(
     reference: NumberReference | LabelReference, rows: int, seed: str
 ) -> tuple[NullDistribution, NullDistribution]:
     """Return the null distributions of both distances of a column, the same for the same seed."""
-    random = np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]))
+    random = np.random.default_rng(
+        int.from_bytes(hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()[:8])
+    )
     first, second = reference.resample(rows, DRAWS, random)
     return NullDistribution.from_draws(first), NullDistribution.from_draws(second)
 

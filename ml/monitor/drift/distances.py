@@ -36,7 +36,7 @@ class NumberReference:
             - np.searchsorted(self.sorted, points, "right") / len(self.sorted)
         )
         gaps = np.diff(np.clip(points, *self.bounds)) / self.scale
-        return float(apart.max()), float(apart[:-1] @ gaps)
+        return float(apart.max()), float((apart[:-1] * gaps).sum())
 
     def resample(self, rows: int, draws: int, random: np.random.Generator) -> tuple[Floats, Floats]:
         """Return both distances of `draws` samples of `rows` rows from the baseline itself."""
@@ -52,7 +52,7 @@ class NumberReference:
             )
             counts = np.bincount(drawn.ravel(), minlength=size * len(points)).reshape(size, -1)
             apart = np.abs(np.cumsum(counts, axis=1) / rows - reference)
-            found.append((apart.max(axis=1), apart[:, :-1] @ gaps))
+            found.append((apart.max(axis=1), np.einsum("ij,j->i", apart[:, :-1], gaps)))
         return np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])
 
 
@@ -70,7 +70,10 @@ class LabelReference:
         """Return the Jensen-Shannon distance (0 to 1) and Pearson's chi-squared for each row of a sample."""
         rows = counts.sum()
         chi_squared = stats.chisquare(counts, self.shares * rows).statistic
-        return float(jensenshannon(counts / rows, self.shares, base=2)), float(chi_squared / rows)
+        distance = np.nan_to_num(
+            jensenshannon(counts / rows, self.shares, base=2)
+        )  # a root below 0, by rounding
+        return float(distance), float(chi_squared / rows)
 
     def resample(self, rows: int, draws: int, random: np.random.Generator) -> tuple[Floats, Floats]:
         """Return both distances of `draws` samples of `rows` rows from the baseline itself."""

@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 MAX_NUMBER = 1e300  # of either sign; what is larger counts as this: sums of them are still finite
 MAX_LABEL_CHARS = 100  # longer ones are stored as their beginning and a hash
 MAX_PARTS = 1000  # elements or keys of one value whose types are looked at
-TYPES: dict[str, tuple[type, ...]] = {  # in this order: a boolean is an integer too
-    "null": (NoneType,),
-    "boolean": (bool,),
-    "number": (int, float),
-    "text": (str,),
-    "object": (dict,),
-    "list": (list, tuple),
+TYPE_NAMES: dict[type, str] = {
+    NoneType: "null",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "text",
+    dict: "object",
+    list: "list",
+    tuple: "list",
 }
 ISO_DATE = re.compile(r"\s*\d{4}-\d\d?-\d\d?([T ]\d\d?:\d\d.*)?", re.ASCII | re.DOTALL)
 
@@ -47,19 +49,23 @@ def measure_value(kind: Kind, value: Any) -> Measure:
     """Return what a column of this kind compares of one value. Null and NaN are missing, infinity is not."""
     if is_missing(value):
         return MISSING
-    if kind is Kind.CATEGORY:
-        return Measure(None, name_category(value))
-    if kind is Kind.NUMBER:
-        return Measure(to_float(value) if is_number(value) else None, name_type(value))
-    return Measure(measure_length(value), name_shape(value) if kind is Kind.NESTED else name_type(value))
+    match kind:
+        case Kind.NUMBER:
+            name = name_type(value)
+            return Measure(to_float(value) if name == "number" else None, name)
+        case Kind.CATEGORY:
+            return Measure(None, name_category(value))
+        case Kind.TEXT:
+            return Measure(measure_length(value), name_type(value))
+    return Measure(measure_length(value), name_shape(value))
 
 
 def is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or (type(value) is float and math.isnan(value))
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return name_type(value) == "number"
 
 
 def to_float(value: float) -> float:
@@ -77,7 +83,7 @@ def measure_length(value: Any) -> float | None:
 
 def name_type(value: Any) -> str:
     """Return the type of a value in the terms of JSON; "other" where JSON has none."""
-    return next((name for name, types in TYPES.items() if isinstance(value, types)), "other")
+    return TYPE_NAMES.get(type(value), "other")
 
 
 def name_shape(value: Any) -> str:
