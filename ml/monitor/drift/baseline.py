@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from ml.monitor.drift.kinds import choose_kind
-from ml.monitor.drift.values import Kind, measure_value
+from ml.monitor.drift.values import Kind, measure_values
 
 MAX_TRAINING_ROWS = 10_000
 MAX_REQUEST_ROWS = 1_000
@@ -108,6 +108,5 @@ def select(features: Any, name: str, has_columns: bool) -> Any:
 def measure_column(name: str, values: Sequence[Any], kind: Kind | None = None) -> Column:
     """Measure a column, by default in the way that fits its values."""
     kind = kind or choose_kind(values)
-    measures = [measure_value(kind, value) for value in values]
-    numbers = () if kind is Kind.CATEGORY else tuple(measure.number for measure in measures)
-    return Column(name, kind, tuple(measure.label for measure in measures), numbers)
+    numbers, labels = measure_values(kind, values)
+    return Column(name, kind, labels, () if kind is Kind.CATEGORY else numbers)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -88,6 +89,14 @@ def more_likely(count: int, rows: int, before: int, rows_before: int) -> float:
     It is the posterior predictive distribution, which counts in that `rows_before` is finite: beta-binomial.
     """
     return float(stats.betabinom.sf(count - 1, rows, before + 1, max(1, rows_before - before)))
+
+
+@lru_cache(maxsize=4096)
+def share_threshold(probability: float, rows: int, before: int, rows_before: int) -> float:
+    """Return the lowest share of `rows` that is no more likely than `probability`."""
+    counts = np.arange(rows + 1)
+    likely = stats.betabinom.sf(counts - 1, rows, before + 1, max(1, rows_before - before))
+    return float(np.searchsorted(-likely, -probability) / rows)
 
 
 def less_likely(count: int, rows: int, before: int, rows_before: int) -> float:

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 def effective_rows(scores: Floats, calls: Ints) -> float:
@@ -23,7 +24,9 @@ def effective_rows(scores: Floats, calls: Ints) -> float:
     totals = np.zeros((len(counts), centred.shape[1]))
     np.add.at(totals, calls, centred)
     clustered = (totals**2).sum() / rows**2 * clusters / (clusters - 1)
-    return float(rows * min(1.0, independent / clustered)) if independent and clustered else float(rows)
+    if not independent:  # all are the same: nothing shows how alike the rows of a call are
+        return float(clusters)
+    return float(rows * min(1.0, independent / clustered)) if clustered else float(rows)
 
 
 def one_hot(codes: Ints, width: int) -> Floats:

@@ -7,11 +7,23 @@ import numpy as np
 
 from ml.monitor.drift.baseline import Baseline, Column
 from ml.monitor.drift.distances import LabelReference, NumberReference
-from ml.monitor.drift.effective import Floats, Ints
+from ml.monitor.drift.effective import Flags, Floats, Ints
 from ml.monitor.drift.values import Kind
 
 MAX_LABELS = 50  # compared by their shares; rarer ones are one
 MIN_EXPECTED = 5  # rows of a label in a window; labels with fewer are one
+
+
+MISSING, UNSEEN = -2, -1  # numbers of labels that are none
+
+
+@dataclass(frozen=True)
+class EncodedColumn:
+    """One column of a window."""
+
+    codes: Ints  # the number of each row's label
+    numbers: Floats  # NaN where a row has none
+    unseen: Flags  # a new label, or a number out of the baseline's range
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,7 @@ class ReferenceColumn:
 
     @cached_property
     def numbers(self) -> NumberReference | None:
-        found = to_array(self.column.numbers)
+        found = np.array([number for number in self.column.numbers if number is not None], dtype=float)
         return NumberReference.from_numbers(found) if len(found) else None
 
     @cached_property
@@ -49,31 +61,33 @@ class ReferenceColumn:
         numbers = self.numbers.sorted
         return labels + int(np.sum(numbers == numbers[0]) == 1) + int(np.sum(numbers == numbers[-1]) == 1)
 
-    def is_unseen(self, label: str, number: float | None) -> bool:
-        """Return whether the baseline has no such value: a new label, or a number out of its range."""
-        if label not in self.counts:
-            return True
-        if self.column.kind is not Kind.NUMBER or number is None or self.numbers is None:
-            return False
-        return not self.numbers.sorted[0] <= number <= self.numbers.sorted[-1]
+    @cached_property
+    def codes(self) -> dict[str, int]:
+        """Return the number of each label."""
+        return {label: code for code, label in enumerate(self.counts)}
 
-    def group_labels(self, rows: int) -> tuple[dict[str, int], LabelReference]:
-        """Return the group of each label, and the groups' shares; labels rare in `rows` rows are one."""
+    def encode(self, window: Column) -> "EncodedColumn":
+        """Return a window's column as arrays, with the numbers of this baseline's labels."""
+        codes = np.array(
+            [MISSING if label is None else self.codes.get(label, UNSEEN) for label in window.labels]
+        )
+        numbers = np.array(window.numbers or [None] * len(window), dtype=float)  # None: NaN
+        unseen = codes == UNSEEN
+        if self.column.kind is Kind.NUMBER and self.numbers is not None:
+            unseen |= (numbers < self.numbers.sorted[0]) | (numbers > self.numbers.sorted[-1])
+        return EncodedColumn(codes, numbers, unseen)
+
+    def group_labels(self, rows: int) -> tuple[Ints, LabelReference]:
+        """Return the group of each label's number, and the groups' shares; labels rare in `rows` are one."""
         least = MIN_EXPECTED * self.present / rows
-        frequent = [label for label, count in self.counts.items() if count >= least][:MAX_LABELS]
-        sizes = [self.counts[label] for label in frequent]
-        rare = self.present - sum(sizes)
+        sizes = [count for count in self.counts.values() if count >= least][:MAX_LABELS]
+        frequent, rare = len(sizes), self.present - sum(sizes)
         if rare >= least or not sizes:
             sizes.append(rare)
         else:
             sizes[-1] += rare
-        groups = dict.fromkeys(self.counts, len(sizes) - 1)
-        groups |= {label: group for group, label in enumerate(frequent)}
+        groups = np.minimum(np.arange(len(self.counts)), len(sizes) - 1 if rare else frequent - 1)
         return groups, LabelReference(np.array(sizes) / self.present)
-
-
-def to_array(numbers: tuple[float | None, ...]) -> Floats:
-    return np.array([number for number in numbers if number is not None], dtype=float)
 
 
 def prepare_columns(baseline: Baseline) -> list[ReferenceColumn]:

@@ -1,10 +1,9 @@
 """What is compared of one value: a number, a label, or that it is missing; standard library only."""
 
 import hashlib
-import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import islice
 from types import NoneType
@@ -60,6 +59,22 @@ def measure_value(kind: Kind, value: Any) -> Measure:
     return Measure(measure_length(value), name_shape(value))
 
 
+def measure_values(
+    kind: Kind, values: Sequence[Any]
+) -> tuple[tuple[float | None, ...], tuple[str | None, ...]]:
+    """Return the number and the label of each value."""
+    if kind is Kind.NUMBER and are_plain_numbers(
+        values
+    ):  # most columns are, and it takes a tenth of the time
+        return tuple(map(float, values)), ("number",) * len(values)
+    measures = [measure_value(kind, value) for value in values]
+    return tuple(one.number for one in measures), tuple(one.label for one in measures)
+
+
+def are_plain_numbers(values: Sequence[Any]) -> bool:
+    return set(map(type, values)) <= {int, float} and all(abs(value) <= MAX_NUMBER for value in values)
+
+
 def is_missing(value: Any) -> bool:
     return value is None or (type(value) is float and math.isnan(value))
 
@@ -99,8 +114,10 @@ def name_category(value: Any) -> str:
     """Return a label that differs for different values: 3 and 3.0 are one, 3 and "3" are two."""
     if is_number(value):
         return repr(to_float(value))
-    if isinstance(value, str | bool):
-        return shorten_label(json.dumps(value))
+    if isinstance(value, str):
+        return shorten_label(f'"{value}"')
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return name_shape(value)
 
 
