@@ -5,8 +5,6 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from ml.monitor.drift.baseline_file import read_baseline
-from ml.monitor.drift.calibration import CalibrationCache
-from ml.monitor.drift.judge import DriftJudge, next_suspicion
 from ml.monitor.drift.request import VERSION, DriftRequest, read_request
 from ml.monitor.drift.windows import Window, draw_day, draw_newest
 
@@ -17,6 +15,10 @@ def answer_request(file: IO[bytes]) -> Json:
     """Return the findings; raises RequestError and BaselineError."""
     request = read_request(file)
     baseline, digest = read_baseline(request.baseline)
+    # a request that cannot be answered does not wait for scipy
+    from ml.monitor.drift.calibration import CalibrationCache  # noqa: PLC0415
+    from ml.monitor.drift.judge import DriftJudge, next_suspicion  # noqa: PLC0415
+
     cache = CalibrationCache(digest, request.cache)
     judge = DriftJudge(baseline, cache)
     findings, suspicion = [], {}
