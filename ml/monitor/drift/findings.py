@@ -66,6 +66,14 @@ class WindowFinding:
     unknown_columns: tuple[str, ...] = ()  # that the baseline has not; they are not judged
 
 
+UNSEEN_VALUES = {
+    "number": "outside the baseline's range or of another type",
+    "category": "not in the baseline",
+    "text": "of a length or type that the baseline has not",
+    "nested": "of a length, keys or types that the baseline has not",
+}
+
+
 def explain(kind: str, worst: Comparison) -> str:
     """Return in one sentence how a column changed."""
     value, before = worst.value, worst.before
@@ -73,12 +81,7 @@ def explain(kind: str, worst: Comparison) -> str:
         case Statistic.MISSING:
             return f"missing in {value:.1%} of the rows, in the baseline in {before:.1%}"
         case Statistic.UNSEEN:
-            what = (
-                "outside the baseline's range or of another type"
-                if kind == "number"
-                else "not in the baseline"
-            )
-            return f"{value:.1%} of the values are {what}"
+            return f"{value:.1%} of the values are {UNSEEN_VALUES[kind]}"
         case Statistic.WASSERSTEIN:
             return f"{of(kind)} moved by {value:.2f} standard deviations (threshold {worst.threshold:.2f})"
         case Statistic.KOLMOGOROV_SMIRNOV:

@@ -8,7 +8,6 @@ import numpy as np
 from ml.monitor.drift.baseline import Baseline, Column
 from ml.monitor.drift.distances import LabelReference, NumberReference
 from ml.monitor.drift.effective import Flags, Floats, Ints
-from ml.monitor.drift.values import Kind
 
 MAX_LABELS = 50  # compared by their shares; rarer ones are one
 MIN_EXPECTED = 5  # rows of a label in a window; labels with fewer are one
@@ -23,7 +22,7 @@ class EncodedColumn:
 
     codes: Ints  # the number of each row's label
     numbers: Floats  # NaN where a row has none
-    unseen: Flags  # a new label, or a number out of the baseline's range
+    unseen: Flags  # a new label, or a number or length out of the baseline's range
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class ReferenceColumn:
     def once(self) -> int:
         """Return how many values would be unseen without their one row: the measure of values to come."""
         labels = sum(count == 1 for count in self.counts.values())
-        if self.column.kind is not Kind.NUMBER or self.numbers is None:
+        if self.numbers is None:
             return labels
         numbers = self.numbers.sorted
         return labels + int(np.sum(numbers == numbers[0]) == 1) + int(np.sum(numbers == numbers[-1]) == 1)
@@ -73,7 +72,7 @@ class ReferenceColumn:
         )
         numbers = np.array(window.numbers or [None] * len(window), dtype=float)  # None: NaN
         unseen = codes == UNSEEN
-        if self.column.kind is Kind.NUMBER and self.numbers is not None:
+        if self.numbers is not None:  # no comparison with NaN holds
             unseen |= (numbers < self.numbers.sorted[0]) | (numbers > self.numbers.sorted[-1])
         return EncodedColumn(codes, numbers, unseen)
 

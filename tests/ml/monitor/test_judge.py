@@ -95,27 +95,27 @@ def test_one_call_of_odd_rows_is_no_change(judge: DriftJudge) -> None:
     [
         ("size", lambda _: None, "missing in 100.0% of the rows"),
         ("size", str, "outside the baseline's range or of another type"),
-        ("size", lambda _: math.inf, "its numbers"),
+        ("size", lambda _: math.inf, "outside the baseline's range"),
         ("size", lambda _: 3.0, "its numbers"),
-        ("count", lambda value: value * 10, "its numbers"),
+        ("count", lambda value: value * 10, "outside the baseline's range"),
         ("color", lambda value: "violet" if RANDOM.random() < 0.05 else value, "not in the baseline"),
         (
             "color",
             lambda value: "red" if RANDOM.random() < 0.3 else value,
             "the shares of its categories changed",
         ),
-        ("day", lambda value: value.replace("-", "/ "), "the lengths of its values"),
-        ("note", lambda value: value * 2, "the lengths of its values"),
-        ("note", lambda _: 7, "not in the baseline"),
-        ("items", lambda value: [*value, "text"], "not in the baseline"),
-        ("items", lambda value: value * 2, "the lengths of its values"),
+        ("day", lambda value: value.replace("-", "/ "), "of a length or type that the baseline has not"),
+        ("note", lambda value: value[:30], "the lengths of its values"),
+        ("note", lambda _: 7, "of a length or type"),
+        ("items", lambda value: [*value, "text"], "of a length, keys or types"),
+        ("items", lambda value: value[:4], "the lengths of its values"),
     ],
 )
 def test_a_change_is_named_with_its_reason(judge: DriftJudge, name: str, change: Any, reason: str) -> None:
     finding = judge_rows(judge, [row | {name: change(row[name])} for row in make_rows(500)])
     column = column_of(finding, name)
     assert column.status is Status.SUSPECTED
-    assert reason in column.reason or any(reason in one.reason for one in finding.columns)
+    assert reason in column.reason
     assert finding.status is Status.SUSPECTED
     assert name in finding.reason
 
