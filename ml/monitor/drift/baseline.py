@@ -42,7 +42,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Baseline:
+class DriftBaseline:
     source: Source
     rows: int
     has_columns: bool  # else the features of a row are one value, measured as a column `features`
@@ -56,7 +56,7 @@ class Baseline:
 
 def make_baseline(
     features: Sequence[Any], predictions: Sequence[Any] = (), source: Source = Source.TRAINING, seed: int = 0
-) -> Baseline:
+) -> DriftBaseline:
     """Measure the features of rows, and the predictions on them: none, or one for each row.
 
     Of more rows than a baseline may have, an equal-probability draw is taken from training data, and the
@@ -73,7 +73,7 @@ def make_baseline(
         for name in names or [WHOLE_FEATURES]
     )
     prediction = measure_column(PREDICTION, [predictions[row] for row in picked]) if predictions else None
-    return Baseline(source, len(picked), bool(names), columns, prediction)
+    return DriftBaseline(source, len(picked), bool(names), columns, prediction)
 
 
 def list_columns(features: Sequence[Any]) -> list[str]:

@@ -20,9 +20,9 @@ from ml.monitor.drift.baseline import (
     MAX_COLUMNS,
     MAX_NAME_CHARS,
     MAX_TRAINING_ROWS,
-    Baseline,
     BaselineError,
     Column,
+    DriftBaseline,
     Source,
 )
 from ml.monitor.drift.values import MAX_LABEL_CHARS, MAX_NUMBER, Kind
@@ -36,7 +36,7 @@ Json = dict[str, Any]
 Word = TypeVar("Word", Kind, Source)
 
 
-def write_baseline(baseline: Baseline, path: Path) -> str:
+def write_baseline(baseline: DriftBaseline, path: Path) -> str:
     """Store a baseline, whole or not at all; return its digest. Raises BaselineError if it is too large."""
     content = {
         "source": baseline.source,
@@ -73,7 +73,7 @@ def column_to_json(column: Column) -> Json:
     }
 
 
-def read_baseline(path: Path) -> tuple[Baseline, str]:
+def read_baseline(path: Path) -> tuple[DriftBaseline, str]:
     """Return a baseline and its digest; raises BaselineError where the file is missing or damaged."""
     found = read_start(path, MAX_FILE_BYTES + 1)
     if found is None:
@@ -93,7 +93,7 @@ def read_baseline(path: Path) -> tuple[Baseline, str]:
     return parse_payload(payload), digest
 
 
-def parse_payload(payload: bytes) -> Baseline:
+def parse_payload(payload: bytes) -> DriftBaseline:
     try:
         content = json.loads(payload, parse_constant=lambda _: fail("it has a number that is not finite"))
     except (ValueError, RecursionError):  # no JSON, no UTF-8, an integer too long to read, or nested too deep
@@ -108,7 +108,7 @@ def parse_payload(payload: bytes) -> Baseline:
     columns = tuple(parse_column(one, rows) for one in features)
     if len({column.name for column in columns}) < len(columns):
         fail("two columns have one name")
-    return Baseline(
+    return DriftBaseline(
         parse_word(Source, content.get("source")),
         rows,
         content.get("has_columns") is True,

@@ -15,7 +15,7 @@ class Statistic(StrEnum):
     UNSEEN = "unseen"
 
 
-class Status(StrEnum):
+class DriftStatus(StrEnum):
     """What a window or a column is judged to be."""
 
     TOO_FEW = "too few"
@@ -44,7 +44,7 @@ class ColumnFinding:
     name: str
     is_prediction: bool
     kind: str
-    status: Status
+    status: DriftStatus
     probability: float  # adjusted for the number of columns and of statistics
     reason: str
     comparisons: tuple[Comparison, ...]
@@ -55,7 +55,7 @@ class WindowFinding:
     """How one window differs from the baseline; the worst column is first."""
 
     window: str
-    status: Status
+    status: DriftStatus
     reason: str
     rows: int
     recorded: int

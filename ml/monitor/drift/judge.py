@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from scipy import stats
 
-from ml.monitor.drift.baseline import Baseline, Column, measure_column, select
+from ml.monitor.drift.baseline import Column, DriftBaseline, measure_column, select
 from ml.monitor.drift.calibration import CalibrationCache
 from ml.monitor.drift.compare import ALPHA, Comparer
-from ml.monitor.drift.findings import ColumnFinding, Comparison, Status, WindowFinding, explain
+from ml.monitor.drift.findings import ColumnFinding, Comparison, DriftStatus, WindowFinding, explain
 from ml.monitor.drift.reference import ReferenceColumn, number_calls, prepare_columns
 from ml.monitor.drift.windows import MIN_CALLS, Row, Window
 
@@ -22,14 +22,14 @@ Suspicion = Mapping[str, float]  # column → the newest row of the window in wh
 class DriftJudge:
     """Judges windows of one baseline."""
 
-    def __init__(self, baseline: Baseline, cache: CalibrationCache) -> None:
+    def __init__(self, baseline: DriftBaseline, cache: CalibrationCache) -> None:
         self.baseline, self.cache = baseline, cache
         self.columns = prepare_columns(baseline)
 
     def judge(self, window: Window, suspicion: Suspicion | None = None) -> WindowFinding:
         """Return how a window differs; what was suspected before in older rows, and still is, is drift."""
         if lacking := self._explain_too_few(window):
-            return summarize(window, Status.TOO_FEW, lacking, ())
+            return summarize(window, DriftStatus.TOO_FEW, lacking, ())
         comparer = Comparer(self.cache, number_calls([row.call for row in window.rows]))
         compared = [(one, comparer.compare(one, self._measure(one, window.rows))) for one in self.columns]
         adjusted = stats.false_discovery_control([combine(comparisons) for _, comparisons in compared])
@@ -39,7 +39,7 @@ class DriftJudge:
         ]
         confirmed = [confirm(finding, window.oldest, suspicion or {}) for finding in found]
         confirmed.sort(
-            key=lambda finding: (list(Status).index(finding.status), -finding.probability), reverse=True
+            key=lambda finding: (list(DriftStatus).index(finding.status), -finding.probability), reverse=True
         )
         unknown = self._list_unknown(window.rows)
         return summarize(window, confirmed[0].status, describe(confirmed), tuple(confirmed), unknown)
@@ -91,7 +91,7 @@ def judge_column(
         column.name,
         reference.is_prediction,
         column.kind,
-        Status.SUSPECTED if is_suspected else Status.SAME,
+        DriftStatus.SUSPECTED if is_suspected else DriftStatus.SAME,
         probability,
         reason,
         tuple(comparisons),
@@ -101,8 +101,8 @@ def judge_column(
 def confirm(finding: ColumnFinding, oldest: float, suspicion: Suspicion) -> ColumnFinding:
     """Return the finding as drift where an earlier window, of other rows, had it too."""
     since = suspicion.get(key_of(finding))
-    if finding.status is Status.SUSPECTED and since is not None and oldest > since:
-        return replace(finding, status=Status.DRIFT)
+    if finding.status is DriftStatus.SUSPECTED and since is not None and oldest > since:
+        return replace(finding, status=DriftStatus.DRIFT)
     return finding
 
 
@@ -112,15 +112,15 @@ def key_of(finding: ColumnFinding) -> str:
 
 def next_suspicion(finding: WindowFinding, before: Suspicion) -> dict[str, float]:
     """Return what the next window has to be judged with; a window of too few rows changes nothing."""
-    if finding.status is Status.TOO_FEW:
+    if finding.status is DriftStatus.TOO_FEW:
         return dict(before)
-    suspected = [one for one in finding.columns if one.status in (Status.SUSPECTED, Status.DRIFT)]
+    suspected = [one for one in finding.columns if one.status in (DriftStatus.SUSPECTED, DriftStatus.DRIFT)]
     return {key_of(one): before.get(key_of(one), finding.newest) for one in suspected}
 
 
 def describe(found: Sequence[ColumnFinding]) -> str:
     """Return one sentence about the worst columns."""
-    for status in (Status.DRIFT, Status.SUSPECTED):
+    for status in (DriftStatus.DRIFT, DriftStatus.SUSPECTED):
         names = [one.name for one in found if one.status is status]
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -130,7 +130,7 @@ def describe(found: Sequence[ColumnFinding]) -> str:
 
 def summarize(
     window: Window,
-    status: Status,
+    status: DriftStatus,
     reason: str,
     columns: tuple[ColumnFinding, ...],
     unknown: tuple[str, ...] = (),

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ml.monitor.drift.baseline import Baseline, Column
+from ml.monitor.drift.baseline import Column, DriftBaseline
 from ml.monitor.drift.distances import LabelReference, NumberReference
 from ml.monitor.drift.effective import Flags, Floats, Ints
 
@@ -89,7 +89,7 @@ class ReferenceColumn:
         return groups, LabelReference(np.array(sizes) / self.present)
 
 
-def prepare_columns(baseline: Baseline) -> list[ReferenceColumn]:
+def prepare_columns(baseline: DriftBaseline) -> list[ReferenceColumn]:
     features = [ReferenceColumn(f"feature {column.name}", column, False) for column in baseline.features]
     prediction = baseline.prediction
     return features + ([ReferenceColumn("prediction", prediction, True)] if prediction else [])

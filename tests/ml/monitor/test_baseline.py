@@ -14,8 +14,8 @@ from ml.monitor.drift.baseline import (
     MAX_CELLS,
     MAX_REQUEST_ROWS,
     MAX_TRAINING_ROWS,
-    Baseline,
     BaselineError,
+    DriftBaseline,
     Source,
     make_baseline,
     pick_rows,
@@ -164,6 +164,6 @@ def test_another_version_is_told_apart_from_damage(written: Path) -> None:
 @settings(max_examples=200, deadline=None)
 def test_any_json_is_a_baseline_or_a_clear_error(content: dict[str, Any]) -> None:
     try:
-        assert isinstance(parse_payload(json.dumps(content).encode()), Baseline)
+        assert isinstance(parse_payload(json.dumps(content).encode()), DriftBaseline)
     except BaselineError as error:
         assert "make it again" in str(error)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ml.monitor.drift.findings import Status, WindowFinding
+from ml.monitor.drift.findings import DriftStatus, WindowFinding
 from ml.monitor.drift.judge import DriftJudge, next_suspicion
 from tests.ml.monitor.worlds import CHANGED, Change, Features, World, make_judge, make_window
 
@@ -43,8 +43,8 @@ def check_alarms(found: list[WindowFinding], record: Callable[[str, object], Non
     """Check the rate of windows that raise an alarm: two in a row do."""
     count = Counter(str(finding.status) for finding in found)
     record("statuses", dict(count))
-    assert count[Status.TOO_FEW] == 0
-    assert upper_bound(count[Status.DRIFT], len(found)) <= MAX_FALSE_ALARMS
+    assert count[DriftStatus.TOO_FEW] == 0
+    assert upper_bound(count[DriftStatus.DRIFT], len(found)) <= MAX_FALSE_ALARMS
 
 
 @pytest.mark.parametrize("rows", [200, 1000])
@@ -92,7 +92,7 @@ def find_change(judge: DriftJudge, change: Change, seed: int) -> bool:
     """Return whether one of four windows of 500 rows is found to be drift, in the column that changed."""
     world = World(np.random.default_rng([seed, 4]), change)
     found = judge_in_a_row(judge, [world.rows(500) for _ in range(4)])
-    drifted = {one.name for finding in found for one in finding.columns if one.status is Status.DRIFT}
+    drifted = {one.name for finding in found for one in finding.columns if one.status is DriftStatus.DRIFT}
     return CHANGED[change] in drifted
 
 

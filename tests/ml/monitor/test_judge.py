@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ml.monitor.drift.baseline import Source, make_baseline
 from ml.monitor.drift.calibration import CalibrationCache
-from ml.monitor.drift.findings import ColumnFinding, Status, WindowFinding
+from ml.monitor.drift.findings import ColumnFinding, DriftStatus, WindowFinding
 from ml.monitor.drift.judge import DriftJudge, next_suspicion
 from ml.monitor.drift.windows import Row, Window, WindowName
 from tests.ml.monitor.test_values import ANY_JSON
@@ -67,17 +67,17 @@ def column_of(finding: WindowFinding, name: str) -> ColumnFinding:
 def test_one_odd_value_is_no_change(judge: DriftJudge, place: int, name: str, values: list[Any]) -> None:
     rows = make_rows(500)
     rows[place][name] = values[0]
-    assert judge_rows(judge, rows).status is Status.SAME
+    assert judge_rows(judge, rows).status is DriftStatus.SAME
 
 
 def test_dates_that_go_on_are_no_change(judge: DriftJudge) -> None:
-    assert judge_rows(judge, make_rows(500, year=2027)).status is Status.SAME
+    assert judge_rows(judge, make_rows(500, year=2027)).status is DriftStatus.SAME
 
 
 def test_whole_numbers_written_as_decimals_are_no_change(judge: DriftJudge) -> None:
     assert (
         judge_rows(judge, [row | {"count": float(row["count"])} for row in make_rows(500)]).status
-        is Status.SAME
+        is DriftStatus.SAME
     )
 
 
@@ -87,7 +87,7 @@ def test_one_call_of_odd_rows_is_no_change(judge: DriftJudge) -> None:
     made = [Row(str(max(place, 49)), float(place), row) for place, row in enumerate(rows)]
     for row in rows[:50]:
         row["size"] = None
-    assert judge.judge(Window(WindowName.NEWEST, tuple(made), 1000)).status is Status.SAME
+    assert judge.judge(Window(WindowName.NEWEST, tuple(made), 1000)).status is DriftStatus.SAME
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_one_call_of_odd_rows_is_no_change(judge: DriftJudge) -> None:
 def test_a_change_is_named_with_its_reason(judge: DriftJudge, name: str, change: Any, reason: str) -> None:
     finding = judge_rows(judge, [row | {name: change(row[name])} for row in make_rows(500)])
     column = column_of(finding, name)
-    assert column.status is Status.SUSPECTED
+    assert column.status is DriftStatus.SUSPECTED
     assert reason in column.reason
-    assert finding.status is Status.SUSPECTED
+    assert finding.status is DriftStatus.SUSPECTED
     assert name in finding.reason
 
 
@@ -125,12 +125,12 @@ def test_absent_columns_are_missing_and_new_ones_named(judge: DriftJudge) -> Non
         {key: value for key, value in row.items() if key != "size"} | {"new": 1} for row in make_rows(300)
     ]
     finding = judge_rows(judge, rows)
-    assert column_of(finding, "size").status is Status.SUSPECTED
+    assert column_of(finding, "size").status is DriftStatus.SUSPECTED
     assert finding.unknown_columns == ("new",)
 
 
 def test_too_little_is_said_to_be_too_few(judge: DriftJudge) -> None:
-    assert judge_rows(judge, make_rows(99)).status is Status.TOO_FEW
+    assert judge_rows(judge, make_rows(99)).status is DriftStatus.TOO_FEW
     assert "99 rows to compare, and 100 are needed" in judge_rows(judge, make_rows(99)).reason
     assert "20 calls are needed" in judge.judge(Window(WindowName.DAY, (), 5000)).reason
     small = DriftJudge(make_baseline(make_rows(199)), CalibrationCache("small"))
@@ -142,20 +142,20 @@ def test_drift_needs_two_windows_of_other_rows() -> None:
     changed = World(np.random.default_rng(2), Change.SHIFT)
     first = judge.judge(make_window(changed.rows(500), 0))
     suspicion = next_suspicion(first, {})
-    assert first.status is Status.SUSPECTED
+    assert first.status is DriftStatus.SUSPECTED
 
     again = judge.judge(make_window(changed.rows(500), 0), suspicion)  # rows of the same time
-    assert again.status is Status.SUSPECTED
+    assert again.status is DriftStatus.SUSPECTED
     suspicion = next_suspicion(again, suspicion)
     second = judge.judge(make_window(changed.rows(500), 1), suspicion)
-    assert second.status is Status.DRIFT
+    assert second.status is DriftStatus.DRIFT
     suspicion = next_suspicion(second, suspicion)
-    assert judge.judge(make_window(changed.rows(500), 2), suspicion).status is Status.DRIFT
+    assert judge.judge(make_window(changed.rows(500), 2), suspicion).status is DriftStatus.DRIFT
 
     few = judge.judge(make_window(changed.rows(50), 3), suspicion)
     assert next_suspicion(few, suspicion) == suspicion
     calm = judge.judge(make_window(World(np.random.default_rng(3)).rows(500), 4), suspicion)
-    assert (calm.status, next_suspicion(calm, suspicion)) == (Status.SAME, {})
+    assert (calm.status, next_suspicion(calm, suspicion)) == (DriftStatus.SAME, {})
 
 
 def test_a_prediction_alone_may_drift() -> None:
@@ -166,8 +166,8 @@ def test_a_prediction_alone_may_drift() -> None:
     ]
     finding = judge.judge(Window(WindowName.NEWEST, tuple(rows), 500))
     assert [(one.is_prediction, one.status) for one in finding.columns[:2]] == [
-        (True, Status.SUSPECTED),
-        (False, Status.SAME),
+        (True, DriftStatus.SUSPECTED),
+        (False, DriftStatus.SAME),
     ]
 
 
@@ -176,8 +176,8 @@ def test_features_that_are_no_columns_are_one() -> None:
         return ["x" * int(RANDOM.poisson(length)) for _ in range(600)]
 
     judge = DriftJudge(make_baseline(texts(40), source=Source.REQUESTS), CalibrationCache("texts"))
-    assert judge_rows(judge, texts(40)).status is Status.SAME  # type: ignore[arg-type]
-    assert column_of(judge_rows(judge, texts(60)), "features").status is Status.SUSPECTED  # type: ignore[arg-type]
+    assert judge_rows(judge, texts(40)).status is DriftStatus.SAME  # type: ignore[arg-type]
+    assert column_of(judge_rows(judge, texts(60)), "features").status is DriftStatus.SUSPECTED  # type: ignore[arg-type]
 
 
 @given(before=st.lists(ANY_JSON, min_size=1, max_size=6), now=st.lists(ANY_JSON, min_size=1, max_size=6))
@@ -188,7 +188,7 @@ def test_any_values_lead_to_a_finding(before: list[Any], now: list[Any]) -> None
     finding = judge_rows(
         DriftJudge(baseline, CalibrationCache("any")), [{"a": now[row % len(now)]} for row in range(120)]
     )
-    assert finding.status in (Status.SAME, Status.SUSPECTED)
+    assert finding.status in (DriftStatus.SAME, DriftStatus.SUSPECTED)
     json.dumps(asdict(finding), allow_nan=False)
     for column in finding.columns:
         assert 0 <= column.probability <= 1
@@ -200,4 +200,4 @@ def test_any_values_lead_to_a_finding(before: list[Any], now: list[Any]) -> None
 def test_the_same_values_are_no_change(values: list[Any]) -> None:
     rows = [{"a": values[row % len(values)]} for row in range(240)]
     judge = DriftJudge(make_baseline(rows), CalibrationCache("same"))
-    assert judge_rows(judge, rows).status is Status.SAME
+    assert judge_rows(judge, rows).status is DriftStatus.SAME
