@@ -22,7 +22,7 @@ class BaselineError(Exception):
 
 
 class Source(StrEnum):
-    """Where the rows of a baseline are from."""
+    """The origin of a baseline's rows."""
 
     TRAINING = "training"
     REQUESTS = "requests"  # the first recorded ones, where features are no columns

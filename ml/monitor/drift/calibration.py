@@ -26,7 +26,7 @@ CACHE_VERSION = 1
 
 @dataclass(frozen=True)
 class NullDistribution:
-    """What a distance is where nothing has changed: quantiles, and how its tail falls."""
+    """The distribution of a distance where nothing has changed: quantiles, and how the tail falls."""
 
     quantiles: tuple[float, ...]  # at `BODY`
     tail_scale: float

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Statistic(StrEnum):
-    """What is compared of a column."""
+    """A measure that is compared."""
 
     KOLMOGOROV_SMIRNOV = "kolmogorov_smirnov"
     WASSERSTEIN = "wasserstein"
@@ -16,7 +16,7 @@ class Statistic(StrEnum):
 
 
 class DriftStatus(StrEnum):
-    """What a window or a column is judged to be."""
+    """The judgement of a window or of a column."""
 
     TOO_FEW = "too few"
     SAME = "same"
@@ -39,7 +39,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ColumnFinding:
-    """How one column changed."""
+    """The judgement of one column, with its comparisons."""
 
     name: str
     is_prediction: bool
@@ -52,7 +52,7 @@ class ColumnFinding:
 
 @dataclass(frozen=True)
 class WindowFinding:
-    """How one window differs from the baseline; the worst column is first."""
+    """The judgement of one window; the worst column is first."""
 
     window: str
     status: DriftStatus

@@ -26,7 +26,7 @@ ISO_DATE = re.compile(r"\s*\d{4}-\d\d?-\d\d?([T ]\d\d?:\d\d.*)?", re.ASCII | re.
 
 
 class Kind(StrEnum):
-    """How the values of a column are compared."""
+    """The way in which the values of a column are compared."""
 
     NUMBER = "number"
     CATEGORY = "category"
@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 
 class Measure(NamedTuple):
-    """What is compared of one value; no label: it is missing."""
+    """The parts of one value that are compared; without a label it is missing."""
 
     number: float | None
     label: str | None

@@ -17,9 +17,15 @@ from tests.ml.monitor.worlds import CHANGED, Change, Features, World, make_judge
 MAX_FALSE_ALARMS = 0.02
 SEEDS = range(10)
 SOAK = [pytest.mark.soak, pytest.mark.timeout(3600)]
-FEW_OR_MANY = [
-    pytest.param(1, 150, id="few"),
-    *(pytest.param(seed, 1000, id=f"seed-{seed}", marks=SOAK) for seed in SEEDS),
+MANY = [pytest.param(seed, 1000, id=f"seed-{seed}", marks=SOAK) for seed in SEEDS]
+FEW_OR_MANY = [pytest.param(1, 150, id="few"), *MANY]
+BOTH_SIZES = [
+    pytest.param(1, 150, 200, id="few"),
+    *(
+        pytest.param(seed, 1000, rows, id=f"seed-{seed}-{rows}", marks=SOAK)
+        for seed in SEEDS
+        for rows in (200, 1000)
+    ),
 ]
 
 
@@ -47,8 +53,7 @@ def check_alarms(found: list[WindowFinding], record: Callable[[str, object], Non
     assert upper_bound(count[DriftStatus.DRIFT], len(found)) <= MAX_FALSE_ALARMS
 
 
-@pytest.mark.parametrize("rows", [200, 1000])
-@pytest.mark.parametrize(("seed", "windows"), FEW_OR_MANY)
+@pytest.mark.parametrize(("seed", "windows", "rows"), BOTH_SIZES)
 def test_windows_of_the_baseline_raise_few_alarms(
     seed: int, windows: int, rows: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -58,8 +63,7 @@ def test_windows_of_the_baseline_raise_few_alarms(
     check_alarms(judge_in_a_row(judge, [[baseline[row] for row in one] for one in picked]), record_property)
 
 
-@pytest.mark.parametrize("rows", [200, 1000])
-@pytest.mark.parametrize(("seed", "windows"), FEW_OR_MANY)
+@pytest.mark.parametrize(("seed", "windows", "rows"), BOTH_SIZES)
 def test_new_rows_of_the_same_world_raise_few_alarms(
     seed: int, windows: int, rows: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -68,7 +72,7 @@ def test_new_rows_of_the_same_world_raise_few_alarms(
     check_alarms(judge_in_a_row(judge, [world.rows(rows) for _ in range(windows)]), record_property)
 
 
-@pytest.mark.parametrize(("seed", "windows"), FEW_OR_MANY)
+@pytest.mark.parametrize(("seed", "windows"), MANY)
 def test_a_small_baseline_raises_few_alarms(
     seed: int, windows: int, record_property: Callable[[str, object], None]
 ) -> None:
