@@ -55,7 +55,9 @@ def has_lost_session(url: str, probe: extensions.connection, session: int) -> bo
 def connect(url: str) -> extensions.connection:
     """Connect without settings: those of a session would stay in the pool, for others."""
     address = to_driver_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    made = psycopg2.connect(address, connection_factory=limits.TimeoutConnection, **limits.KEEPALIVE_OPTIONS)
+    made: limits.TimeoutConnection = psycopg2.connect(
+        address, connection_factory=limits.TimeoutConnection, **limits.KEEPALIVE_OPTIONS
+    )
     made.answer_seconds = limits.CONNECT_SECONDS
     return made
 
