@@ -63,6 +63,18 @@ def test_a_file_that_cannot_be_read_is_named(style: str, make_installer: Callabl
     assert "\n" not in str(fault.value)
 
 
+def test_a_project_without_dependencies_is_told(
+    make_installer: Callable[..., Installer], shelf: Shelf
+) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    put_package(shelf, "six", build_wheel("six"))
+    installer.resolve(
+        {"requirements.txt": "six\n", "pyproject.toml": '[project]\nname = "a"\nversion = "1"\n'}
+    )
+
+    assert "pyproject.toml names no dependencies" in installer.log.read_text()
+
+
 def test_a_link_to_nowhere_that_nothing_includes_does_not_matter(
     make_installer: Callable[..., Installer], shelf: Shelf
 ) -> None:
