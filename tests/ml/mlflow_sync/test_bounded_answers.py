@@ -20,7 +20,7 @@ from ml.mlflow_sync.exporter import create_client
 from ml.mlflow_sync.server import MlflowServer
 
 client = create_client(MlflowServer(sys.argv[1]))
-client.search_experiments(max_results=1)
+print(client.search_experiments(max_results=1))
 """
 
 
@@ -28,7 +28,7 @@ class WrongServer(ThreadingHTTPServer):
     """Answers each request with far more than MLflow does; `sent` has the bytes of all answers."""
 
     daemon_threads = True
-    status, is_packed, sent = 200, False, 0
+    status, is_packed, sent, body = 200, False, 0, b""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
         if server.is_packed:
             self.send_header("Content-Encoding", "gzip")
         self.end_headers()
-        pieces = [PIECE] * (TOO_MUCH // len(PIECE))
+        pieces = [server.body] if server.body else [PIECE] * (TOO_MUCH // len(PIECE))
         with suppress(OSError):
             for piece in [gzip.compress(b"".join(pieces), 1)] if server.is_packed else pieces:
                 self.wfile.write(piece)
@@ -61,15 +61,22 @@ def server() -> Iterator[WrongServer]:
         made.shutdown()
 
 
-def ask(server: WrongServer) -> str:
+def ask(server: WrongServer, code: int = 1) -> str:
     """What MLflow's client, as the exporter makes it, says at the end of a call."""
     url = f"http://127.0.0.1:{server.server_port}"
     environment = {"NO_PROXY": "127.0.0.1", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0"}
     asking = subprocess.run(
         [sys.executable, "-c", ASK, url], env=environment, capture_output=True, text=True, check=False
     )
-    assert asking.returncode == 1
-    return asking.stderr
+    assert asking.returncode == code
+    return asking.stdout + asking.stderr
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_an_answer_of_mlflows_size_is_read(server: WrongServer, is_packed: bool) -> None:
+    server.is_packed = is_packed
+    server.body = b'{"experiments": [{"name": "' + b"x" * (16 << 20) + b'"}]}'
+    assert "x" * (16 << 20) in ask(server, code=0)
 
 
 @pytest.mark.parametrize("is_packed", [False, True])
