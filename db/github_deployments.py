@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from db import outbox, pull_requests
 from db.models import Deployment, Release
 from db.outbox import GitHubDeploymentState
+from db.outbox_subjects import name_comment, name_commit
 
 
 def show_wanted(session: Session, made: Deployment) -> None:
@@ -48,14 +49,8 @@ def show_rolled_back(session: Session, left: Deployment, rollback: Deployment) -
 
 def _put_note(session: Session, release: Release | None, note: str | None) -> None:
     """Put a sentence on top of the comment of a release's pull request; None takes it away."""
-    if release is not None and release.pull_request is not None:
-        outbox.put_comment_note(
-            session,
-            repository=release.repository,
-            number=release.pull_request,
-            model=release.model,
-            note=note,
-        )
+    if release is not None and (comment := name_comment(release)) is not None:
+        outbox.put_comment_note(session, **comment, note=note)
 
 
 def _put(session: Session, release_id: int, state: GitHubDeploymentState, description: str) -> Release | None:
@@ -65,10 +60,8 @@ def _put(session: Session, release_id: int, state: GitHubDeploymentState, descri
         return None
     outbox.put_deployment(
         session,
-        repository=release.repository,
+        **name_commit(release),
         release=release.id,
-        commit=release.commit,
-        model=release.model,
         state=state,
         description=description,
         environment_url=f"/models/{release.model}" if state == "success" else None,
