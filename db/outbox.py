@@ -25,6 +25,7 @@ from db.vcs_models import OutboxSubject
 CHANNEL = "outbox"
 MAX_PAUSE = timedelta(hours=24)
 STATUSES_KEPT = timedelta(days=30)
+REFUSED_FOR = timedelta(days=3)  # that a state is tried which GitHub does not take
 REFUSALS_SHOWN = timedelta(days=1)  # on the overview, where nothing more is tried
 SHOWN_ATTEMPTS = 3  # failed ones until the overview has the reason
 
@@ -282,15 +283,27 @@ def settle(session: Session, delivered: OutboxSubject, state: OutboxState, error
 
 
 def defer(
-    session: Session, failed: OutboxSubject, seconds: float, error: str, *, is_refused: bool = False
+    session: Session,
+    failed: OutboxSubject,
+    seconds: float,
+    error: str,
+    *,
+    is_refused: bool = False,
+    ends: bool = False,
 ) -> None:
-    """Try a claimed subject again after a pause; a state put meanwhile stays due."""
+    """Try a claimed subject again after a pause; a state put meanwhile stays due.
+
+    With `ends`, a state that is older than `REFUSED_FOR` is not tried again.
+    """
     state = OutboxState.REFUSED if is_refused else OutboxState.PENDING
     pause = min(timedelta(seconds=seconds), MAX_PAUSE)
+    due_at = func.clock_timestamp() + pause
+    if ends:
+        due_at = case((OutboxSubject.changed_at < func.now() - REFUSED_FOR, null()), else_=due_at)
     session.execute(
         update(OutboxSubject)
         .where(OutboxSubject.id == failed.id, OutboxSubject.version == failed.version)
-        .values(due_at=func.clock_timestamp() + pause, error=error, state=state)
+        .values(due_at=due_at, error=error, state=state)
     )
 
 
