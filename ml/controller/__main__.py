@@ -29,7 +29,7 @@ def main() -> None:
     logger.info("looking for merges of {}, every {:g} s or when notified", names, settings.poll_seconds)
     if unfollowed := gc.find_unfollowed(reconciler.home, [model.name for model in settings.list_models()]):
         logger.info(
-            "no longer configured: {}; of their files in {} only those of the live release stay after 30 days",
+            "no longer configured: {}; of their files in {} few stay after 30 days",
             ", ".join(unfollowed),
             reconciler.home.root,
         )

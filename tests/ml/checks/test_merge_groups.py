@@ -108,6 +108,19 @@ def test_a_waiting_group_takes_the_verdict_of_its_files(live: Appliance) -> None
     assert stages(live, group) == {}
 
 
+def test_a_group_of_rejected_files_is_judged_again(followed: Appliance) -> None:
+    """The live release, the data and the requests may be others by now, and a test may fail by chance."""
+    head = offer(followed, 7)
+    (commit,) = followed.repository.queue([7])
+    tree = followed.repository.git("rev-parse", f"{commit}^{{tree}}")
+    rejected = Release(model=followed.model, repository="acme/web-traffic", commit=head, tree=tree)
+    rejected.trigger, rejected.status, rejected.pull_request = Trigger.CHECK, Status.REJECTED, 7
+    with followed.sessions.begin() as session:
+        session.add(rejected)
+    (group,) = look(followed)
+    assert (group.commit, group.status, group.trained_by) == (commit, Status.QUEUED, None)
+
+
 def test_a_group_of_other_files_is_built_once(live: Appliance) -> None:
     propose(live, 7, working.quick(smape=0.10))
     propose(live, 8, {"notes.md": "more\n"})
