@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 
 from db import outbox, pull_requests
 from db.models import Deployment, Release
-from db.outbox import GitHubDeploymentState
+from db.outbox import GitHubDeploymentState, SubjectKind
 from db.outbox_subjects import name_comment, name_commit
+
+UNFOLLOWED = "Not served: Slipway does not follow this model any more"
 
 
 def show_wanted(session: Session, made: Deployment) -> None:
@@ -45,6 +47,19 @@ def show_rolled_back(session: Session, left: Deployment, rollback: Deployment) -
     what = f"olled back to release {rollback.release_id}: {rollback.why or 'no reason was given'}"
     release = _put(session, left.release_id, "inactive", f"R{what}")
     _put_note(session, release, f"Release {left.release_id} was r{what}")
+
+
+def show_unfollowed(session: Session, release_id: int) -> None:
+    """Show that a release is not served: its model is followed no more."""
+    _put(session, release_id, "inactive", UNFOLLOWED)
+
+
+def show_followed_again(session: Session, live: Deployment) -> None:
+    """Show a live release as live again, where it was shown as not followed."""
+    repository = session.get_one(Release, live.release_id).repository
+    facts = outbox.find_facts(session, SubjectKind.DEPLOYMENT, repository, str(live.release_id))
+    if facts is not None and facts["description"] == UNFOLLOWED:
+        _put(session, live.release_id, "success", "Live")
 
 
 def _put_note(session: Session, release: Release | None, note: str | None) -> None:

@@ -233,6 +233,12 @@ def put_subject(
         notify(session, CHANNEL)
 
 
+def find_facts(session: Session, kind: SubjectKind, repository: str, subject: str) -> dict[str, Any] | None:
+    """Return what GitHub should show of a subject; None where there is no such subject."""
+    key = make_key(kind, repository, subject)
+    return session.scalar(select(OutboxSubject.facts).where(OutboxSubject.key == key))
+
+
 def show_again(session: Session, kind: SubjectKind, repository: str, subject: str) -> None:
     """Deliver a subject's state once more: GitHub does not show it any more."""
     same = (OutboxSubject.key == make_key(kind, repository, subject)) & (
@@ -251,7 +257,12 @@ def is_delivered_to(repositories: Collection[str]) -> ColumnElement[bool]:
     """
     old = OutboxSubject
     ends: ColumnElement[bool] = old.facts["state"].astext.not_in(OPEN_STATES)
-    is_left = ends & old.kind.in_(OF_COMMITS) & (old.delivered > 0) & (old.changed_at > func.now() - LEFT_FOR)
+    is_left = (
+        ends
+        & (old.kind != SubjectKind.COMMENT.value)
+        & (old.delivered > 0)
+        & (old.changed_at > func.now() - LEFT_FOR)
+    )
     return old.repository.in_(repositories) | is_left
 
 

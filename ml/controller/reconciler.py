@@ -8,7 +8,17 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common.system import filelock
 from common.system.child_processes import ChildProcesses
-from db import appliance, claims, merge_groups, newest, pull_requests, release_queue, releases, scores
+from db import (
+    appliance,
+    claims,
+    deployments,
+    merge_groups,
+    newest,
+    pull_requests,
+    release_queue,
+    releases,
+    scores,
+)
 from db.merge_groups import QueueUse
 from db.models import Release
 from db.session import DB_ERRORS
@@ -92,6 +102,7 @@ class Reconciler:
         followed = [model.name for model in self.settings.list_models()]
         with self.sessions.begin() as session:
             checks.end_unfollowed(session, followed)
+            deployments.show_unfollowed(session, followed)
             waiting = release_queue.mark_unfollowed(session, followed)
         for release in waiting:
             logger.warning("release {} of {} waits: {}", release.id, release.model, release.reason)
