@@ -23,6 +23,7 @@ from db import (
     release_queue,
     releases,
     scores,
+    stages,
     traffic,
 )
 from db.claims import Claim, Deployed
@@ -199,7 +200,7 @@ def built(session: Session) -> None:
     claim = claimed(session)
     stage = claims.begin_stage(session, claim, StageName.GATE)
     claims.record_facts(session, claim, metrics={"SMAPE": 0.2}, artifact="a")
-    claims.end_stage(session, stage, StageOutcome.DONE)
+    stages.end_stage(session, stage, StageOutcome.DONE)
     claims.settle(session, claim, Deployed(deployments.take_snapshot(session, MODEL)))
     wanted = deployments.find_wanted(session, MODEL)
     assert wanted is not None

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import client, demo, logs, operate, pull_requests, terminal
+from cli import client, demo, logs, operate, pull_requests, retraining, terminal
 from cli.check import commands as check_commands
 from cli.errors import UserError
 from cli.settings import CliSettings
@@ -86,3 +86,4 @@ app.add_typer(check_commands.app)
 app.add_typer(logs.app)
 app.add_typer(operate.app)
 app.add_typer(pull_requests.app)
+app.add_typer(retraining.app)

@@ -2,21 +2,34 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.system import filelock
 from common.system.child_processes import ChildProcesses
-from db import appliance, claims, merge_groups, newest, pull_requests, release_queue, releases, scores
+from db import (
+    appliance,
+    claims,
+    merge_groups,
+    newest,
+    pull_requests,
+    release_queue,
+    releases,
+    retrainings,
+    scores,
+)
 from db.merge_groups import QueueUse
 from db.models import Release
-from db.session import DB_ERRORS
+from db.retrainings import LiveModel
+from db.session import DB_ERRORS, read_time
 from db.states import Trigger
-from ml.controller import checks, gc, package_caches, queue_polling, schedule
+from ml.controller import checks, gc, package_caches, queue_polling, retraining, schedule
 from ml.controller.queue_polling import WITH_QUEUE, LastListing
 from ml.controller.schedule import Build
 from ml.paths import HomeLayout
+from ml.retrain_section import RetrainSection
 from ml.settings import MlSettings, ModelConfig
 
 BUILDER = "ml.builder.pipeline"
@@ -52,10 +65,12 @@ class Reconciler:
         self.for_each_model(self.check_tags)
         self.for_each_model(self.queue_checks)
         self.for_each_model(self.check_merge_queue)
+        self.plan_retrainings()
         self.stop_ended()
         self.collect_garbage()
         self.start_builders()
         self.start_scores()
+        self.start_retrainings()
         with self.sessions.begin() as session:
             appliance.record_heartbeat(session)
 
@@ -180,6 +195,27 @@ class Reconciler:
         if on_tags and f"tags {model.name}" not in self.daemons:
             self.start_listing("tags", "ml.controller.tags", model, self.find_due_queue(model))
 
+    def plan_retrainings(self) -> None:
+        """Record the retrainings that are due, and have data looked at that may have changed."""
+        with self.sessions.begin() as session:
+            live = retrainings.list_live(session, [model.name for model in self.settings.list_models()])
+
+        def plan(model: ModelConfig) -> None:
+            served = live.get(model.name)
+            section = model.find_retrain(served.retrain) if served else None
+            if served and section and (section.is_on or served.plan is not None):
+                self.plan_retraining(served, section)
+
+        self.for_each_model(plan)
+
+    def plan_retraining(self, live: LiveModel, section: RetrainSection) -> None:
+        with self.sessions.begin() as session:
+            retraining.plan_retraining(session, live, section)
+            interval = timedelta(seconds=self.settings.data_seconds)
+            is_due = retraining.is_data_due(live, section, interval, read_time(session))
+        if is_due and f"data {live.model}" not in self.daemons:  # a server may take its time
+            self.daemons.start(f"data {live.model}", "ml.controller.data_check", live.model)
+
     def start_builders(self) -> None:
         """Start builders, and put checks back whose place a change takes."""
         with self.sessions.begin() as session:
@@ -208,6 +244,14 @@ class Reconciler:
         for score in waiting:
             if f"score {score}" not in self.builders and self.has_free_slot():
                 self.builders.start(f"score {score}", "ml.builder.rescore", str(score))
+
+    def start_retrainings(self) -> None:
+        """Start the comparison of retrainings that wait with what is live, which queues their releases."""
+        with self.sessions.begin() as session:
+            waiting = retrainings.list_waiting(session, [model.name for model in self.settings.list_models()])
+        for number in waiting:
+            if f"retraining {number}" not in self.builders and self.has_free_slot():
+                self.builders.start(f"retraining {number}", "ml.builder.retrain", str(number))
 
     def has_free_slot(self) -> bool:
         return len(self.builders.list_names()) < self.settings.builds
