@@ -100,12 +100,13 @@ def has_occasion(session: Session, model: str, trigger: Trigger, key: str) -> bo
     return bool(session.scalar(select(select(Retraining.id).where(same).exists())))
 
 
-def list_begun(session: Session, model: str, since: datetime) -> Sequence[Retraining]:
+def list_begun(session: Session, model: str, since: datetime, now: datetime) -> Sequence[Retraining]:
     """Return the retrainings of a model since then that wait or were begun, newest first."""
     is_begun = Retraining.release_id.is_not(None) | Retraining.state.in_(
         (RetrainingState.WAITING, RetrainingState.STARTED, RetrainingState.UNCHANGED)
     )
-    found = select(Retraining).where(Retraining.model == model, Retraining.created_at > since, is_begun)
+    lately = (Retraining.created_at > since) & (Retraining.created_at <= now + MAX_AHEAD)
+    found = select(Retraining).where(Retraining.model == model, lately, is_begun)
     return session.scalars(found.order_by(Retraining.id.desc()).limit(MAX_BEGUN)).all()
 
 
@@ -135,6 +136,7 @@ def request(
     occasion: Occasion,
     *,
     since: datetime | None = None,
+    now: datetime | None = None,
     state: RetrainingState = RetrainingState.WAITING,
 ) -> Retraining | None:
     """Record that a model is to be trained again; None where that is on record, or nothing is live.
@@ -154,6 +156,7 @@ def request(
         "state": state,
         "commit": live.release.commit,
         "live_release": live.release_id,
+        "created_at": now or func.now(),
     }
     # of several that look at the same moment, one makes the row
     new = insert(Retraining).values(facts).on_conflict_do_nothing()

@@ -1,4 +1,4 @@
-"""The cooldown and the weekly budget of a model's retrainings, by the clock on the wall of its time zone."""
+"""The cooldown and the weekly budget of a model's retrainings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,9 +58,19 @@ def count_left(begun: Sequence[Retraining], section: RetrainSection, now: dateti
 
 
 def has_passed(one: Retraining, due_at: datetime, now: datetime, pause: timedelta, zone: ZoneInfo) -> bool:
-    """Return whether `pause` has passed since a retraining, in truth or by the clock on the wall."""
+    """Return whether `pause` has passed since a retraining; a change of the clocks may shorten it."""
     start = counted_from(one)
-    return now >= start + pause or to_wall_time(due_at, zone) >= to_wall_time(start, zone) + pause
+    return now >= start + pause or due_at >= start + pause - find_clock_change(start, due_at, zone)
+
+
+def find_clock_change(start: datetime, end: datetime, zone: ZoneInfo) -> timedelta:
+    """Return how far a zone's clocks are changed between two times or on the day before the first.
+
+    What was due in an hour that a spring night leaves out comes after it, and the next day at its own time.
+    """
+    moments = (start - timedelta(days=1), start, end)
+    offsets = [moment.astimezone(zone).utcoffset() or timedelta() for moment in moments]
+    return max(offsets) - min(offsets)
 
 
 def counted_from(one: Retraining) -> datetime:
@@ -68,7 +78,3 @@ def counted_from(one: Retraining) -> datetime:
     if one.scheduled_at is None or one.created_at - one.scheduled_at > timedelta(minutes=5):
         return one.created_at
     return one.scheduled_at
-
-
-def to_wall_time(moment: datetime, zone: ZoneInfo) -> datetime:
-    return moment.astimezone(zone).replace(tzinfo=None)

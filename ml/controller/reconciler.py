@@ -210,9 +210,9 @@ class Reconciler:
 
     def plan_retraining(self, live: LiveModel, section: RetrainSection) -> None:
         with self.sessions.begin() as session:
-            retraining.plan_retraining(session, live, section)
-            interval = timedelta(seconds=self.settings.data_seconds)
-            is_due = retraining.is_data_due(live, section, interval, read_time(session))
+            now = read_time(session)
+            retraining.plan_retraining(session, live, section, now)
+        is_due = retraining.is_data_due(live, section, timedelta(seconds=self.settings.data_seconds), now)
         if is_due and f"data {live.model}" not in self.daemons:  # a server may take its time
             self.daemons.start(f"data {live.model}", "ml.controller.data_check", live.model)
 

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from db import deployments, retrainings
 from db.retraining_models import Retraining, RetrainingPlan
 from db.retrainings import LiveModel, Occasion
-from db.session import read_time
 from db.states import Trigger
 from ml import cron
 from ml.retrain_limits import begun_since, find_limit
@@ -25,12 +24,13 @@ class Due:
     since: datetime | None = None
 
 
-def plan_retraining(session: Session, live: LiveModel, section: RetrainSection) -> Retraining | None:
+def plan_retraining(
+    session: Session, live: LiveModel, section: RetrainSection, now: datetime
+) -> Retraining | None:
     """Keep a model's plan up to date, and record the retraining that is due, if any may begin.
 
-    Postgres's clock decides. Where nothing has changed since the last call, nothing is locked or written.
+    `now` is by Postgres's clock. Where nothing has changed since the last call, nothing is locked or written.
     """
-    now = read_time(session)
     if live.plan is not None and live.plan.paused_at is not None:
         return None
     if live.plan is None or not is_followed(live.plan, section) or find_due(session, live.plan, section, now):
@@ -71,14 +71,14 @@ def begin_due(
     if due is None:
         return None
     deployments.lock_model(session, live.model)
-    begun = retrainings.list_begun(session, live.model, begun_since(section, now))
+    begun = retrainings.list_begun(session, live.model, begun_since(section, now), now)
     if (limit := find_limit(begun, section, due.at, now)) is not None:
         plan.next_at, plan.waits = limit.until, f"{due.occasion.reason}: {limit.reason}"
         return None
     if (block := retrainings.explain_block(session, live.model)) is not None:
         plan.next_at, plan.waits = now, f"{due.occasion.reason}: {block}"
         return None
-    made = retrainings.request(session, live.model, due.occasion, since=due.since)
+    made = retrainings.request(session, live.model, due.occasion, since=due.since, now=now)
     if due.occasion.trigger is Trigger.DATA:
         plan.data_due = plan.data_reason = None
     if made is not None:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
+from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.problems import ProblemError
@@ -38,6 +39,7 @@ def create_operator_router(registry: ModelRegistry, sessions: sessionmaker[Sessi
         model = registry.find(name).model.name
         with sessions.begin() as session:
             plan = retrainings.resume(session, model)
+            logger.info("retraining of {} was resumed by {}", model, asked.who)
             return to_accepted_response({"model": model, "paused": serialize_pause(plan)}, model)
 
     @router.post(
@@ -52,9 +54,7 @@ def create_operator_router(registry: ModelRegistry, sessions: sessionmaker[Sessi
         with sessions.begin() as session:
             found = retrainings.find(session, number) if 0 < number <= MAX_NUMBER else None
             if found is None or found.model != model:
-                detail = (
-                    f"There is no retraining {number} of {model}; GET /models/{model}/retraining lists them."
-                )
+                detail = f"{model} has no retraining {number}: GET /models/{model}/retraining lists them."
                 raise ProblemError(404, "No such retraining", detail)
             started = retrainings.accept(session, model, number, asked.who)
             return to_accepted_response(serialize_retraining(started, None), model)

@@ -30,7 +30,7 @@ def create_router(registry: ModelRegistry, sessions: sessionmaker[Session]) -> A
             plan = retrainings.find_plan(session, model.name)
             section = model.find_retrain(live.retrain if live else None)
             now = read_time(session)
-            begun = retrainings.list_begun(session, model.name, begun_since(section, now))
+            begun = retrainings.list_begun(session, model.name, begun_since(section, now), now)
             found = retrainings.list_retrainings(session, model.name)
             suggested = retrainings.list_suggested(session, [model.name])
         document = {
