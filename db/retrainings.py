@@ -3,21 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Text, func, or_, select, true
-from sqlalchemy.dialects.postgresql import array, insert
+from sqlalchemy import func, or_, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db import deployments, release_queue
+from db import deployments, release_queue, retraining_plans
 from db.deployments import RefusedError
-from db.models import Deployment, Release
+from db.models import Release
 from db.retraining_models import Retraining, RetrainingPlan
 from db.session import notify
 from db.states import (
     CHANGE_TRIGGERS,
     RETRAIN_TRIGGERS,
-    DeploymentState,
     RetrainingState,
     Status,
     Trigger,
@@ -32,17 +30,6 @@ MAX_BEGUN = 1000  # of a model, in the time that its budget is of
 
 
 @dataclass(frozen=True)
-class LiveModel:
-    """What a model serves, as far as retraining it needs that, and what is planned for it."""
-
-    model: str
-    release: int
-    commit: str
-    retrain: dict[str, Any] | None  # [retrain] of its manifest
-    plan: RetrainingPlan | None
-
-
-@dataclass(frozen=True)
 class Occasion:
     """Why a model is to be trained again; `key` has at most one retraining for each trigger."""
 
@@ -50,35 +37,6 @@ class Occasion:
     key: str
     reason: str
     scheduled_at: datetime | None = None
-
-
-def list_live(session: Session, models: Sequence[str]) -> dict[str, LiveModel]:
-    """Return what each of these models serves; those of which nothing is live are missing."""
-    each = func.unnest(array(models, type_=Text)).table_valued("model").render_derived()
-    newest = (
-        select(Deployment.release_id)
-        .where(Deployment.model == each.c.model, Deployment.state == DeploymentState.LIVE)
-        .order_by(Deployment.id.desc())
-        .limit(1)
-        .lateral()
-    )
-    columns = (each.c.model, Release.id, Release.commit, Release.retrain, RetrainingPlan)
-    rows = session.execute(
-        select(*columns)
-        .select_from(each.join(newest, true()).join(Release, Release.id == newest.c.release_id))
-        .outerjoin(RetrainingPlan, RetrainingPlan.model == each.c.model)
-    )
-    return {row[0]: LiveModel(*row) for row in rows} if models else {}
-
-
-def find_plan(session: Session, model: str) -> RetrainingPlan | None:
-    return session.get(RetrainingPlan, model)
-
-
-def lock_plan(session: Session, model: str) -> RetrainingPlan:
-    """Return the plan of a model, made where there is none, locked until the transaction ends."""
-    session.execute(insert(RetrainingPlan).values(model=model).on_conflict_do_nothing())
-    return session.get_one(RetrainingPlan, model, with_for_update=True, populate_existing=True)
 
 
 def find_previous(session: Session, model: str, at: datetime, now: datetime) -> tuple[datetime | None, bool]:
@@ -93,11 +51,6 @@ def find_previous(session: Session, model: str, at: datetime, now: datetime) -> 
         return None, True
     last = select(func.max(Retraining.scheduled_at)).where(scheduled, Retraining.scheduled_at < at)
     return session.scalar(last), False
-
-
-def has_occasion(session: Session, model: str, trigger: Trigger, key: str) -> bool:
-    same = (Retraining.model == model) & (Retraining.trigger == trigger) & (Retraining.occasion == key)
-    return bool(session.scalar(select(select(Retraining.id).where(same).exists())))
 
 
 def list_begun(session: Session, model: str, since: datetime, now: datetime) -> Sequence[Retraining]:
@@ -254,64 +207,5 @@ def list_suggested(session: Session, models: Sequence[str]) -> Sequence[Retraini
     """Return what is suggested for the releases that these models serve, oldest first."""
     waits = (Retraining.state == RetrainingState.SUGGESTED) & Retraining.model.in_(models)
     found = session.scalars(select(Retraining).where(waits).order_by(Retraining.id)).all()
-    live = list_live(session, sorted({one.model for one in found})) if found else {}
+    live = retraining_plans.list_live(session, sorted({one.model for one in found})) if found else {}
     return [one for one in found if one.model in live and live[one.model].release == one.live_release]
-
-
-def list_plans(session: Session, models: Sequence[str]) -> Sequence[RetrainingPlan]:
-    return session.scalars(select(RetrainingPlan).where(RetrainingPlan.model.in_(models))).all()
-
-
-def pause(session: Session, model: str, *, who: str, why: str | None) -> RetrainingPlan:
-    """Begin no retraining of a model until it is resumed; whoever paused it first is on record."""
-    plan = lock_plan(session, model)
-    if plan.paused_at is None:
-        plan.paused_at, plan.paused_by, plan.paused_why = func.now(), who, why
-        plan.next_at, plan.waits = None, None
-    session.flush()
-    session.refresh(plan)
-    notify(session, "releases", model)
-    return plan
-
-
-def resume(session: Session, model: str) -> RetrainingPlan:
-    """Retrain a model again from now on: what a schedule missed is not made up for, new data is."""
-    plan = lock_plan(session, model)
-    if plan.paused_at is not None:
-        plan.paused_at, plan.paused_by, plan.paused_why = None, None, None
-        plan.since = func.now() if plan.schedule is not None else None
-    session.flush()
-    session.refresh(plan)
-    notify(session, "releases", model)
-    return plan
-
-
-def record_data(
-    session: Session,
-    model: str,
-    changed: tuple[str, str] | None,
-    *,
-    problem: str | None,
-    interval: timedelta,
-    now: datetime,
-) -> bool:
-    """Store what was seen of a model's data; return whether the problem is a new one.
-
-    `changed` is the digest and a sentence of data that the live release was not trained on. It is due once
-    it was the same twice, half an `interval` apart.
-    """
-    plan = lock_plan(session, model)
-    is_new = problem is not None and plan.data_problem != problem
-    plan.data_checked_at, plan.data_problem = now, problem
-    if problem is not None:
-        return is_new
-    digest, reason = changed or (None, None)
-    if digest is None or plan.data_seen != digest or plan.data_seen_at is None:
-        plan.data_seen, plan.data_seen_at = digest, now if digest else None
-        plan.data_due = plan.data_reason = None
-    elif abs(now - plan.data_seen_at) >= interval / 2:
-        is_done = has_occasion(session, model, Trigger.DATA, digest)
-        plan.data_due, plan.data_reason = (None, None) if is_done else (digest, reason)
-        if not is_done:
-            notify(session, "releases", model)
-    return is_new

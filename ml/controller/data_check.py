@@ -8,7 +8,7 @@ from loguru import logger
 from common import log
 from common.errors import RejectedError, UnavailableError
 from common.text import make_storable
-from db import deployments, retrainings
+from db import deployments, retraining_plans
 from db.models import Release
 from db.session import create_sessionmaker, read_time
 from ml import manifest
@@ -37,7 +37,7 @@ def main(name: str) -> None:
     except (RejectedError, UnavailableError, OSError) as fault:
         problem = make_storable(str(fault), MAX_PROBLEM_CHARS)
     with sessions.begin() as session:
-        is_new = retrainings.record_data(
+        is_new = retraining_plans.record_data(
             session,
             name,
             (changed.digest, changed.reason) if changed else None,

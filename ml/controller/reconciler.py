@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
@@ -17,19 +16,18 @@ from db import (
     pull_requests,
     release_queue,
     releases,
+    retraining_plans,
     retrainings,
     scores,
 )
 from db.merge_groups import QueueUse
 from db.models import Release
-from db.retrainings import LiveModel
-from db.session import DB_ERRORS, read_time
+from db.session import DB_ERRORS
 from db.states import Trigger
 from ml.controller import checks, gc, package_caches, queue_polling, retraining, schedule
 from ml.controller.queue_polling import WITH_QUEUE, LastListing
 from ml.controller.schedule import Build
 from ml.paths import HomeLayout
-from ml.retrain_section import RetrainSection
 from ml.settings import MlSettings, ModelConfig
 
 BUILDER = "ml.builder.pipeline"
@@ -198,23 +196,20 @@ class Reconciler:
     def plan_retrainings(self) -> None:
         """Record the retrainings that are due, and have data looked at that may have changed."""
         with self.sessions.begin() as session:
-            live = retrainings.list_live(session, [model.name for model in self.settings.list_models()])
+            live = retraining_plans.list_live(session, [model.name for model in self.settings.list_models()])
 
         def plan(model: ModelConfig) -> None:
-            served = live.get(model.name)
-            section = model.find_retrain(served.retrain) if served else None
-            if served and section and (section.is_on or served.plan is not None):
-                self.plan_retraining(served, section)
+            if (served := live.get(model.name)) is None:
+                return
+            if retraining.plan_model(self.sessions, model, served, self.settings.data_seconds):
+                self.start_daemon(f"data {model.name}", "ml.controller.data_check", model.name)
 
         self.for_each_model(plan)
 
-    def plan_retraining(self, live: LiveModel, section: RetrainSection) -> None:
-        with self.sessions.begin() as session:
-            now = read_time(session)
-            retraining.plan_retraining(session, live, section, now)
-        is_due = retraining.is_data_due(live, section, timedelta(seconds=self.settings.data_seconds), now)
-        if is_due and f"data {live.model}" not in self.daemons:  # a server may take its time
-            self.daemons.start(f"data {live.model}", "ml.controller.data_check", live.model)
+    def start_daemon(self, name: str, module: str, *arguments: str) -> None:
+        """Start a process that may take its time, unless it runs already."""
+        if name not in self.daemons:
+            self.daemons.start(name, module, *arguments)
 
     def start_builders(self) -> None:
         """Start builders, and put checks back whose place a change takes."""

@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from loguru import logger
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
-from db import deployments, retrainings
+from db import deployments, retraining_plans, retrainings
 from db.retraining_models import Retraining, RetrainingPlan
-from db.retrainings import LiveModel, Occasion
+from db.retraining_plans import LiveModel
+from db.retrainings import Occasion
+from db.session import read_time
 from db.states import Trigger
 from ml import cron
 from ml.retrain_limits import begun_since, find_limit
 from ml.retrain_section import RetrainSection
+from ml.settings import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,22 @@ class Due:
     occasion: Occasion
     at: datetime
     since: datetime | None = None
+
+
+def plan_model(
+    sessions: sessionmaker[Session], model: ModelConfig, live: LiveModel, data_seconds: float
+) -> bool:
+    """Record the retraining of a model that is due; return whether its data is to be looked at.
+
+    Of a model for which nothing is set, nothing is read or written.
+    """
+    section = model.find_retrain(live.retrain)
+    if not section.is_on and live.plan is None:
+        return False
+    with sessions.begin() as session:
+        now = read_time(session)
+        plan_retraining(session, live, section, now)
+    return is_data_due(live, section, timedelta(seconds=data_seconds), now)
 
 
 def plan_retraining(
@@ -34,13 +53,13 @@ def plan_retraining(
     if live.plan is not None and live.plan.paused_at is not None:
         return None
     if live.plan is None or not is_followed(live.plan, section) or find_due(session, live.plan, section, now):
-        plan = retrainings.lock_plan(session, live.model)
+        plan = retraining_plans.lock_plan(session, live.model)
         if plan.paused_at is not None:
             return None
         follow_settings(plan, section, now)
         return begin_due(session, live, plan, section, now)
     if live.plan.next_at != find_next(section, now) or live.plan.waits is not None:
-        plan = retrainings.lock_plan(session, live.model)
+        plan = retraining_plans.lock_plan(session, live.model)
         plan.next_at, plan.waits = find_next(section, now), None
     return None
 

@@ -8,7 +8,7 @@ from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.problems import ProblemError
-from db import retrainings
+from db import retraining_plans, retrainings
 from ml.serving.registry import ModelRegistry
 from ml.web.operator_request import OperatorRequest, RequestBody
 from ml.web.serializers import Document, serialize_pause, serialize_retraining
@@ -28,7 +28,7 @@ def create_operator_router(registry: ModelRegistry, sessions: sessionmaker[Sessi
         """Pause schedule, new data and suggestions that start automatically; `train` works as before."""
         model = registry.find(name).model.name
         with sessions.begin() as session:
-            plan = retrainings.pause(session, model, who=asked.who, why=asked.why)
+            plan = retraining_plans.pause(session, model, who=asked.who, why=asked.why)
             return to_accepted_response({"model": model, "paused": serialize_pause(plan)}, model)
 
     @router.post(
@@ -38,7 +38,7 @@ def create_operator_router(registry: ModelRegistry, sessions: sessionmaker[Sessi
         """Resume: what a schedule missed in the pause is not made up for, data that changed in it is."""
         model = registry.find(name).model.name
         with sessions.begin() as session:
-            plan = retrainings.resume(session, model)
+            plan = retraining_plans.resume(session, model)
             logger.info("retraining of {} was resumed by {}", model, asked.who)
             return to_accepted_response({"model": model, "paused": serialize_pause(plan)}, model)
 

@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.web.templates import STATIC_FOLDER
-from db import appliance, retrainings
+from db import appliance, retraining_plans
 from db.models import Release
 from db.retraining_models import RetrainingPlan
 from db.session import DB_ERRORS
@@ -83,7 +83,7 @@ def read_plans(registry: ModelRegistry, sessions: sessionmaker[Session]) -> Sequ
         return ()
     try:
         with sessions.begin() as session:
-            return retrainings.list_plans(session, list(registry.by_model))
+            return retraining_plans.list_plans(session, list(registry.by_model))
     except DB_ERRORS:
         return ()
 

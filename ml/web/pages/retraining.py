@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import retrainings
+from db import retraining_plans, retrainings
 from db.retraining_models import RetrainingPlan
 from db.session import DB_ERRORS, read_time
 from ml.retrain_limits import begun_since, count_left
@@ -26,8 +26,8 @@ def create_router(registry: ModelRegistry, sessions: sessionmaker[Session]) -> A
         """Return the settings, the next retraining, and the last ones with their reason and outcome."""
         model = registry.find(name).model
         with sessions.begin() as session:
-            live = retrainings.list_live(session, [model.name]).get(model.name)
-            plan = retrainings.find_plan(session, model.name)
+            live = retraining_plans.list_live(session, [model.name]).get(model.name)
+            plan = retraining_plans.find_plan(session, model.name)
             section = model.find_retrain(live.retrain if live else None)
             now = read_time(session)
             begun = retrainings.list_begun(session, model.name, begun_since(section, now), now)
@@ -68,7 +68,7 @@ def serialize_data(plan: RetrainingPlan | None) -> Document:
 def read_notices(sessions: sessionmaker[Session], models: Sequence[str]) -> dict[str, Document]:
     """Return what the overview has of these models' retraining; nothing while Postgres is unavailable."""
     with suppress(*DB_ERRORS), sessions.begin() as session:
-        plans = {plan.model: plan for plan in retrainings.list_plans(session, models)}
+        plans = {plan.model: plan for plan in retraining_plans.list_plans(session, models)}
         suggested = retrainings.list_suggested(session, models)
         return {
             model: {

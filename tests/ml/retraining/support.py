@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import deployments, retrainings
+from db import deployments, retraining_plans, retrainings
 from db.models import Release
 from db.retraining_models import Retraining, RetrainingPlan
 from db.session import read_time
@@ -45,7 +45,7 @@ def look(
 ) -> Retraining | None:
     """Take the controller's step for one model, at `now` by Postgres's clock."""
     with sessions.begin() as session:
-        live = retrainings.list_live(session, [model])[model]
+        live = retraining_plans.list_live(session, [model])[model]
         return plan_retraining(session, live, section, now or read_time(session))
 
 

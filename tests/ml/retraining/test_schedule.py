@@ -153,9 +153,9 @@ def test_a_busy_model_is_waited_for(sessions: Sessions) -> None:
 def test_nothing_set_writes_nothing(sessions: Sessions) -> None:
     make_live(sessions)
     with sessions.begin() as session:
-        from db import retrainings
+        from db import retraining_plans
 
-        live = retrainings.list_live(session, ["m", "other"])
+        live = retraining_plans.list_live(session, ["m", "other"])
         assert list(live) == ["m"]
         assert live["m"].plan is None
     assert not RetrainSection().is_on
