@@ -7,12 +7,15 @@ import pytest
 from resources.demo.demo_github import DemoPullRequests
 from tests.harness.appliance import Running
 from tests.harness.waiting import wait_until
+from tests.ml.conftest import make_home
 
 
+@pytest.mark.timeout(900)
 def test_tomorrow_brings_data_that_is_trained_on(tmp_path: Path) -> None:
-    running = Running(tmp_path)
+    make_home(tmp_path)  # with the environments that tests share
+    running = Running(tmp_path, SLIPWAY_CHECKS="off")
     try:
-        wait_until(running.healthy, 170, "all services are well")  # Singer may have to be installed
+        wait_until(running.healthy, 100, "all services are well")
         running.checkout()
         wait_until(running.live, 120, "a live release")
         said = running.slipway("demo", "tomorrow")

@@ -51,7 +51,7 @@ def test_a_clock_that_goes_an_hour_back_starts_nothing_twice(sessions: Sessions)
 
 
 def test_what_one_retraining_stood_for_stays_done(sessions: Sessions) -> None:
-    """Three were missed and made up for by one, which a merge ended; then the clock goes back between them."""
+    """One made up for three that were missed, and a merge ended it; then the clock goes back."""
     make_live(sessions)
     hourly = RetrainSection(schedule="0 * * * *", cooldown="1s", budget=1000)
     look(sessions, hourly, MONDAY - 3.5 * HOUR)
