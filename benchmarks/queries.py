@@ -8,6 +8,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.query_plans import Query, compared
+from benchmarks.vcs_queries import vcs_queries
 from cli.up.postgres import Postgres
 from db import (
     appliance,
@@ -82,10 +83,7 @@ def queries(large: sessionmaker[Session]) -> dict[str, Query]:
     commits = [merge.commit for merge in merges[:50]]
     models = [f"model-{n}" for n in range(MODELS)]
     return {
-        "sync: its bookmark": lambda s: pull_requests.load_state(s, REPOSITORY),
-        "sync: what is new": lambda s: pull_requests.count_accepted(s, REPOSITORY, "main", lately),
-        "sync: a webhook's delivery": lambda s: pull_requests.record_delivery(s, "new"),
-        "sync: a pending delivery": lambda s: pull_requests.has_unsynced_delivery(s, [REPOSITORY]),
+        **vcs_queries(REPOSITORY, MODEL, lately),
         "merges of a branch": lambda s: pull_requests.list_accepted(s, REPOSITORY, "main", 200),
         "pull requests, accepted": lambda s: pull_requests.list_pull_requests(
             s, REPOSITORY, "main", "accepted", limit=51

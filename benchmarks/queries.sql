@@ -55,3 +55,9 @@ SELECT md5('d' || i), now() - i * interval '2 seconds' FROM generate_series(1, {
 
 INSERT INTO vcs.sync_states (repository, state)
 SELECT 'acme/model-' || i, '{{}}' FROM generate_series(0, {models} - 1) i;
+
+INSERT INTO vcs.outbox (key, kind, repository, facts, delivered, state, github_id, due_at, created_at, changed_at)
+SELECT 'status acme/model-' || i % {models} || ' ' || i, 'status', 'acme/model-' || i % {models},
+    '{{"state": "success", "description": "passed"}}', 1, 'delivered', i, NULL,
+    now() - i * interval '20 seconds', now() - i * interval '20 seconds'
+FROM generate_series(1, {releases}) i;

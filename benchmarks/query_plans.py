@@ -11,6 +11,7 @@ ROUNDS, BAR, FLOOR = 15, 3.0, 0.001  # seconds: below that a ratio means nothing
 LARGE = (
     "pull_requests",
     "deliveries",
+    "outbox",
     "releases",
     "stages",
     "deployments",

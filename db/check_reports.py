@@ -12,6 +12,7 @@ from db import check_runs, outbox
 from db.check_runs import Annotation, CheckRunState
 from db.models import Release, Stage
 from db.outbox import ChangedRow, CommentFacts, MetricChange, PredictionChanges, StageTime, StatusState
+from db.outbox_subjects import CommitOf, name_comment, name_commit
 from db.states import StageOutcome, Status, Trigger
 
 STATES: dict[Status, StatusState] = {
@@ -35,8 +36,8 @@ WITHDRAWN = (Status.SUPERSEDED, Status.CANCELLED)
 def report_stage(session: Session, release: Release, stage: str) -> None:
     """Have GitHub show that a check is in this stage; do nothing for other releases."""
     if release.trigger is Trigger.CHECK:
-        _put_status(session, release, "pending", f"{stage} runs")
-        _put_check_run(session, release, CommentFacts("pending", f"{stage} runs"), "in_progress")
+        facts = CommentFacts("pending", f"{stage} runs", details_url=f"/releases/{release.id}")
+        _put_commit(session, name_commit(release), facts, "in_progress", check=release.id)
 
 
 def report_state(
@@ -55,14 +56,13 @@ def report_state(
         release = other
     state = STATES.get(release.status, "error")
     summary = summarize(release)
-    _put_status(session, release, state, summary)
     facts = CommentFacts(state, summary, details_url=f"/releases/{release.id}")
     if release.status.has_ended and release.status not in WITHDRAWN:
         facts = _collect_facts(session, release, state, summary, log)
-        if release.ref is None and release.id == release_id:
-            _put_comment(session, release, facts)
+        if release.ref is None and release.id == release_id and (comment := name_comment(release)):
+            outbox.put_comment(session, **comment, head=release.commit, position=release.id, facts=facts)
     run_state = CHECK_RUN_STATES.get(release.status, "failure")
-    _put_check_run(session, release, facts, run_state, annotations)
+    _put_commit(session, name_commit(release), facts, run_state, check=release.id, annotations=annotations)
 
 
 def _find_other(session: Session, withdrawn: Release) -> Release | None:
@@ -73,35 +73,40 @@ def _find_other(session: Session, withdrawn: Release) -> Release | None:
     return session.scalar(found)
 
 
-def report_waiting(session: Session, model: str, repository: str, number: int, head: str) -> None:
-    """Have GitHub show that a head waits for approval."""
-    _put_head(session, model, repository, head, WAITING.format(number), state="action_required")
+def report_waiting(session: Session, head: CommitOf, number: int) -> None:
+    """Have GitHub show that the head of a pull request waits for approval."""
+    _put_commit(session, head, CommentFacts("error", WAITING.format(number)), "action_required")
 
 
-def report_draft(session: Session, model: str, repository: str, head: str) -> None:
+def report_draft(session: Session, head: CommitOf) -> None:
     """Have GitHub show that a draft is not checked."""
-    _put_head(session, model, repository, head, DRAFT, state="cancelled")
+    _put_commit(session, head, CommentFacts("error", DRAFT), "cancelled")
 
 
-def report_refused(session: Session, model: str, repository: str, commit: str, why: str) -> None:
+def report_refused(session: Session, commit: CommitOf, why: str) -> None:
     """Have GitHub show why the commit of a merge group is not checked."""
-    _put_head(session, model, repository, commit, why, state="failure")
+    _put_commit(session, commit, CommentFacts("error", why), "failure")
 
 
-def _put_head(
-    session: Session, model: str, repository: str, head: str, text: str, *, state: CheckRunState
+def _put_commit(
+    session: Session,
+    commit: CommitOf,
+    facts: CommentFacts,
+    run_state: CheckRunState,
+    *,
+    check: int = 0,
+    annotations: Sequence[Annotation] = (),
 ) -> None:
+    """Have GitHub show the state of a commit: its status, and its check run where a GitHub App is set."""
     outbox.put_status(
-        session, repository=repository, commit=head, model=model, state="error", description=text
+        session,
+        **commit,
+        state=facts.state,
+        description=facts.summary,
+        target_url=facts.details_url,
     )
     check_runs.put_check_run(
-        session,
-        repository=repository,
-        commit=head,
-        model=model,
-        check=0,
-        state=state,
-        facts=CommentFacts("error", text),
+        session, **commit, check=check, state=run_state, facts=facts, annotations=annotations
     )
 
 
@@ -173,50 +178,6 @@ def to_number(text: str) -> float | str:
     except (ValueError, RecursionError):
         return text
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else text
-
-
-def _put_status(session: Session, release: Release, state: StatusState, description: str) -> None:
-    outbox.put_status(
-        session,
-        repository=release.repository,
-        commit=release.commit,
-        model=release.model,
-        state=state,
-        description=description,
-        target_url=f"/releases/{release.id}",
-    )
-
-
-def _put_check_run(
-    session: Session,
-    release: Release,
-    facts: CommentFacts,
-    state: CheckRunState,
-    annotations: Sequence[Annotation] = (),
-) -> None:
-    check_runs.put_check_run(
-        session,
-        repository=release.repository,
-        commit=release.commit,
-        model=release.model,
-        check=release.id,
-        state=state,
-        facts=facts,
-        annotations=annotations,
-    )
-
-
-def _put_comment(session: Session, release: Release, facts: CommentFacts) -> None:
-    assert release.pull_request is not None
-    outbox.put_comment(
-        session,
-        repository=release.repository,
-        number=release.pull_request,
-        model=release.model,
-        head=release.commit,
-        position=release.id,
-        facts=facts,
-    )
 
 
 def _collect_facts(

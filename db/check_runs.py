@@ -54,6 +54,14 @@ def put_check_run(
     outbox.put_subject(session, SubjectKind.CHECK_RUN, f"{commit} {model}", repository, document)
 
 
+def show_again(session: Session, repository: str, commit: str, model: str) -> None:
+    """Have GitHub show the check run of a commit once more, where it has one.
+
+    "Re-run" takes the conclusion from the check suite: without an answer that waits for ever.
+    """
+    outbox.show_again(session, SubjectKind.CHECK_RUN, repository, f"{commit} {model}")
+
+
 def delete_check_runs(session: Session) -> None:
     """Forget all check runs: without a GitHub App nobody can write them."""
     session.execute(delete(OutboxSubject).where(OutboxSubject.kind == SubjectKind.CHECK_RUN.value))

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, aliased, load_only
 from db import check_reports, deployments, pull_requests
 from db.deployments import ConflictError
 from db.models import Approval, Release
+from db.outbox_subjects import CommitOf
 from db.session import notify
 from db.stages import fail_open_stages
 from db.states import Status, Trigger
@@ -135,10 +136,11 @@ def queue_checks(
 def _report_unbuilt(session: Session, model: str, repository: str, pulls: Sequence[OpenPullRequest]) -> None:
     """Have GitHub show why heads are not built that have no check of any pull request."""
     for pull in pulls:
+        head = CommitOf(repository=repository, commit=pull.head, model=model)
         if pull.is_draft:
-            check_reports.report_draft(session, model, repository, pull.head)
+            check_reports.report_draft(session, head)
         else:
-            check_reports.report_waiting(session, model, repository, pull.number, pull.head)
+            check_reports.report_waiting(session, head, pull.number)
 
 
 def has_check(newest: Release | None, pull: OpenPullRequest) -> bool:

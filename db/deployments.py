@@ -1,6 +1,6 @@
 """Decisions about which release a model serves, and their deployments."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -252,6 +252,8 @@ def mark_live(session: Session, deployment: Deployment) -> datetime | None:
             )
         notify(session, "live", current.model)
     newest = find_live(session, deployment.model)
+    if newest is not None and newest.id == deployment.id:
+        github_deployments.show_followed_again(session, newest)
     return newest.live_at if newest is not None and newest.id == deployment.id else None
 
 
@@ -267,6 +269,16 @@ def _quarantine_rolled_back(session: Session, rollback: Deployment, left: Deploy
         .where(Release.status.in_((Status.QUEUED, Status.BUILDING)), Release.trigger != Trigger.CHECK)
         .values(hold=f"release {left.release_id} was rolled back while it was on its way: deploy it by hand")
     )
+
+
+def show_unfollowed(session: Session, models: Collection[str]) -> None:
+    """Have GitHub show that nothing is served of models that are not among these."""
+    is_shown = Deployment.state.in_((DeploymentState.LIVE, DeploymentState.WANTED))
+    unfollowed = select(Deployment.model).where(is_shown, Deployment.model.not_in(models)).distinct()
+    for model in session.scalars(unfollowed).all():
+        for deployment in (find_live(session, model), find_wanted(session, model)):
+            if deployment is not None:
+                github_deployments.show_unfollowed(session, deployment.release_id)
 
 
 def mark_failed(session: Session, deployment: Deployment, reason: str) -> None:

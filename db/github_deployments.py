@@ -8,7 +8,10 @@ from sqlalchemy.orm import Session
 
 from db import outbox, pull_requests
 from db.models import Deployment, Release
-from db.outbox import GitHubDeploymentState
+from db.outbox import GitHubDeploymentState, SubjectKind
+from db.outbox_subjects import name_comment, name_commit
+
+UNFOLLOWED = "Not served: Slipway does not follow this model any more"
 
 
 def show_wanted(session: Session, made: Deployment) -> None:
@@ -46,16 +49,23 @@ def show_rolled_back(session: Session, left: Deployment, rollback: Deployment) -
     _put_note(session, release, f"Release {left.release_id} was r{what}")
 
 
+def show_unfollowed(session: Session, release_id: int) -> None:
+    """Show that a release is not served: its model is followed no more."""
+    _put(session, release_id, "inactive", UNFOLLOWED)
+
+
+def show_followed_again(session: Session, live: Deployment) -> None:
+    """Show a live release as live again, where it was shown as not followed."""
+    repository = session.get_one(Release, live.release_id).repository
+    facts = outbox.find_facts(session, SubjectKind.DEPLOYMENT, repository, str(live.release_id))
+    if facts is not None and facts["description"] == UNFOLLOWED:
+        _put(session, live.release_id, "success", "Live")
+
+
 def _put_note(session: Session, release: Release | None, note: str | None) -> None:
     """Put a sentence on top of the comment of a release's pull request; None takes it away."""
-    if release is not None and release.pull_request is not None:
-        outbox.put_comment_note(
-            session,
-            repository=release.repository,
-            number=release.pull_request,
-            model=release.model,
-            note=note,
-        )
+    if release is not None and (comment := name_comment(release)) is not None:
+        outbox.put_comment_note(session, **comment, note=note)
 
 
 def _put(session: Session, release_id: int, state: GitHubDeploymentState, description: str) -> Release | None:
@@ -65,10 +75,8 @@ def _put(session: Session, release_id: int, state: GitHubDeploymentState, descri
         return None
     outbox.put_deployment(
         session,
-        repository=release.repository,
+        **name_commit(release),
         release=release.id,
-        commit=release.commit,
-        model=release.model,
         state=state,
         description=description,
         environment_url=f"/models/{release.model}" if state == "success" else None,

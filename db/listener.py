@@ -54,7 +54,7 @@ class NotificationListener:
 
     def wake(self) -> None:
         """End a `wait` in progress, from another thread or a signal handler."""
-        with contextlib.suppress(BlockingIOError):  # full of wake-ups already
+        with contextlib.suppress(OSError):  # full of wake-ups already, or closed
             os.write(self._wake_write, b"!")
 
     def reset_connection(self) -> None:
@@ -64,10 +64,11 @@ class NotificationListener:
     def close(self) -> None:
         with self._closing:
             self._drop_connection()
-            for end in (self._wake_read, self._wake_write):
+            ends = self._wake_read, self._wake_write
+            self._wake_read = self._wake_write = -1  # first: another file may get the number of a closed one
+            for end in ends:
                 if end >= 0:
                     os.close(end)
-            self._wake_read = self._wake_write = -1
 
     def _connect(self) -> extensions.connection | None:
         try:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, load_only
 from db import check_reports, checks, deployments
 from db.checks import IS_CHECK, IS_ON_ITS_WAY, OpenPullRequest, Trust
 from db.models import Release
+from db.outbox_subjects import CommitOf
 from db.session import notify
 from db.states import Status
 from db.transitions import change_status
@@ -183,7 +184,8 @@ def queue_groups(
             copy_verdict(stored, same)
         elif refusal := explain_refusal(each, pulls, trust, approved):
             if not (refusal == UNPROVEN and each.is_recent):
-                check_reports.report_refused(session, model, repository, each.group.commit, refusal)
+                commit = CommitOf(repository=repository, commit=each.group.commit, model=model)
+                check_reports.report_refused(session, commit, refusal)
             continue
         else:
             queued.append(stored)

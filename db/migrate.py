@@ -7,17 +7,18 @@ import time
 from pathlib import Path
 from typing import cast
 
+import psycopg2
 from alembic import command
 from alembic.config import Config
 from loguru import logger
 from psycopg2 import extensions
 from pydantic import Field
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import OperationalError
 
 from common import log
 from common.settings import DatabaseName, Settings
 from db import mlflow_database, roles
+from db.pooler import NoSessionsError, check_sessions
 from db.session import describe_error, to_driver_url
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -49,20 +50,23 @@ def upgrade_schema(url: str, revision: str = "head") -> None:
 
 
 def wait_for_postgres(url: str, seconds: float = 60) -> None:
-    """Wait until Postgres takes connections; raises `SystemExit` with one clear line when it does not."""
-    engine = create_engine(to_driver_url(url), connect_args={"connect_timeout": 5})
+    """Wait until Postgres takes connections that keep their session.
+
+    Raises `SystemExit` with one clear line when it does not.
+    """
     end = time.monotonic() + seconds
     while True:
         try:
-            engine.connect().close()
-        except OperationalError as error:
+            check_sessions(url)
+        except NoSessionsError as error:
+            raise SystemExit(str(error)) from error
+        except psycopg2.OperationalError as error:
             if time.monotonic() > end:
                 where = to_driver_url(url).render_as_string(hide_password=True)
                 cause = describe_error(error)
                 raise SystemExit(f"the database {where} does not answer: {cause}") from error
             time.sleep(0.3)
         else:
-            engine.dispose()
             return
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import case, delete, func, null, select, update
+from sqlalchemy import ColumnElement, case, delete, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -25,6 +25,8 @@ from db.vcs_models import OutboxSubject
 CHANNEL = "outbox"
 MAX_PAUSE = timedelta(hours=24)
 STATUSES_KEPT = timedelta(days=30)
+LEFT_FOR = timedelta(days=1)  # that the end of a state is tried in a repository that is followed no more
+REFUSED_FOR = timedelta(days=3)  # that a state is tried which GitHub does not take
 REFUSALS_SHOWN = timedelta(days=1)  # on the overview, where nothing more is tried
 SHOWN_ATTEMPTS = 3  # failed ones until the overview has the reason
 
@@ -40,6 +42,10 @@ class SubjectKind(StrEnum):
     COMMENT = "comment"
     DEPLOYMENT = "deployment"
     CHECK_RUN = "check_run"
+
+
+OF_COMMITS = (SubjectKind.STATUS.value, SubjectKind.CHECK_RUN.value)
+OPEN_STATES = ("pending", "queued", "in_progress")  # of these, until a commit's last one
 
 
 @dataclass(frozen=True)
@@ -227,6 +233,39 @@ def put_subject(
         notify(session, CHANNEL)
 
 
+def find_facts(session: Session, kind: SubjectKind, repository: str, subject: str) -> dict[str, Any] | None:
+    """Return what GitHub should show of a subject; None where there is no such subject."""
+    key = make_key(kind, repository, subject)
+    return session.scalar(select(OutboxSubject.facts).where(OutboxSubject.key == key))
+
+
+def show_again(session: Session, kind: SubjectKind, repository: str, subject: str) -> None:
+    """Deliver a subject's state once more: GitHub does not show it any more."""
+    same = (OutboxSubject.key == make_key(kind, repository, subject)) & (
+        OutboxSubject.state != OutboxState.CLOSED
+    )
+    shown = {"version": OutboxSubject.version + 1, "state": OutboxState.PENDING}
+    again = update(OutboxSubject).where(same).values(**shown, due_at=func.now(), changed_at=func.now())
+    if session.execute(again.returning(OutboxSubject.version)).first() is not None:
+        notify(session, CHANNEL)
+
+
+def is_delivered_to(repositories: Collection[str]) -> ColumnElement[bool]:
+    """Return the condition of subjects in these repositories, and of what has to end in others.
+
+    A model that is followed no more may have left a state at GitHub that waits for its end.
+    """
+    old = OutboxSubject
+    ends: ColumnElement[bool] = old.facts["state"].astext.not_in(OPEN_STATES)
+    is_left = (
+        ends
+        & (old.kind != SubjectKind.COMMENT.value)
+        & (old.delivered > 0)
+        & (old.changed_at > func.now() - LEFT_FOR)
+    )
+    return old.repository.in_(repositories) | is_left
+
+
 def claim_due(session: Session, repositories: Collection[str], lease_seconds: float) -> OutboxSubject | None:
     """Return a subject that is due, the longest due first, and defer it: nobody else delivers it meanwhile.
 
@@ -234,7 +273,7 @@ def claim_due(session: Session, repositories: Collection[str], lease_seconds: fl
     """
     found = session.scalar(
         select(OutboxSubject)
-        .where(has_come(OutboxSubject.due_at, MAX_PAUSE), OutboxSubject.repository.in_(repositories))
+        .where(has_come(OutboxSubject.due_at, MAX_PAUSE), is_delivered_to(repositories))
         .order_by(OutboxSubject.due_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -250,9 +289,7 @@ def claim_due(session: Session, repositories: Collection[str], lease_seconds: fl
 def find_seconds_until_due(session: Session, repositories: Collection[str]) -> float | None:
     """Return the seconds until the next subject is due; None when none is."""
     next_due = select(func.extract("epoch", func.min(OutboxSubject.due_at) - func.clock_timestamp()))
-    found = session.scalar(
-        next_due.where(OutboxSubject.due_at.is_not(None), OutboxSubject.repository.in_(repositories))
-    )
+    found = session.scalar(next_due.where(OutboxSubject.due_at.is_not(None), is_delivered_to(repositories)))
     return None if found is None else float(found)
 
 
@@ -282,15 +319,27 @@ def settle(session: Session, delivered: OutboxSubject, state: OutboxState, error
 
 
 def defer(
-    session: Session, failed: OutboxSubject, seconds: float, error: str, *, is_refused: bool = False
+    session: Session,
+    failed: OutboxSubject,
+    seconds: float,
+    error: str,
+    *,
+    is_refused: bool = False,
+    ends: bool = False,
 ) -> None:
-    """Try a claimed subject again after a pause; a state put meanwhile stays due."""
+    """Try a claimed subject again after a pause; a state put meanwhile stays due.
+
+    With `ends`, a state that is older than `REFUSED_FOR` is not tried again.
+    """
     state = OutboxState.REFUSED if is_refused else OutboxState.PENDING
     pause = min(timedelta(seconds=seconds), MAX_PAUSE)
+    due_at = func.clock_timestamp() + pause
+    if ends:
+        due_at = case((OutboxSubject.changed_at < func.now() - REFUSED_FOR, null()), else_=due_at)
     session.execute(
         update(OutboxSubject)
         .where(OutboxSubject.id == failed.id, OutboxSubject.version == failed.version)
-        .values(due_at=func.clock_timestamp() + pause, error=error, state=state)
+        .values(due_at=due_at, error=error, state=state)
     )
 
 
@@ -314,5 +363,4 @@ def list_errors(session: Session, repositories: Collection[str]) -> Sequence[str
 def prune(session: Session) -> None:
     """Delete what is about commits and has not changed for a while, delivered or not; comments stay."""
     is_old = OutboxSubject.changed_at < func.now() - STATUSES_KEPT
-    of_commits = OutboxSubject.kind.in_((SubjectKind.STATUS.value, SubjectKind.CHECK_RUN.value))
-    session.execute(delete(OutboxSubject).where(of_commits, is_old))
+    session.execute(delete(OutboxSubject).where(OutboxSubject.kind.in_(OF_COMMITS), is_old))

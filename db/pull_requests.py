@@ -84,15 +84,21 @@ def is_on_github(session: Session, repository: str) -> bool:
     return session.scalar(newest.order_by(PullRequest.number.desc()).limit(1)) is not None
 
 
-def digest_open(session: Session, repository: str) -> str | None:
-    """Return a digest of the open pull requests and their heads, which changes with any; None without any."""
+def digest_open(session: Session, repository: str, limit: int) -> str | None:
+    """Return a digest of the newest open pull requests and their heads; None without any.
+
+    A change of an older one is found by the controller's next poll.
+    """
     found = session.execute(
         text("""
             SELECT md5(string_agg(concat_ws(' ', number, base_ref, head_sha, draft), ',' ORDER BY number))
-            FROM vcs.pull_requests
-            WHERE _sdc_repository = :repository AND state = 'open'
+            FROM (
+                SELECT number, base_ref, head_sha, draft FROM vcs.pull_requests
+                WHERE _sdc_repository = :repository AND state = 'open'
+                ORDER BY number DESC LIMIT :limit
+            ) newest
         """),
-        {"repository": repository},
+        {"repository": repository, "limit": limit},
     )
     digest: str | None = found.scalar_one()
     return digest

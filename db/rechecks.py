@@ -20,14 +20,12 @@ def request_recheck(session: Session, repository: str, commit: str, model: str) 
     notify(session, "pull_requests")
 
 
-def take_requests(session: Session, model: str) -> Sequence[tuple[str, str]]:
-    """Remove the requests of a model; return repository and commit of each that is not too old."""
+def take_requests(session: Session, model: str) -> Sequence[tuple[str, str, bool]]:
+    """Remove the requests of a model; return repository and commit of each, and whether it is followed.
+
+    One that is too old is not.
+    """
     taken = delete(RecheckRequest).where(RecheckRequest.model == model)
-    rows = session.execute(
-        taken.returning(
-            RecheckRequest.repository,
-            RecheckRequest.commit,
-            RecheckRequest.requested_at > func.now() - MAX_AGE,
-        )
-    )
-    return [(repository, commit) for repository, commit, is_new in rows if is_new]
+    is_new = RecheckRequest.requested_at > func.now() - MAX_AGE
+    rows = session.execute(taken.returning(RecheckRequest.repository, RecheckRequest.commit, is_new))
+    return [(repository, commit, is_followed) for repository, commit, is_followed in rows]

@@ -1,6 +1,6 @@
 """Releases as they are stored: found, listed, pruned; those that wait are in `release_queue`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Text, exists, func, select, true
@@ -66,6 +66,18 @@ def prune_artifacts(session: Session, model: str, retain: int) -> Sequence[Relea
         release.pruned_at = func.now()
     session.flush()
     return spare
+
+
+def count_pruned(session: Session) -> int:
+    """Return the number of releases whose files are not needed any more: it only grows."""
+    return session.scalar(select(func.count(Release.pruned_at))) or 0
+
+
+def list_unfollowed(session: Session, models: Collection[str]) -> Sequence[str]:
+    """Return the models with files that are not among these."""
+    has_files = Release.artifact.is_not(None) & Release.pruned_at.is_(None)
+    found = select(Release.model).where(has_files, Release.model.not_in(models)).distinct()
+    return session.scalars(found.order_by(Release.model)).all()
 
 
 def find_reference_data(session: Session, release_id: int) -> dict[str, Any]:

@@ -67,7 +67,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "vcs.deliveries": "",
         "vcs.merge_queues": "SELECT",
         "vcs.outbox": PUT_RIGHTS,
-        "vcs.clone_tokens": "SELECT",
+        "vcs.clone_tokens": "SELECT, DELETE",  # one that the git server refuses
         "vcs.recheck_requests": "SELECT, DELETE",
         "appliance": "SELECT, UPDATE (looked_at, tracking)",
         "releases": "SELECT, INSERT, UPDATE",

@@ -81,6 +81,8 @@ class OutboxSubject(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         Index("ix_outbox_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_outbox_error", "repository", postgresql_where=text("error IS NOT NULL")),
+        Index("ix_outbox_changed_at", "changed_at"),
         {"schema": "vcs"},
     )
 

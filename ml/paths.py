@@ -81,6 +81,11 @@ class HomeLayout:
         return self.logs_path(release) / f"{stage}.log"
 
     @property
+    def unfollowed(self) -> Path:
+        """A file for each model that is followed no more; its modification time is since when."""
+        return self.root / "unfollowed"
+
+    @property
     def tracking(self) -> Path:
         """The staging folder for uploads to MLflow."""
         return self.root / "tracking"

@@ -166,8 +166,9 @@ class MlSettings(SourceSettings, AccessSettings):
 
     @property
     def github_host(self) -> str:
-        """The host that the token is for: `github.com` of `https://api.github.com`."""
-        return (urlsplit(self.github_api_url).hostname or "github.com").removeprefix("api.")
+        """The host that the token is for, with its port: `github.com` of `https://api.github.com`."""
+        netloc = urlsplit(self.github_api_url).netloc.rpartition("@")[2].lower()
+        return (netloc or "github.com").removeprefix("api.")
 
     @property
     def data_folder(self) -> Path:

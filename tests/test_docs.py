@@ -1,11 +1,13 @@
 """What the documents say is so: each setting has its row, each link its file, each decision its line."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from cli.settings import CliSettings
+from common.models_file import MODEL_ENTRIES, ModelEntry
 from common.settings import Settings
 from ml.serving.preview.settings import PreviewSettings
 from ml.settings import MlSettings
@@ -37,6 +39,15 @@ def names(settings: type[Settings]) -> set[str]:
 def test_every_setting_has_its_row(settings: type[Settings]) -> None:
     table = (ROOT / "docs/configuration.md").read_text()
     assert {name for name in names(settings) if f"`{name}`" not in table} == set()
+
+
+def test_every_key_of_models_toml_has_its_row() -> None:
+    table = (ROOT / "docs/configuration.md").read_text().partition("## Several models")[2]
+    rows = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    assert {key for key in ModelEntry.model_fields if f"`{key}`" not in rows} == set()
+    [example] = re.findall(r"```toml\n(.*?)```", table, re.DOTALL)
+    entries = MODEL_ENTRIES.validate_python(tomllib.loads(example))
+    assert entries["churn"].clone_url.startswith("ssh://")
 
 
 def test_every_link_leads_somewhere() -> None:

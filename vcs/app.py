@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from common import problems
 from common.problems import ProblemError
 from common.web.hosts import HostCheckMiddleware
 from common.web.negotiation import HeadMiddleware, wants_page
+from common.web.proxies import TrustedProxyMiddleware, prefix_document
 from db import pull_requests, releases
 from db.models import Release
 from db.pull_requests import Accepted, PullRequestFilter
@@ -77,7 +77,7 @@ def create_app(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAP
     app.state.syncer, app.state.outbox = syncer, outbox
     pages.install(app, settings.ml_port)
     app.add_middleware(VcsAuthMiddleware, settings=settings)
-    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)
+    app.add_middleware(TrustedProxyMiddleware, trusted_hosts=settings.trusted_proxies)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(
         HostCheckMiddleware, allowed=settings.allowed_hosts, is_for_programs=lambda path: path == "/health"
@@ -154,7 +154,7 @@ def create_app(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAP
         if wants_page(request):
             source = "The git server" if repository in settings.git_addresses else "GitHub"
             return pages.render_pull_requests(request, document, settings.ml_port, source)
-        return document
+        return prefix_document(request, document)
 
     @app.get("/health")
     def health() -> dict[str, Any]:

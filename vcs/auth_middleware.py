@@ -55,7 +55,7 @@ class VcsAuthMiddleware:
         detail = f"This appliance is private (SLIPWAY_PRIVATE). {hint if has_token else SIGN_IN_HINT}"
         problem = ProblemError(401, "For operators", detail, headers={"WWW-Authenticate": "Bearer"})
         if wants_page(request):
-            return pages.render_problem(problem, serve, sign_in=has_token)
+            return pages.render_problem(request, problem, serve, sign_in=has_token)
         return problem.to_response(request)
 
 

@@ -5,12 +5,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import HTTPConnection
 from starlette.staticfiles import StaticFiles
 
 from common import problems
 from common.auth.access import url_on_port
 from common.problems import ProblemError
 from common.web.negotiation import wants_page
+from common.web.proxies import build_base_url, prefix_page
 from common.web.templates import STATIC_FOLDER, build_security_headers, create_templates
 
 SECURITY_HEADERS = build_security_headers(allow_scripts=False, vary="Accept")
@@ -36,7 +38,7 @@ def install(app: FastAPI, serve: int) -> None:
 
     def shown(request: Request, error: ProblemError) -> Response:
         return (
-            render_problem(error, url_on_port(request, serve))
+            render_problem(request, error, url_on_port(request, serve))
             if wants_page(request)
             else error.to_response(request)
         )
@@ -52,16 +54,21 @@ def install(app: FastAPI, serve: int) -> None:
         return JSONResponse({"name": "slipway vcs", "calls": ENDPOINTS}, headers=headers)
 
 
-def render_problem(problem: ProblemError, serve: str, *, sign_in: bool = False) -> HTMLResponse:
+def render_problem(
+    request: HTTPConnection, problem: ProblemError, serve: str, *, sign_in: bool = False
+) -> HTMLResponse:
     """Render a problem; `sign_in`: with a link to the operators' sign-in."""
     template = templates.get_template("trouble.html")
     text = template.render(problem=problem.to_document(), serve=serve, sign_in=sign_in)
-    return HTMLResponse(text, problem.status, headers=SECURITY_HEADERS | problem.headers)
+    return HTMLResponse(
+        prefix_page(request, text), problem.status, headers=SECURITY_HEADERS | problem.headers
+    )
 
 
 def render_pull_requests(request: Request, document: dict[str, Any], serve: int, source: str) -> HTMLResponse:
     """Render the pull requests; `source` names their origin: GitHub, or a git server."""
-    here = str(request.base_url).rstrip("/")
     template = templates.get_template("pull-requests.html")
-    text = template.render(document, serve=url_on_port(request, serve), here=here, source=source)
-    return HTMLResponse(text, headers=SECURITY_HEADERS)
+    text = template.render(
+        document, serve=url_on_port(request, serve), here=build_base_url(request), source=source
+    )
+    return HTMLResponse(prefix_page(request, text), headers=SECURITY_HEADERS)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import appliance, outbox, pull_requests
+from db.checks import MAX_OPEN
 from db.pull_requests import Accepted
 from db.session import notify
 from vcs import errors
@@ -213,7 +214,7 @@ class PullRequestSync:
             "catalog": self.catalog,
             "whole": whole,  # when the last full sync was, by Postgres's clock; how many requests it took
             "accepted": accepted,
-            "open": pull_requests.digest_open(session, repository),
+            "open": pull_requests.digest_open(session, repository, MAX_OPEN),
         }
         pull_requests.save_state(session, repository, state)
         if new or state["open"] != previous.get("open"):

@@ -43,7 +43,7 @@ class ChildProcesses:
         if self._spare and self._spare.is_usable:
             self._spare.due = time.monotonic() + SPARE_SECONDS
             return
-        self._end_spare()
+        self.end_spare()
         with suppress(OSError):  # too many processes or open files: the work starts a child of its own
             self._spare = start_spare(module)
 
@@ -56,7 +56,8 @@ class ChildProcesses:
         spare.begin(arguments)
         return spare.process
 
-    def _end_spare(self) -> None:
+    def end_spare(self) -> None:
+        """End the spare child, where there is one."""
         if self._spare:
             self._spare.end()
             self._spare = None
@@ -64,7 +65,7 @@ class ChildProcesses:
     def reap_ended(self) -> list[str]:
         """Remove the children that ended, and a spare one that waits no longer; return the names."""
         if self._spare and not self._spare.is_usable:
-            self._end_spare()
+            self.end_spare()
         ended = [name for name, child in self._running.items() if child.poll() is not None]
         for name in ended:
             child = self._running.pop(name)
@@ -79,7 +80,7 @@ class ChildProcesses:
 
     def stop(self) -> None:
         """Close the stdin of all children, and wait until they have ended."""
-        self._end_spare()
+        self.end_spare()
         for child in self._running.values():
             self._close_stdin(child)
         self.wait_for_all()

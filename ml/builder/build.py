@@ -32,7 +32,7 @@ from ml.builder.progress import BuildProgress, StageRunner
 from ml.builder.reuse import ReuseCheck, reuse_check
 from ml.builder.stages.gate import GateInputs, ReadGateInputs
 from ml.builder.stages.train import OpenLogTarget
-from ml.git_token import with_git_token
+from ml.git_token import use_git_token
 from ml.mlflow_sync.training_log import open_log_target
 from ml.paths import HomeLayout
 from ml.settings import MlSettings
@@ -97,15 +97,15 @@ def build_claimed(
     def attempt() -> BuildOutcome:
         if model is None:
             raise RejectedError(f"the appliance no longer follows {release.repository}")
-        access = with_git_token(settings, sessions, release.repository)
-        context = BuildContext(access, model.for_release(release), release, parent)
-        return run_stages(
-            context,
-            BuildProgress(sessions, claim, context.log_path),
-            partial(read_gate_inputs, sessions, release.model),
-            partial(open_log_target, settings, sessions, release),
-            partial(reuse_check, sessions, claim),
-        )
+        with use_git_token(settings, sessions, release.repository) as access:
+            context = BuildContext(access, model.for_release(release), release, parent)
+            return run_stages(
+                context,
+                BuildProgress(sessions, claim, context.log_path),
+                partial(read_gate_inputs, sessions, release.model),
+                partial(open_log_target, settings, sessions, release),
+                partial(reuse_check, sessions, claim),
+            )
 
     try:
         build(sessions, claim, attempt, settings.home.absolute())

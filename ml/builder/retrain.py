@@ -7,6 +7,7 @@ import shutil
 import sys
 
 from loguru import logger
+from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
 from common.errors import RejectedError, UnavailableError
@@ -18,7 +19,7 @@ from db.session import DB_ERRORS, create_sessionmaker, describe_error
 from db.states import RetrainingState
 from ml import manifest
 from ml.environments import environments
-from ml.git_token import with_git_token
+from ml.git_token import use_git_token
 from ml.paths import HomeLayout
 from ml.sandbox import sandbox
 from ml.settings import MlSettings, ModelConfig
@@ -39,9 +40,8 @@ def main(number: int) -> None:
         model = next((one for one in settings.list_models() if found and one.name == found.model), None)
         if not found or not live or not model or found.state is not RetrainingState.WAITING:
             return
-        access = with_git_token(settings, sessions, model.repository)
         warm_start = model.find_retrain(live.release.retrain).warm_start
-        is_same = is_unchanged(access, model, live.release, found, warm_start=warm_start)
+        is_same = is_unchanged(settings, sessions, model, live.release, found, warm_start=warm_start)
         with sessions.begin() as session:
             if is_same:
                 retrainings.end_unchanged(session, number, UNCHANGED.format(live.release_id))
@@ -55,7 +55,13 @@ def main(number: int) -> None:
 
 
 def is_unchanged(
-    settings: MlSettings, model: ModelConfig, live: Release, asked: Retraining, *, warm_start: bool
+    settings: MlSettings,
+    sessions: sessionmaker[Session],
+    model: ModelConfig,
+    live: Release,
+    asked: Retraining,
+    *,
+    warm_start: bool,
 ) -> bool:
     """Return whether files, packages, data and warm start are those of the live release.
 
@@ -64,7 +70,9 @@ def is_unchanged(
     if warm_start or live.warm_start is not None or live.commit != asked.commit:
         return False
     try:
-        return find_inputs(settings, model, live, asked.id) == (live.lock, list_digests(live.data or {}))
+        with use_git_token(settings, sessions, model.repository) as access:
+            inputs = find_inputs(access, model, live, asked.id)
+        return inputs == (live.lock, list_digests(live.data or {}))
     except (RejectedError, UnavailableError) as fault:
         logger.info("retraining {}: {}", asked.id, fault)
         return False

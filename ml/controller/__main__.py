@@ -29,7 +29,9 @@ def main() -> None:
     logger.info("looking for merges of {}, every {:g} s or when notified", names, settings.poll_seconds)
     if unfollowed := gc.find_unfollowed(reconciler.home, [model.name for model in settings.list_models()]):
         logger.info(
-            "no longer configured: {}; their files in {} stay", ", ".join(unfollowed), reconciler.home.root
+            "no longer configured: {}; of their files in {} few stay after 30 days",
+            ", ".join(unfollowed),
+            reconciler.home.root,
         )
     was_leader: bool | None = None
     while not shutdown:
@@ -53,6 +55,8 @@ def main() -> None:
             except Exception:  # noqa: BLE001 (a bug of ours must not end the controller)
                 logger.exception("the reconciliation broke; trying again soon")
                 pause = 5
+        else:
+            reconciler.stand_by()
         if not shutdown:
             notifications.wait(pause if is_leader else min(pause, 2))
             if notifications.take_notified("syncs") and is_leader:

@@ -1,10 +1,12 @@
 """Checks of open pull requests: queued, ended, and their files removed when nobody needs them."""
 
+from collections.abc import Collection
+
 from loguru import logger
 from sqlalchemy.orm import Session
 
 from common.system import filelock
-from db import checks, merge_groups, rechecks
+from db import check_runs, checks, merge_groups, rechecks
 from ml.paths import HomeLayout
 from ml.sandbox import rmtree, uids
 from ml.settings import ModelConfig
@@ -24,17 +26,30 @@ def queue_checks(session: Session, model: ModelConfig) -> None:
 
 
 def queue_requested(session: Session, model: ModelConfig) -> None:
-    """Check again what somebody asked for at GitHub, as the button of the page does."""
-    commits = {
-        commit for name, commit in rechecks.take_requests(session, model.name) if name == model.repository
-    }
-    if not commits or not (model.has_pull_requests and model.checks.on):
-        return
+    """Check again what somebody asked for at GitHub, as the button of the page does.
+
+    What is not checked again is shown there as it was.
+    """
+    taken = rechecks.take_requests(session, model.name)
+    wanted = {commit for name, commit, is_followed in taken if is_followed and name == model.repository}
+    queued = queue_heads(session, model, wanted) if wanted else set()
+    for repository, commit, _ in taken:
+        if commit not in queued:
+            check_runs.show_again(session, repository, commit, model.name)
+
+
+def queue_heads(session: Session, model: ModelConfig, wanted: Collection[str]) -> set[str]:
+    """Queue another check of each open pull request at one of these heads; return the heads."""
+    if not (model.has_pull_requests and model.checks.on):
+        return set()
+    heads = set()
     for pull in checks.list_open(session, model.repository, model.branch):
-        if pull.head in commits:
+        if pull.head in wanted:
             queued = checks.queue_again(session, model.name, model.repository, pull, model.checks.trust)
             if queued is not None:
+                heads.add(pull.head)
                 logger.info("#{} at {}: check {}, for GitHub", pull.number, pull.head[:8], queued.id)
+    return heads
 
 
 def end_unfollowed(session: Session, models: list[str]) -> None:

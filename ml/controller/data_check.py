@@ -12,7 +12,7 @@ from db import deployments, retraining_plans
 from db.models import Release
 from db.session import create_sessionmaker, read_time
 from ml import manifest
-from ml.git_token import with_git_token
+from ml.git_token import use_git_token
 from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
 from ml.sources import data_versions, datasets, source_tree
@@ -33,7 +33,8 @@ def main(name: str) -> None:
         return
     changed, problem = None, None
     try:
-        changed = look_at_data(with_git_token(settings, sessions, model.repository), model, live.release)
+        with use_git_token(settings, sessions, model.repository) as access:
+            changed = look_at_data(access, model, live.release)
     except (RejectedError, UnavailableError, OSError) as fault:
         problem = make_storable(str(fault), MAX_PROBLEM_CHARS)
     with sessions.begin() as session:

@@ -1,6 +1,8 @@
 """The child process that checks a model's merge queue: `python -m ml.controller.merge_groups MODEL`."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
@@ -8,10 +10,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from common import log
 from common.errors import UnavailableError
 from db import merge_groups
+from db.leader import LeaderLock
 from db.merge_groups import QueueListing
 from db.models import Release
 from db.session import create_sessionmaker
-from ml.git_token import with_git_token
+from ml.git_token import use_git_token
 from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
 from ml.sources.git_merge_groups import examine_groups, list_merge_groups
@@ -23,10 +26,29 @@ def main(name: str, *_: str) -> None:
     model = next(model for model in settings.list_models() if model.name == name)
     sessions = create_sessionmaker(settings.database_url)
     try:
-        check_queue(sessions, with_git_token(settings, sessions, model.repository), model)
+        with (
+            lock_queue(settings, name) as is_locked,
+            use_git_token(settings, sessions, model.repository) as access,
+        ):
+            if is_locked:
+                check_queue(sessions, access, model)
     except UnavailableError as fault:
         logger.warning("the merge queue of {} is checked again later: {}", name, fault)
         sys.exit(1)
+
+
+@contextmanager
+def lock_queue(settings: MlSettings, name: str) -> Iterator[bool]:
+    """Lock the merge queue of a model until it was listed and followed; False where another process has it.
+
+    A controller that is not the leader any more may have left one: its older answer would end what a newer
+    one has found.
+    """
+    lock = LeaderLock(settings.database_url, f"merge queue {name}")
+    try:
+        yield lock.acquire()
+    finally:
+        lock.release()
 
 
 def check_queue(sessions: sessionmaker[Session], settings: MlSettings, model: ModelConfig) -> list[Release]:

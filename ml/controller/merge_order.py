@@ -9,7 +9,7 @@ from common.errors import UnavailableError
 from db import newest, pull_requests, release_queue
 from db.session import create_sessionmaker
 from ml.controller.reconciler import MAX_MERGES
-from ml.git_token import with_git_token
+from ml.git_token import use_git_token
 from ml.paths import HomeLayout
 from ml.settings import MlSettings
 from ml.sources import git_checkout
@@ -20,17 +20,17 @@ def main(name: str) -> None:
     log.configure("order", settings.log)
     model = next(model for model in settings.list_models() if model.name == name)
     sessions = create_sessionmaker(settings.database_url)
-    settings = with_git_token(settings, sessions, model.repository)
     with sessions.begin() as session:
         merges = pull_requests.list_accepted(session, model.repository, model.branch, MAX_MERGES)
     try:
-        ancestors = git_checkout.count_ancestors(
-            model,
-            newest.commits_of_newest_second(merges),
-            clone=HomeLayout(settings.home.absolute()).repository_path(name),
-            token=settings.github_token,
-            host=settings.github_host,
-        )
+        with use_git_token(settings, sessions, model.repository) as access:
+            ancestors = git_checkout.count_ancestors(
+                model,
+                newest.commits_of_newest_second(merges),
+                clone=HomeLayout(settings.home.absolute()).repository_path(name),
+                token=access.github_token,
+                host=access.github_host,
+            )
     except UnavailableError as fault:
         logger.warning("the order of merges of {} is determined later: {}", name, fault)
         return

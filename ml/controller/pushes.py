@@ -4,6 +4,7 @@ With the word `queue` after the model, the same call of git lists its merge queu
 """
 
 import sys
+from contextlib import nullcontext
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
@@ -14,9 +15,9 @@ from db import newest, release_queue
 from db.models import Release
 from db.session import create_sessionmaker
 from db.states import Trigger
-from ml.controller.merge_groups import check_listing
+from ml.controller.merge_groups import check_listing, lock_queue
 from ml.controller.queue_polling import WITH_QUEUE
-from ml.git_token import with_git_token
+from ml.git_token import use_git_token
 from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
 from ml.sources.git_history import PushHistory
@@ -28,14 +29,10 @@ def main(name: str, *more: str) -> None:
     log.configure("pushes", settings.log)
     model = next(model for model in settings.list_models() if model.name == name)
     sessions = create_sessionmaker(settings.database_url)
-    settings = with_git_token(settings, sessions, model.repository)
-    folder = HomeLayout(settings.home.absolute()).repository_path(name).with_suffix(".pushes")
+    lock = lock_queue(settings, name) if WITH_QUEUE in more else nullcontext(False)
     try:
-        with PushHistory(model, folder, token=settings.github_token, host=settings.github_host) as pushes:
-            pushes.patterns = list_patterns(model.branch) if WITH_QUEUE in more else pushes.patterns
-            release = queue_newest(sessions, model, pushes)
-        if WITH_QUEUE in more:
-            check_listing(sessions, settings, model, parse_merge_groups(pushes.listed, model.branch))
+        with lock as has_queue, use_git_token(settings, sessions, model.repository) as access:
+            release = check_pushes(sessions, access, model, has_queue=has_queue)
     except UnavailableError as fault:
         logger.warning("pushes to {} are checked again later: {}", name, fault)
         return
@@ -47,6 +44,19 @@ def main(name: str, *more: str) -> None:
             release.id,
             release.model,
         )
+
+
+def check_pushes(
+    sessions: sessionmaker[Session], settings: MlSettings, model: ModelConfig, *, has_queue: bool
+) -> Release | None:
+    """Queue the newest push; follow the merge queue where it `has_queue` to. Raises `UnavailableError`."""
+    folder = HomeLayout(settings.home.absolute()).repository_path(model.name).with_suffix(".pushes")
+    with PushHistory(model, folder, token=settings.github_token, host=settings.github_host) as pushes:
+        pushes.patterns = list_patterns(model.branch) if has_queue else pushes.patterns
+        release = queue_newest(sessions, model, pushes)
+    if has_queue:
+        check_listing(sessions, settings, model, parse_merge_groups(pushes.listed, model.branch))
+    return release
 
 
 def queue_newest(sessions: sessionmaker[Session], model: ModelConfig, pushes: PushHistory) -> Release | None:

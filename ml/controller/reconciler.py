@@ -11,6 +11,7 @@ from common.system.child_processes import ChildProcesses
 from db import (
     appliance,
     claims,
+    deployments,
     merge_groups,
     newest,
     pull_requests,
@@ -24,7 +25,7 @@ from db.merge_groups import QueueUse
 from db.models import Release
 from db.session import DB_ERRORS
 from db.states import Trigger
-from ml.controller import checks, gc, package_caches, queue_polling, retraining, schedule
+from ml.controller import checks, gc, package_caches, pruning, queue_polling, retraining, schedule
 from ml.controller.queue_polling import WITH_QUEUE, LastListing
 from ml.controller.schedule import Build
 from ml.paths import HomeLayout
@@ -32,6 +33,7 @@ from ml.settings import MlSettings, ModelConfig
 
 BUILDER = "ml.builder.pipeline"
 NEW = 60.0  # seconds between two checks of the branch of a model that has no release
+PRUNE_SECONDS = 60.0  # between two prunings while no build ends
 MAX_MERGES = 200  # accepted pull requests between two reconciliations; older ones are too old to be reported
 
 
@@ -49,8 +51,10 @@ class Reconciler:
         self.started_at = time.monotonic()
         self.new_model_due: dict[str, float] = {}  # by model: when one without a release is checked
         self.queue_listings: dict[str, LastListing] = {}  # by model: the last one of its merge queue
-        self.needs_gc = True  # something ended since the last collection
+        self.needs_gc = True  # a build ended, or a release was pruned, since the last collection
         self.needs_shared_gc = True  # the same for what builds share
+        self.prune_due = 0.0  # by the monotonic clock: when releases are pruned without any end
+        self.pruned_count = 0  # releases that were pruned, by the last collection
 
     def reconcile(self) -> None:
         """Reconcile once: requeue what was cut off, queue what is new, collect garbage, build what is due."""
@@ -82,11 +86,15 @@ class Reconciler:
             except Exception:  # noqa: BLE001 (a bug of ours must not stop the controller)
                 logger.exception("reconciling {} broke", model.name)
 
+    def stand_by(self) -> None:
+        """Keep nothing ready for work while another controller is the leader; what runs is left to end."""
+        self.reap_children()
+        self.builders.end_spare()
+
     def reap_children(self) -> None:
-        """Remove the children that ended; a build, or a merge queue that was listed, may have left files."""
-        ended = [*self.builders.reap_ended()]
-        ended += [name for name in self.daemons.reap_ended() if name.startswith("queue ")]
-        self.needs_gc |= bool(ended)
+        """Remove the children that ended; a build may have left files."""
+        self.needs_gc |= bool(self.builders.reap_ended())
+        self.daemons.reap_ended()
 
     def ensure_mlflow_sync(self) -> None:
         """Start the process that exports to MLflow, so that nothing here waits for it."""
@@ -98,6 +106,7 @@ class Reconciler:
         followed = [model.name for model in self.settings.list_models()]
         with self.sessions.begin() as session:
             checks.end_unfollowed(session, followed)
+            deployments.show_unfollowed(session, followed)
             waiting = release_queue.mark_unfollowed(session, followed)
         for release in waiting:
             logger.warning("release {} of {} waits: {}", release.id, release.model, release.reason)
@@ -150,7 +159,6 @@ class Reconciler:
         self.daemons.start(name, module, model.name, *more)
         if use and name in self.daemons:
             self.queue_listings[model.name] = LastListing(time.monotonic(), use.told_at)
-            self.needs_gc |= use.has_checks  # the last listing may have ended some
 
     def queue_merges(self, model: ModelConfig) -> None:
         """Queue the newest accepted change of a model, when it has no release yet."""
@@ -253,8 +261,13 @@ class Reconciler:
 
     def collect_garbage(self) -> None:
         """Prune releases and sweep the disk; sweep what builds share only while none runs."""
-        if self.needs_gc:
+        if self.needs_gc or time.monotonic() >= self.prune_due:
+            self.prune_due = time.monotonic() + PRUNE_SECONDS
             self.prune_models()
+        if self.needs_gc:
+            with self.sessions.begin() as session:
+                retained = releases.list_with_files(session)
+            gc.sweep_releases(self.home, retained)
             self.needs_gc, self.needs_shared_gc = False, True
         if self.needs_shared_gc and not self.builders.list_names():
             with self.sessions.begin() as session:
@@ -267,17 +280,22 @@ class Reconciler:
                 self.daemons.start("packages", "ml.controller.package_caches")
 
     def prune_models(self) -> None:
+        """Prune what nobody needs any more; the disk is swept where anybody has pruned a release since.
+
+        A release is made superfluous by one that goes live, a pull request that is closed, or a merge group
+        that is gone: not only by the end of a build.
+        """
         self.for_each_model(self.prune_model)
+        pruning.prune_unfollowed(self.sessions, self.home, self.settings)
         with self.sessions.begin() as session:
-            retained = releases.list_with_files(session)
-        gc.sweep_releases(self.home, retained)
+            count = releases.count_pruned(session)
+        self.needs_gc |= count != self.pruned_count
+        self.pruned_count = count
 
     def prune_model(self, model: ModelConfig) -> None:
         with self.sessions.begin() as session:
             checks.prune_checks(session, model)
-            pruned = releases.prune_artifacts(session, model.name, self.settings.keep)
-        for release in pruned:
-            logger.info("release {} of {} was pruned", release.id, model.name)
+            pruning.prune_artifacts(session, model.name, self.settings.keep)
 
     def stop(self) -> None:
         """Stop every child process, and wait until it is gone."""

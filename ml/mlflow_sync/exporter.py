@@ -34,6 +34,7 @@ from db.session import create_sessionmaker
 from db.states import Status
 from ml.mlflow_sync import pyfunc
 from ml.mlflow_sync.aliases import AliasExporter
+from ml.mlflow_sync.bounded_answers import bound_answers
 from ml.mlflow_sync.rest import ALREADY_EXISTS, DOES_NOT_EXIST
 from ml.mlflow_sync.run_data import build_params, stage_seconds, to_mlflow_name
 from ml.mlflow_sync.server import MlflowServer, MlflowUnavailableError
@@ -239,6 +240,13 @@ def staging_folder(home: HomeLayout) -> Iterator[Path]:
         yield Path(folder)
 
 
+def create_client(server: MlflowServer) -> MlflowClient:
+    """Return MLflow's own client, set up for all of this process."""
+    os.environ.update(RETRY_VARIABLES | QUIET_VARIABLES | server.to_env())
+    bound_answers()
+    return MlflowClient(server.url, server.url)
+
+
 def main() -> None:
     settings = load_settings(MlSettings)
     log.configure("track", settings.log)
@@ -246,8 +254,7 @@ def main() -> None:
     try:
         server = MlflowServer.from_settings(settings)
         assert server is not None
-        os.environ.update(RETRY_VARIABLES | QUIET_VARIABLES | server.to_env())
-        client = MlflowClient(server.url, server.url)
+        client = create_client(server)
         home = HomeLayout(settings.home.absolute())
         shutil.rmtree(home.tracking, ignore_errors=True)  # of an exporter that was killed
         exporter = MlflowExporter(client, home, create_sessionmaker(settings.database_url))

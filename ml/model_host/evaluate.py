@@ -14,7 +14,7 @@ from .errors import ModelError, call_model
 from .predict import find_method
 from .reference_data import find_target
 from .schema import learn_schema
-from .to_json import to_json_value
+from .to_json import is_missing, to_json_value
 
 # levels that are described, characters of an object's text
 MAX_DESCRIBED_DEPTH, MAX_TEXT_CHARS = 10, 200
@@ -62,7 +62,7 @@ def choose_rows(entry_point: Any, data: dict[str, str]) -> list[Any] | None:
 
 def to_cell(value: Any) -> Any:
     """Return a cell as a JSON value; a missing one is None."""
-    return None if isinstance(value, float) and math.isnan(value) else to_json_value(value)
+    return None if is_missing(value) else to_json_value(value)
 
 
 def parse_metrics(scores: Any) -> dict[str, float]:

@@ -11,7 +11,7 @@ from . import dataframes, repository
 from .errors import ModelError, call_model
 from .predict import schema_from_info
 from .schema import learn_schema
-from .to_json import to_json_value
+from .to_json import is_missing, to_json_value
 
 MAX_HISTORY_ROWS = 1000  # rows of a series: the newest
 MAX_LABEL_CHARS = 64  # characters of a time
@@ -56,11 +56,11 @@ def to_rows(found: Any) -> list[Any]:
 
 
 def to_pair(moment: Any, value: Any) -> tuple[str, float | None]:
-    """Return a row as JSON values; a gap in the series (NaN, None) has no number. Raises ValueError."""
+    """Return a row as JSON values; a gap in the series has no number. Raises ValueError."""
     text = to_json_value(moment, "a time")
     if not isinstance(text, str) or len(text) > MAX_LABEL_CHARS:
         raise ValueError(f"{text!r:.80} is not a time")
-    number = math.nan if value is None else float(value)
+    number = math.nan if is_missing(value) else float(value)
     return text, number if math.isfinite(number) else None
 
 

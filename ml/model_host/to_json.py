@@ -53,6 +53,12 @@ def check_finite(value: float, place: str) -> float:
     return value
 
 
+def is_missing(value: Any) -> bool:
+    """Return whether a value of a table is missing: None, NaN, or pandas's NA or NaT."""
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
+
+
 def to_key(value: Any, place: str) -> str:
     if type(value) is str:
         return value

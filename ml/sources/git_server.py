@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import git
 
-from common.errors import UnavailableError
+from common.errors import LoginRefusedError, UnavailableError
 from common.git_login import (
     GIT,
     LOGIN_IN_URL,
@@ -39,6 +39,7 @@ MISSING_MESSAGES = (
     "did not send all necessary objects",
 )
 WHOLE_BRANCH_MESSAGES = ("unadvertised object", "shallow")  # the server only provides whole branches
+LOGIN_REFUSED = "Authentication failed"  # git's words for a 401 in spite of a login
 NO_MEMORY = f"git would use more than {format_bytes(MEMORY_BYTES)} of memory"
 
 git.Git.GIT_PYTHON_GIT_EXECUTABLE = GIT
@@ -134,7 +135,8 @@ def to_unavailable_error(model: ModelConfig, error: git.GitCommandError) -> Unav
     stderr_lines = [line.strip().removeprefix("stderr: ") for line in str(error.stderr).splitlines()]
     lines = [line for line in stderr_lines if "fatal:" in line or "ERROR" in line]
     message = (lines or [str(error.stderr).strip() or f"git ended with {error.status}"])[-1].strip("' \n")
-    return UnavailableError(
+    kind = LoginRefusedError if LOGIN_REFUSED in message else UnavailableError
+    return kind(
         LOGIN_IN_URL.sub("***@", f"{model.clone_url} cannot be fetched: {message}. ")
         + "Check SLIPWAY_REPOSITORY, SLIPWAY_CLONE_URL, GITHUB_TOKEN or the GitHub App, and the network"
     )

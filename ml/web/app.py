@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from loguru import logger
 from starlette.types import ASGIApp
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from common import problems
 from common.settings import load_settings
 from common.web.hosts import HostCheckMiddleware
 from common.web.negotiation import HeadMiddleware
+from common.web.proxies import TrustedProxyMiddleware
 from db.listener import NotificationListener
 from db.session import create_sessionmaker
 from ml.serving.deployer.reconciler import DeploymentReconciler
@@ -67,7 +67,8 @@ def create(settings: MlSettings, shutting_down: threading.Event | None = None) -
     )
     operators = OperatorAuth.from_settings(settings)
     authenticated = AuthMiddleware(app, operators, is_private=settings.is_private)
-    gateway = Gateway(registry, recorder, HeadMiddleware(trust_proxies(authenticated, settings)))
+    proxied = TrustedProxyMiddleware(authenticated, settings.trusted_proxies)
+    gateway = Gateway(registry, recorder, HeadMiddleware(proxied))
     traffic = TrafficRecorder(gateway.stats, factory)
     api.install(
         app, settings, registry, factory, operator_auth=operators, ending=shutting_down or threading.Event()
@@ -85,11 +86,6 @@ def create(settings: MlSettings, shutting_down: threading.Event | None = None) -
         previews=previews,
     )
     return HostCheckMiddleware(gateway, settings.allowed_hosts, is_for_programs)
-
-
-def trust_proxies(app: ASGIApp, settings: MlSettings) -> ASGIApp:
-    """Trust the operators' proxies on the origin and the scheme of a request."""
-    return ProxyHeadersMiddleware(app, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type, return-value]
 
 
 def start_listening(
@@ -120,8 +116,7 @@ def start_listening(
 
     def stop() -> None:
         ended.set()
-        with suppress(OSError):  # it is closed already
-            wakeup.wake()
+        wakeup.wake()
 
     threading.Thread(target=work, daemon=True, name="deployments").start()
     return stop

@@ -7,8 +7,9 @@ import pytest
 from psycopg2 import errors
 from sqlalchemy.orm import Session, sessionmaker
 
+from common.errors import LoginRefusedError, UnavailableError
 from db import clone_tokens
-from ml.git_token import with_git_token
+from ml.git_token import use_git_token
 from ml.settings import MlSettings
 
 REPOSITORY = "acme/widgets"
@@ -73,8 +74,34 @@ def test_git_gets_it_where_no_token_is_set(sessions_of: SessionsOf, url_of: Call
     operators = settings.model_copy(update={"github_token": "the operator's"})
     watch = sessions_of("watch")
 
-    found = with_git_token(settings, watch, REPOSITORY)
-    assert found.github_token == SECRET
-    assert SECRET not in f"{found!r} {found}"
-    assert with_git_token(operators, watch, REPOSITORY).github_token == "the operator's"
-    assert with_git_token(settings, watch, "acme/other").github_token == ""
+    with use_git_token(settings, watch, REPOSITORY) as found:
+        assert found.github_token == SECRET
+        assert SECRET not in f"{found!r} {found}"
+    with use_git_token(operators, watch, REPOSITORY) as found:
+        assert found.github_token == "the operator's"
+    with use_git_token(settings, watch, "acme/other") as found:
+        assert found.github_token == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(LoginRefusedError("401"), ""), (UnavailableError("no route"), SECRET)]
+)
+def test_a_token_that_the_git_server_refuses_goes(
+    error: UnavailableError, left: str, sessions_of: SessionsOf, url_of: Callable[[str], str]
+) -> None:
+    store(sessions_of)
+    settings = MlSettings(DATABASE_URL=url_of("watch"), GITHUB_TOKEN="")
+    with pytest.raises(UnavailableError), use_git_token(settings, sessions_of("watch"), REPOSITORY):
+        raise error
+    assert find(sessions_of) == left
+
+
+def test_a_newer_token_than_the_refused_one_stays(
+    sessions_of: SessionsOf, url_of: Callable[[str], str]
+) -> None:
+    store(sessions_of, "revoked")
+    settings = MlSettings(DATABASE_URL=url_of("watch"), GITHUB_TOKEN="")
+    with pytest.raises(LoginRefusedError), use_git_token(settings, sessions_of("watch"), REPOSITORY):
+        store(sessions_of)
+        raise LoginRefusedError
+    assert find(sessions_of) == SECRET

@@ -193,3 +193,28 @@ def test_a_decision_that_is_not_committed_is_not_told(sessions: Sessions, serve:
         session.rollback()
 
     assert shown(sessions) == {}
+
+
+def test_a_model_not_followed_is_shown_as_not_served(
+    serve: Sessions, sessions: Sessions, sessions_of: Callable[[str], Sessions]
+) -> None:
+    watch = sessions_of("watch")
+    live, wanted = built(sessions, "a", None), built(sessions, "b", None)
+    deploy(serve, live)
+    end(serve)
+    deploy(serve, wanted)
+    with watch.begin() as session:
+        deployments.show_unfollowed(session, ["m"])
+    assert shown(sessions) == {live: "success", wanted: "in_progress"}
+
+    with watch.begin() as session:
+        deployments.show_unfollowed(session, ["other"])
+    assert shown(sessions) == {live: "inactive", wanted: "inactive"}
+
+    with serve.begin() as session:  # it is back, and so are its workers
+        restored = deployments.find_live(session, "m")
+        assert restored is not None
+        deployments.mark_live(session, restored)
+    assert shown(sessions)[live] == "success"
+    end(serve)
+    assert shown(sessions) == {live: "inactive", wanted: "success"}

@@ -12,6 +12,9 @@ SIZES = {"pulls": 20_000, "made": 10_000, "sampled": 20_000}
 # what reads the whole table, or most of it, without the index
 INDEXES = {
     "sync: what is new": "ix_pull_requests_accepted",
+    "sync: what is open": "ix_pull_requests_open",
+    "outbox: what is refused": "ix_outbox_error",
+    "outbox: prune": "ix_outbox_changed_at",
     "releases of commits": "ix_releases_repository_commit",
     "page: overview": "ix_releases_unsuccessful",
     "recorder: 50 predictions": "ix_predictions_at",

@@ -29,3 +29,11 @@ def test_notifications_are_heard_however_many_files_are_open(
         for file in files:
             os.close(file)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_listener_that_is_closed_may_be_woken(database_url: str) -> None:
+    """A service that ends wakes its threads, and one of them may have ended."""
+    wakeup = NotificationListener(database_url, "deployments")
+    wakeup.close()
+    wakeup.wake()
+    wakeup.close()

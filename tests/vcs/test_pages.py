@@ -10,7 +10,8 @@ from common.auth import operator_token, session_cookie
 from db.models import Release
 from db.states import Status
 from db.vcs_models import PullRequest
-from tests.vcs.conftest import REPOSITORY, SettingsOf
+from resources.demo.github import FakePullRequests
+from tests.vcs.conftest import REPOSITORY, SettingsOf, listening
 from vcs.app import create_app
 from vcs.settings import VcsSettings
 
@@ -87,3 +88,20 @@ def test_the_operators_token_may_be_said(settings_of: SettingsOf, sessions: sess
     assert (
         client.get("/pull-requests", headers={"Authorization": "Bearer of-the-operators"}).status_code == 200
     )
+
+
+def test_addresses_lead_through_a_proxy_with_a_prefix(
+    settings: VcsSettings, sessions: sessionmaker[Session], pulls: FakePullRequests
+) -> None:
+    for number in range(3):
+        pulls.merge(pulls.open("Change", head="change"), commit=f"{number}" * 40)
+    headers = {"Host": "localhost", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/vcs"}
+    with listening(settings, sessions) as client:
+        client.post("/checkout").raise_for_status()
+        client.headers.update(headers)
+        page = client.get("/pull-requests?limit=2", headers={"Accept": "text/html"}).text
+        assert client.get("/", headers={"Accept": "text/html"}).headers["Location"] == "/vcs/pull-requests"
+        assert client.get("/pull-requests?limit=2").json()["next"].startswith("/vcs/pull-requests?")
+        assert client.get("/openapi.json").json()["servers"] == [{"url": "/vcs"}]
+    assert 'href="/vcs/static/slipway.css"' in page
+    assert 'href="/vcs/pull-requests?' in page

@@ -23,6 +23,8 @@ class CloneTokens:
     ) -> None:
         self.access, self.sessions = access, sessions
         self._due = dict.fromkeys(repositories if access.app_id is not None else (), -math.inf)
+        self._replace_at = dict.fromkeys(self._due, -math.inf)  # one that is missing
+        self._tried: set[str] = set()
         self._errors: dict[str, str] = {}  # by repository: what the App lacks
 
     def list_errors(self) -> list[str]:
@@ -30,10 +32,28 @@ class CloneTokens:
         return sorted(set(self._errors.values()))
 
     def renew_due(self) -> None:
-        """Store a new token of each repository whose token expires soon."""
+        """Store a new token of each repository whose token expires soon, or was refused by the git server."""
+        now, missing = time.monotonic(), self._find_missing()
+        for repository in missing:
+            self._due[repository] = min(self._due[repository], self._replace_at[repository])
         for repository, due in self._due.items():
-            if time.monotonic() >= due:
-                self._due[repository] = time.monotonic() + self._renew(repository)
+            if now >= due:
+                if repository in missing and repository in self._tried:
+                    self._replace_at[repository] = now + RETRY_SECONDS
+                self._tried.add(repository)
+                self._due[repository] = now + self._renew(repository)
+
+    @property
+    def seconds_until_due(self) -> float:
+        """Return the seconds until the next token is renewed."""
+        return max(0.0, min(self._due.values(), default=math.inf) - time.monotonic())
+
+    def _find_missing(self) -> list[str]:
+        if not self._due:
+            return []
+        with self.sessions() as session:
+            stored = clone_tokens.list_repositories(session)
+        return [repository for repository in self._due if repository not in stored]
 
     def _renew(self, repository: str) -> float:
         """Store a new token; return the seconds until the next one."""

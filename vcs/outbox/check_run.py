@@ -3,11 +3,14 @@
 https://docs.github.com/rest/checks/runs
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
+
+from loguru import logger
 
 from common.text import make_storable
 from db.check_runs import MAX_ANNOTATIONS
@@ -21,6 +24,8 @@ MAX_OUTPUT_BYTES = 65_535  # GitHub's documents say characters, and it counts by
 MAX_TITLE_CHARS, MAX_MESSAGE_CHARS, MAX_PATH_CHARS = 140, 1000, 400
 MAX_PAGES, PAGE_SIZE = 10, 100
 OPEN_STATES = ("queued", "in_progress")
+NO_ANNOTATIONS = "GitHub did not take the annotations of this check."
+NO_REPORT = "GitHub did not take the report of this check: Slipway's own pages have it."
 RECHECK_ACTION = {
     "label": "Check again",
     "description": "Build and judge this commit again",
@@ -38,14 +43,29 @@ class CheckRunWriter:
         self.api, self.make_link = api, make_link
 
     def write(self, subject: OutboxSubject) -> int:
-        """Make or update a subject's check run; return its id."""
+        """Make or update a subject's check run; return its id.
+
+        One that has ended is written with less where GitHub does not take all of it, so that it ends there.
+        """
         runs = f"/repos/{subject.repository}/check-runs"
         body = self.describe(subject)
         found = self.find(subject, runs)
+        if found is not None and count_annotations(found):  # GitHub would add these to those that are there
+            body["output"].pop("annotations", None)
+        *longer, shortest = list_bodies(body)
+        for each in longer:
+            try:
+                return self.send(runs, found, each)
+            except GitHubRefusalError as error:
+                if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                    raise
+                logger.warning("{} is written with less, as GitHub answers: {}", subject.key, error.message)
+        return self.send(runs, found, shortest)
+
+    def send(self, runs: str, found: Document | None, body: Document) -> int:
+        """Update the check run that was found, or make one; return its id."""
         if found is None:
             return int(self.api.write("POST", runs, body)["id"])
-        if count_annotations(found):  # GitHub would add these to those that are there
-            body["output"].pop("annotations", None)
         self.api.write("PATCH", f"{runs}/{found['id']}", body)
         return int(found["id"])
 
@@ -99,6 +119,21 @@ class CheckRunWriter:
             return body | {"status": facts["state"]}
         ended = {"status": "completed", "conclusion": facts["state"], "completed_at": format_now()}
         return body | ended | {"actions": [RECHECK_ACTION]}
+
+
+def list_bodies(body: Document) -> Iterator[Document]:
+    """Yield what to write, and of a check that has ended what to write where GitHub does not take that."""
+    yield body
+    if body["status"] != "completed":
+        return
+    output = body["output"]
+    if "annotations" in output:
+        summary = f"{NO_ANNOTATIONS}\n\n{output['summary']}"
+        if len(summary.encode()) <= MAX_OUTPUT_BYTES:
+            yield body | {"output": {"title": output["title"], "summary": summary}}
+    kept = ("name", "head_sha", "external_id", "status", "conclusion", "completed_at")
+    end = {name: body[name] for name in kept}
+    yield end | {"output": {"title": "The check has ended", "summary": NO_REPORT}}
 
 
 def name_check_run(facts: Facts) -> str:

@@ -111,15 +111,13 @@ class OutboxDelivery:
                 outbox.settle(session, subject, OutboxState.REFUSED)
             case DeletedError():
                 outbox.settle(session, subject, OutboxState.CLOSED)
-            case GitHubRefusalError(status=HTTPStatus.UNPROCESSABLE_ENTITY):
-                reason = self.describe_refusal(subject, error)
-                outbox.settle(session, subject, OutboxState.REFUSED, reason)
             case GitHubRefusalError():
                 pause, reason = (
                     RIGHT_BACKOFF.get_pause(subject.attempts),
                     self.describe_refusal(subject, error),
                 )
-                outbox.defer(session, subject, pause, reason, is_refused=True)
+                is_taken_never = error.status == HTTPStatus.UNPROCESSABLE_ENTITY
+                outbox.defer(session, subject, pause, reason, is_refused=True, ends=is_taken_never)
             case RateLimitedError():
                 pause = error.seconds or LIMIT_BACKOFF.get_pause(self._failures + 1)
                 self._pause_all(pause)

@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+from loguru import logger
+
 from common.text import make_storable
 from db.outbox import SubjectKind
 from db.vcs_models import OutboxSubject
@@ -59,6 +61,7 @@ class SubjectWriter:
         return quote(url, safe=":/?&=#%@[]") if url and url.startswith(("https://", "http://")) else None
 
     def write_status(self, subject: OutboxSubject) -> None:
+        """Write a commit status: one that has ended without its texts where GitHub does not take them."""
         facts = subject.facts
         body = {
             "state": facts["state"],
@@ -66,9 +69,14 @@ class SubjectWriter:
             "description": shorten(facts["description"]),
             "target_url": self.make_link(facts["target_url"]),
         }
-        self.api.write(
-            "POST", f"/repos/{subject.repository}/statuses/{quote(facts['commit'], safe='')}", body
-        )
+        statuses = f"/repos/{subject.repository}/statuses/{quote(facts['commit'], safe='')}"
+        try:
+            self.api.write("POST", statuses, body)
+        except GitHubRefusalError as error:
+            if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or facts["state"] == "pending":
+                raise
+            logger.warning("{} is written with less, as GitHub answers: {}", subject.key, error.message)
+            self.api.write("POST", statuses, {"state": facts["state"], "context": body["context"]})
 
     def write_comment(self, subject: OutboxSubject, store_id: StoreId) -> None:
         facts, body = subject.facts, {"body": render_comment(subject.id, subject.facts, self.make_link)}

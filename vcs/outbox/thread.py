@@ -20,11 +20,11 @@ DATABASE_PAUSE_SECONDS = 5.0
 
 
 class OutboxThread:
-    """The thread that delivers; it is off without a token, and where nothing on GitHub is followed."""
+    """The thread that delivers; it is off without a token."""
 
     def __init__(self, settings: VcsSettings, sessions: sessionmaker[Session], access: GitHubAccess) -> None:
         self.settings, self.sessions, self.access = settings, sessions, access
-        self.is_on = access.is_on and bool(settings.github_repositories)
+        self.is_on = access.is_on
         self._stopping = threading.Event()
         self._listener: NotificationListener | None = None
         self._has_database = True
@@ -80,9 +80,8 @@ class OutboxThread:
             delivery.renew_clone_tokens()
         with self.sessions() as session:
             due = outbox.find_seconds_until_due(session, delivery.repositories)
-        return min(
-            MAX_WAIT_SECONDS, max(0.05, delivery.seconds_paused, MAX_WAIT_SECONDS if due is None else due)
-        )
+        pause = max(delivery.seconds_paused, MAX_WAIT_SECONDS if due is None else due)
+        return max(0.05, min(MAX_WAIT_SECONDS, pause, delivery.clone_tokens.seconds_until_due))
 
     def _try(self, work: Callable[[], float | None]) -> float | None:
         """Return what `work` returns, None where the database does not answer."""

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
+from common.web.proxies import get_prefix
 from ml.serving.registry import ModelRegistry, ServedModel
 from ml.web.api import openapi
 from ml.web.pages.render import render_page
@@ -26,11 +27,13 @@ def install(app: FastAPI, registry: ModelRegistry) -> None:
     app.openapi = describe  # type: ignore[method-assign]
 
     @app.get("/models/{name}/openapi.json", include_in_schema=False)
-    async def of_model(name: str) -> dict[str, Any]:
+    async def of_model(request: Request, name: str) -> dict[str, Any]:
         """Return the calls of one model alone."""
         served = registry.find(name)
         title = {"title": name, "version": str(served.live.release.id) if served.live else "0"}
         document: dict[str, Any] = {"openapi": "3.1.0", "info": title, "paths": {}}
+        if prefix := get_prefix(request):
+            document["servers"] = [{"url": prefix}]
         add_operations(document, served, is_only_model=len(registry.by_model) == 1)
         return document
 

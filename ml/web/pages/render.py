@@ -22,6 +22,7 @@ from starlette.types import Scope
 from common.figures import format_change, format_number, format_short, relative_change
 from common.plain import escape_unprintable
 from common.web.negotiation import accepts_gzip, wants_page
+from common.web.proxies import build_base_url, prefix_document, prefix_page
 from common.web.templates import STATIC_FOLDER, build_security_headers, create_templates
 
 MAX_LINE_CHARS = 200  # characters of a line of text of somebody outside
@@ -66,19 +67,18 @@ def negotiate_response(request: Request, template: str, document: Mapping[str, A
     """Return `document` as JSON to a program, and to a browser `template`, which also gets `more`."""
     if wants_page(request):
         return render_page(request, template, 200, **document, **more)
-    return JSONResponse(document, headers={"Vary": "Accept"})
+    return JSONResponse(prefix_document(request, document), headers={"Vary": "Accept"})
 
 
 def render_page(request: Request, template: str, status: int, /, **values: Any) -> HTMLResponse:
-    base = str(request.base_url).rstrip("/")
     text = templates.get_template(template).render(
         path=request.url.path,
-        base=base,
+        base=build_base_url(request),
         operator=request.scope.get("operator", False),
         is_check=getattr(request.app.state, "is_check", False),
         **values,
     )
-    response = HTMLResponse(text, status, headers=SECURITY_HEADERS)
+    response = HTMLResponse(prefix_page(request, text), status, headers=SECURITY_HEADERS)
     if accepts_gzip(request.headers.get("accept-encoding", "")):
         response.body = gzip.compress(response.body, compresslevel=5)
         response.headers.update({"Content-Encoding": "gzip", "Content-Length": str(len(response.body))})

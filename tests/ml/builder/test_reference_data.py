@@ -1,7 +1,10 @@
 """What predictions are shown beside: said once by the model, and never what keeps it from going live."""
 
+import json
 import math
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from db.states import Status
 from ml.builder.reference_data import validate_reference_data
 from ml.model_host.errors import ModelError
 from ml.model_host.reference_data import MAX_HISTORY_ROWS, read_history
+from tests.harness.environments import ROOT, default_environment  # noqa: F401
 from tests.harness.repositories import Files
 from tests.ml.conftest import Appliance
 from tests.models import INFO, files
@@ -85,6 +89,25 @@ def test_rows_with_a_gap_are_left_out_and_the_newest_are_kept() -> None:
     assert found[-1] == [days[0], 4 * 336 - 1.0]
     assert read_history(lambda: {"2026-01-01": None, "2026-01-02": 2}, {}) == [["2026-01-02", 2.0]]
     assert read_history(lambda: rows[:2], {}) == [[days[-2], 1.0]]
+
+
+PANDAS_HISTORY = """
+import json, pandas
+from ml.model_host.evaluate import to_cell
+from ml.model_host.reference_data import read_history
+
+days = pandas.to_datetime(["2026-01-01", "2026-01-02", "2026-01-03"])
+series = pandas.Series([1, pandas.NA, 3], index=days, dtype="Int64")
+missing = [to_cell(value) for value in (pandas.NA, pandas.NaT, float("nan"), 1.5)]
+print(json.dumps([read_history(lambda: series, {}), missing]))
+"""
+
+
+def test_a_gap_may_be_what_pandas_calls_na(default_environment: Path) -> None:  # noqa: F811
+    command = [default_environment / "bin/python", "-c", PANDAS_HISTORY]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    history = [["2026-01-01T00:00:00", 1.0], ["2026-01-03T00:00:00", 3.0]]
+    assert json.loads(shown) == [history, [None, None, None, 1.5]]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Merge groups of GitHub's queue, with real git and builders: each commit in it has a status of its own."""
 
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -10,6 +12,7 @@ from db import checks, merge_groups
 from db.models import Release
 from db.states import Status, Trigger
 from db.vcs_models import OutboxSubject
+from ml.controller import merge_groups as merge_groups_child
 from ml.controller import queue_polling
 from ml.controller.merge_groups import check_queue
 from ml.paths import HomeLayout
@@ -103,6 +106,19 @@ def test_a_waiting_group_takes_the_verdict_of_its_files(live: Appliance) -> None
     group = groups(live)[commit]
     assert (group.status, group.trained_by) == (Status.CHECKED, live.release(head).id)
     assert stages(live, group) == {}
+
+
+def test_a_group_of_rejected_files_is_judged_again(followed: Appliance) -> None:
+    """The live release, the data and the requests may be others by now, and a test may fail by chance."""
+    head = offer(followed, 7)
+    (commit,) = followed.repository.queue([7])
+    tree = followed.repository.git("rev-parse", f"{commit}^{{tree}}")
+    rejected = Release(model=followed.model, repository="acme/web-traffic", commit=head, tree=tree)
+    rejected.trigger, rejected.status, rejected.pull_request = Trigger.CHECK, Status.REJECTED, 7
+    with followed.sessions.begin() as session:
+        session.add(rejected)
+    (group,) = look(followed)
+    assert (group.commit, group.status, group.trained_by) == (commit, Status.QUEUED, None)
 
 
 def test_a_group_of_other_files_is_built_once(live: Appliance) -> None:
@@ -344,6 +360,19 @@ def test_a_queue_is_listed_by_one_process_at_a_time(followed: Appliance) -> None
     daemons.start(f"queue {model.name}", "http.server", "--bind", "127.0.0.1", "0")
     assert followed.lookout.find_due_queue(model) is None
     daemons.stop()
+
+
+@pytest.mark.parametrize("kind", ["merge_groups", "tags", "pushes"])
+def test_a_former_leaders_process_is_waited_for(kind: str, followed: Appliance) -> None:
+    offer(followed, 7)
+    (commit,) = followed.repository.queue([7])
+    command = [sys.executable, "-m", f"ml.controller.{kind}", followed.model, queue_polling.WITH_QUEUE]
+    with merge_groups_child.lock_queue(followed.settings, followed.model) as is_locked:
+        assert is_locked  # another process lists it
+        subprocess.run(command, check=True)
+        assert groups(followed) == {}
+    subprocess.run(command, check=True)
+    assert list(groups(followed)) == [commit]
 
 
 def test_without_open_pull_requests_no_server_is_asked(followed: Appliance) -> None:

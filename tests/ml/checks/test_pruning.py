@@ -1,14 +1,19 @@
 """Files of many checks beside those of releases that may be live again: what is pruned, and what stays."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from db import deployments
+from db import deployments, merge_groups
+from db.merge_groups import NO_QUEUE
 from db.models import Release
 from db.states import Cause, DeploymentState, Status, Trigger
+from ml.controller.pruning import UNFOLLOWED_SECONDS
+from ml.controller.reconciler import Reconciler
+from ml.settings import MlSettings
 from tests.ml.builder.test_release import go_live
 from tests.ml.checks.support import list_checks, show
 from tests.ml.conftest import Appliance
@@ -32,12 +37,19 @@ def crowded(make_appliance: Callable[..., Appliance]) -> Appliance:
 
 
 def store(
-    appliance: Appliance, commit: str, trigger: Trigger, status: Status, pull_request: int | None = None
+    appliance: Appliance,
+    commit: str,
+    trigger: Trigger,
+    status: Status,
+    pull_request: int | None = None,
+    *,
+    ref: str | None = None,
 ) -> Release:
     """Store a release that was built, with its trained model."""
     model = appliance.settings.list_models()[0]
     release = Release(model=model.name, repository=model.repository, commit=commit, trigger=trigger)
     release.status, release.pull_request, release.artifact = status, pull_request, "a digest"
+    release.ref = ref
     with appliance.sessions.begin() as session:
         session.add(release)
         session.flush()
@@ -103,4 +115,56 @@ def test_a_rollback_target_stays_behind_many_of_one_commit(crowded: Appliance) -
         again = store(crowded, "change 5", Trigger.MANUAL, Status.DEPLOYED)
         deploy(crowded, again)
     list_kept(crowded)
+    assert roll_back(crowded) == "change 4"
+
+
+def list_later(appliance: Appliance, lookout: Reconciler | None = None) -> list[str]:
+    """Reconcile as after a minute in which no build has ended, and return the commits with files."""
+    lookout = lookout or appliance.lookout
+    assert not lookout.needs_gc
+    lookout.prune_due = 0.0
+    lookout.collect_garbage()
+    return [each.commit for each in reversed(appliance.releases()) if artifact(appliance, each).exists()]
+
+
+def test_what_a_live_release_has_replaced_goes_without_a_build(crowded: Appliance) -> None:
+    list_kept(crowded)
+    deploy(crowded, store(crowded, "change 6", Trigger.MERGE, Status.DEPLOYED))
+    for number in OPEN[1:]:
+        show(crowded, number, f"head {number}", state="closed")
+
+    assert list_later(crowded) == ["change 5", "head 1", "change 6"]
+
+
+def test_files_of_a_group_that_another_process_has_ended_go(crowded: Appliance) -> None:
+    ref = f"gh-readonly-queue/main/pr-7-{'a' * 40}"
+    store(crowded, "of the queue", Trigger.CHECK, Status.CHECKED, 7, ref=ref)
+    kept = list(list_kept(crowded))
+    assert "of the queue" in kept
+    with crowded.sessions.begin() as session:  # as a process that lists tags does
+        merge_groups.end_gone(session, crowded.model, NO_QUEUE)
+
+    assert list_later(crowded) == [commit for commit in kept if commit != "of the queue"]
+
+
+def test_a_model_not_followed_keeps_what_a_rollback_needs(
+    crowded: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(crowded, "change 6", Trigger.MERGE, Status.PASSED)
+    store(crowded, "change 7", Trigger.MERGE, Status.PASSED)
+    kept = list(list_kept(crowded))
+    monkeypatch.setenv("SLIPWAY_REPOSITORY", "acme/other")
+    lookout = Reconciler(MlSettings(), crowded.lookout.sessions)
+    lookout.collect_garbage()
+    assert list_later(crowded, lookout) == kept
+
+    note = lookout.home.unfollowed / crowded.model
+    os.utime(note, (time.time() - UNFOLLOWED_SECONDS - 60,) * 2)
+    crowded.lookout.prune_due = 0.0
+    crowded.lookout.collect_garbage()  # named again
+    assert not note.exists()
+    assert list_later(crowded, lookout) == kept
+
+    os.utime(note, (time.time() - UNFOLLOWED_SECONDS - 60,) * 2)
+    assert list_later(crowded, lookout) == ["change 4", "change 5"]
     assert roll_back(crowded) == "change 4"

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from cli.up.postgres import Postgres
+from common.system.spare_child import SPARE_OPTION
 from db import claims, migrate, releases
+from db.leader import LeaderLock
 from db.models import Deployment
 from db.session import create_sessionmaker as make_sessions
+from db.session import notify
 from db.states import Status
 from tests.harness.processes import command_line
 from tests.harness.waiting import wait_until
@@ -143,6 +146,32 @@ def test_of_two_look_outs_one_waits_and_takes_over(appliance: Appliance) -> None
 
     assert len(appliance.releases()) == 2
     assert all(release.attempts == 1 for release in appliance.releases())
+
+
+def test_a_controller_that_leads_no_more_keeps_no_spare(appliance: Appliance) -> None:
+    def spares() -> list[psutil.Process]:
+        below = psutil.Process(process.pid).children(recursive=True)
+        return [each for each in below if SPARE_OPTION in command_line(each)]
+
+    def announce() -> list[psutil.Process]:
+        with appliance.sessions.begin() as session:
+            notify(session, "syncs")
+        return spares()
+
+    def take_over() -> bool:
+        with appliance.sessions.begin() as session:
+            session.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+            )
+        return other.acquire()
+
+    other = LeaderLock(appliance.settings.database_url, "look-out")
+    with watch() as process:
+        wait_until(announce, 60, "a spare builder waits")
+        wait_until(take_over, 30, "another controller leads")
+        wait_until(lambda: not spares(), 30, "the spare builder has ended")
+        assert process.poll() is None
+    other.release()
 
 
 def test_a_hand_on_the_release_is_needed_to_write_it(appliance: Appliance) -> None:

@@ -88,6 +88,18 @@ def test_an_index_in_a_lock_of_uv_reaches_the_install(
     assert installer.module(installer.build(resolved), "torchlike") == "own"
 
 
+def test_one_version_in_two_indexes_is_the_repositorys(
+    installer: Installer, shelf: Shelf, other_shelf: Shelf
+) -> None:
+    for server, text in ((shelf, "operator"), (other_shelf, "own")):
+        put_package(server, "idna", build_wheel("idna", {"idna/__init__.py": text}))
+    resolved = installer.resolve(
+        {"requirements.txt": f"--extra-index-url {other_shelf.url('/simple/')}\nidna==1.0\n"}
+    )
+
+    assert installer.module(installer.build(resolved), "idna") == "own"
+
+
 def test_the_operators_index_stands_for_pypi(installer: Installer) -> None:
     resolved = installer.resolve({"requirements.txt": "-i https://pypi.org/simple\ntorchlike\n"})
 

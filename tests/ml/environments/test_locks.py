@@ -73,6 +73,18 @@ def test_the_same_files_are_resolved_once(make_installer: MakeInstaller, shelf: 
     assert installer.resolve({"requirements.txt": "six\n"}) == first
 
 
+def test_a_text_that_nothing_includes_resolves_nothing_again(
+    make_installer: MakeInstaller, shelf: Shelf
+) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    offer(shelf, "x")
+    first = installer.resolve({"requirements.txt": "six\n", "notes.txt": "one\n", "docs/a.txt": "one\n"})
+    shelf.items.clear()
+
+    changed = {"requirements.txt": "six\n", "notes.txt": "two\n", "docs/a.txt": "two\n"}
+    assert installer.resolve(changed) == first
+
+
 def test_a_file_that_changed_on_its_index_is_refused(make_installer: MakeInstaller, shelf: Shelf) -> None:
     installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
     offer(shelf, "good")

@@ -27,6 +27,7 @@ BAD: dict[str, tuple[dict[str, str | bytes], str]] = {
     "utf-16 in TOML": ({"pyproject.toml": PYPROJECT.encode("utf-16")}, "is not UTF-8. Save it as UTF-8"),
     "a folder": ({"requirements.txt/base.txt": "six\n"}, "requirements.txt has to be a file"),
     "a project that is a word": ({"pyproject.toml": 'project = "web"\n'}, r"a table \[project\] belongs"),
+    "a NUL": ({"requirements.txt": "six\0\n"}, r"requirements\.txt"),
     "a file elsewhere": (
         {"requirements.txt": b"\xef\xbb\xbf-r /etc/hostname\n"},
         "outside of the repository",
@@ -60,6 +61,31 @@ def test_a_file_that_cannot_be_read_is_named(style: str, make_installer: Callabl
         make_installer(UV_DEFAULT_INDEX="http://127.0.0.1:9/").resolve(files)
 
     assert "\n" not in str(fault.value)
+
+
+def test_a_project_without_dependencies_is_told(
+    make_installer: Callable[..., Installer], shelf: Shelf
+) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    put_package(shelf, "six", build_wheel("six"))
+    installer.resolve(
+        {"requirements.txt": "six\n", "pyproject.toml": '[project]\nname = "a"\nversion = "1"\n'}
+    )
+
+    assert "pyproject.toml names no dependencies" in installer.log.read_text()
+
+
+def test_a_link_to_nowhere_that_nothing_includes_does_not_matter(
+    make_installer: Callable[..., Installer], shelf: Shelf
+) -> None:
+    installer = make_installer(UV_DEFAULT_INDEX=shelf.url("/simple/"))
+    put_package(shelf, "six", build_wheel("six"))
+    source = installer.write({"requirements.txt": "six\n"})
+    (source / "old.txt").symlink_to("nowhere.txt")
+    (source / "data").symlink_to("/nowhere/data")
+    resolved = environments.resolve_environment(source, installer.home, installer.log, installer.held("one"))
+
+    assert 'name = "six"' in resolved.lock
 
 
 def test_a_link_to_nowhere_is_named(make_installer: Callable[..., Installer]) -> None:

@@ -119,6 +119,14 @@ def test_a_metric_that_cannot_be_kept_is_named(given: dict[str, Any], reason: st
     assert reason in str(rejected.value)
 
 
+def test_a_metric_with_a_nul_in_its_name_is_the_commits_fault(appliance: Appliance) -> None:
+    release = built(appliance, evaluate='return {"SM\\0APE": 0.2}')
+
+    assert release.status is Status.REJECTED
+    assert r"cannot be printed: 'SM\x00APE'" in str(release.reason)
+    assert release.attempts == 1
+
+
 ODD_INFO = """
     import functools, pathlib
     class Loud:

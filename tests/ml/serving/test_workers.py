@@ -16,6 +16,24 @@ from tests.harness.processes import mentioning
 from tests.harness.waiting import wait_until
 from tests.ml.serving.support import Load, Shop, main_py
 
+PARALLEL = """
+    import multiprocessing
+    if features == "manager":
+        with multiprocessing.Manager() as shared:
+            return list(shared.list([1]))
+    with multiprocessing.get_context(features).Pool(1) as pool:
+        return pool.map(abs, [-1])
+"""
+
+
+def test_a_worker_may_start_processes_that_need_no_socket(shop: Shop) -> None:
+    shop.publish(main_py(PARALLEL))
+    for way in ("forkserver", "manager"):
+        assert shop.predict(way).status_code == 500
+    for way in ("fork", "spawn"):
+        assert shop.predict(way).json()["prediction"] == [1]
+
+
 PREDICT = """
     if features == "raise":
         raise ValueError("no such <page>")

@@ -21,6 +21,7 @@ from tests.harness import plain_http
 from tests.harness.waiting import wait_until
 from tests.vcs.conftest import REPOSITORY
 from tests.vcs.outbox.conftest import COMMIT, StartVcs, Told
+from vcs.outbox.check_run import NO_ANNOTATIONS, NO_REPORT
 
 CREATE, UPDATE, LIST = "POST /repos/acme/widgets/check-runs", "PATCH ", "GET /repos/acme/widgets/commits"
 
@@ -158,6 +159,48 @@ def test_after_a_fault_there_is_one_check_run_in_its_last_state(
         deliver(told)
         (run,) = runs(github)
         assert (run["conclusion"], run["output"]["title"]) == ("success", f"{match}: last")
+
+
+@pytest.mark.usefixtures("with_app")
+@pytest.mark.parametrize("is_begun", [True, False])
+@pytest.mark.parametrize("refusals", [1, 2])
+def test_a_check_run_ends_whatever_github_does_not_take(
+    *, refusals: int, is_begun: bool, told: Told, github: FakeGitHub, start_vcs: StartVcs, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    start_vcs(log)
+    if is_begun:
+        put(told, "in_progress")
+        deliver(told)
+    match = UPDATE if is_begun else CREATE
+    github.write_faults.arm(GitHubFault("validation", times=refusals, match=match))
+    put(told, "failure", "SMAPE 0.1", annotations=[Annotation("main.py", 3, "ValueError: no rows")])
+    told.wait()
+
+    (run,) = runs(github)
+    assert (run["status"], run["conclusion"], run["annotations"]) == ("completed", "failure", [])
+    told_of = NO_ANNOTATIONS if refusals == 1 else NO_REPORT
+    assert run["output"]["summary"].count(told_of) == 1
+    assert ("| `smape` | 0.1 | 0.3 |" in run["output"]["summary"]) is (refusals == 1)
+    assert log.read_text().count("is written with less") == refusals
+    assert told.problem() is None
+
+
+@pytest.mark.usefixtures("with_app")
+def test_an_end_that_github_does_not_take_is_tried_again(
+    told: Told, github: FakeGitHub, start_vcs: StartVcs
+) -> None:
+    start_vcs()
+    put(told, "in_progress")
+    deliver(told)
+    github.write_faults.arm(GitHubFault("validation", match=UPDATE))
+    put(told, "success", "better")
+    told.wait("refused")
+    assert "does not take GitHub check runs in acme/widgets" in (told.row().error or "")
+
+    github.write_faults.arm(None)
+    deliver(told)  # as after the pause
+    assert [run["conclusion"] for run in runs(github)] == ["success"]
 
 
 @pytest.mark.usefixtures("with_app")

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import checks
+from db import appliance, check_runs, checks, outbox
 from db.models import Release
-from db.states import Status
-from db.vcs_models import RecheckRequest
+from db.outbox import CommentFacts
+from db.outbox_subjects import CommitOf
+from db.states import OutboxState, Status
+from db.vcs_models import OutboxSubject, RecheckRequest
 from ml.controller import checks as controller
 from ml.settings import MlSettings, ModelConfig
 from tests.vcs.conftest import REPOSITORY, listening
@@ -90,6 +93,20 @@ def reconcile(watch: Sessions, model: ModelConfig) -> None:
     with watch.begin() as session:
         controller.queue_checks(session, model)
         controller.queue_requested(session, model)
+
+
+def put_ended(sessions: Sessions) -> UUID:
+    """Have the check run of the head delivered, in its last state; return its subject."""
+    with sessions.begin() as session:
+        appliance.set_mode(session, "repository")
+        appliance.set_app(session, is_set=True)
+        ended = CommentFacts("error", "ended")
+        commit = CommitOf(repository=REPOSITORY, commit=HEAD, model=MODEL)
+        check_runs.put_check_run(session, **commit, check=0, state="cancelled", facts=ended)
+        subject = outbox.claim_due(session, [REPOSITORY], 60)
+        assert subject is not None
+        outbox.settle(session, subject, OutboxState.DELIVERED)
+        return subject.id
 
 
 def states(sessions: Sessions) -> list[Status]:
@@ -178,11 +195,14 @@ def test_what_may_not_be_built_is_not_queued(
     pull: dict[str, Any], client: httpx.Client, sessions: Sessions, watch: Sessions, model: ModelConfig
 ) -> None:
     show_pull(sessions, **pull)
+    before = put_ended(sessions)
     press(client)
     reconcile(watch, model)
 
     assert requests(sessions) == []
     with sessions() as session:
+        shown = session.scalars(select(OutboxSubject).where(OutboxSubject.id == before)).one()
+        assert (shown.state, shown.version > 1) == ("pending", True)  # GitHub has withdrawn its conclusion
         assert [
             release.commit for release in session.scalars(select(Release)) if release.commit == HEAD
         ] == []

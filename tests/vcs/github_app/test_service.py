@@ -112,6 +112,34 @@ def test_a_token_for_clones_is_renewed_before_it_expires(
     assert all(found)
 
 
+def test_a_token_that_the_git_server_refuses_is_replaced(
+    told: Told, app: FakeApp, sessions: sessionmaker[Session], start_vcs: StartVcs
+) -> None:
+    start_vcs()
+    revoked = wait_until(lambda: read_clone_token(sessions), 60, "a token is stored")
+    with sessions.begin() as session:
+        clone_tokens.reject_token(session, REPOSITORY, revoked)
+    assert wait_until(lambda: read_clone_token(sessions), 60, "another one is stored") != revoked
+
+
+@pytest.mark.usefixtures("github")
+def test_a_token_refused_again_is_replaced_once_a_minute(
+    access: AppAccess,
+    own_sessions: sessionmaker[Session],
+    sessions: sessionmaker[Session],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokens, now, made = CloneTokens(access, own_sessions, [REPOSITORY]), time.monotonic, []
+    for seconds in (0, 1, 2, 60, 62, 63):
+        monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: now() + seconds)
+        tokens.renew_due()
+        made.append(read_clone_token(sessions))
+        with sessions.begin() as session:
+            clone_tokens.reject_token(session, REPOSITORY, made[-1])
+    assert [bool(token) for token in made] == [True, True, False, False, True, False]
+    assert 50 < tokens.seconds_until_due < 60
+
+
 def test_a_refused_token_for_clones_is_said_and_comes_later(
     told: Told, app: FakeApp, sessions: sessionmaker[Session], start_vcs: StartVcs
 ) -> None:

@@ -219,3 +219,20 @@ def is_healthy(variables: dict[str, str]) -> bool:
         return httpx.get(f"http://127.0.0.1:{variables['VCS_PORT']}/health").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_what_was_begun_ends_when_its_repository_is_not_followed(
+    told: Told, github: FakeGitHub, start_vcs: StartVcs
+) -> None:
+    first = start_vcs()
+    told.put_status("trains")
+    told.wait()
+    first.kill()
+    first.wait()
+    told.put_status("Slipway does not follow this model any more", state="error")
+    told.put_status("nothing of it was there", model="prices", state="error")
+
+    start_vcs(SLIPWAY_REPOSITORY="acme/other")
+    wait_until(lambda: told.rows()[0].state == "delivered", 60, "the end is written")
+    assert [one["state"] for one in github.written.list_statuses(COMMIT)] == ["error"]
+    assert told.rows()[1].state == "pending"

@@ -3,13 +3,14 @@
 import signal
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.vcs_models import OutboxSubject
 from resources.demo.github import FakeGitHub, GitHubFault
 from tests.harness.waiting import wait_until
 from tests.vcs.conftest import REPOSITORY
@@ -190,6 +191,34 @@ def test_postgres_away_after_githubs_doing_makes_nothing_twice(
 
     deliver(told)
     assert_the_last_state_is_shown_once(match, told, github)
+
+
+def test_a_status_ends_whatever_github_does_not_take(
+    told: Told, github: FakeGitHub, start_vcs: StartVcs
+) -> None:
+    start_vcs()
+    told.put_status("trains")
+    told.wait()
+    github.write_faults.arm(GitHubFault("validation", times=1, match=STATUS))
+    told.put_status("SMAPE 0.1", state="failure")
+    told.wait()
+
+    assert [status["state"] for status in github.written.list_statuses(COMMIT)] == ["failure"]
+
+
+@pytest.mark.parametrize("days, is_tried_again", [(2, True), (4, False)])
+def test_what_github_does_not_take_is_tried_for_days(
+    days: int, told: Told, github: FakeGitHub, start_vcs: StartVcs, *, is_tried_again: bool
+) -> None:
+    github.write_faults.arm(GitHubFault("validation", match=COMMENT))
+    told.put_comment("it is better")
+    with told.sessions.begin() as session:
+        session.execute(
+            update(OutboxSubject).values(changed_at=OutboxSubject.changed_at - timedelta(days=days))
+        )
+    start_vcs()
+    told.wait("refused")
+    assert (told.row().due_at is not None) is is_tried_again
 
 
 def when(document: dict[str, str]) -> datetime:
