@@ -138,7 +138,7 @@ def accept(session: Session, model: str, number: int, who: str) -> Retraining:
         now = f"release {live.release_id} is live" if live else "nothing is live"
         raise RefusedError(f"retraining {number} was suggested for release {found.live_release}, and {now}")
     if (block := explain_block(session, model)) is not None:
-        raise RefusedError(f"{block}: suggest it again when that has ended")
+        raise RefusedError(f"{block}: start it when that has ended")
     session.execute(
         update_retraining(RetrainingState.WAITING, requested_by=who).where(Retraining.id == number)
     )
