@@ -7,19 +7,16 @@ from loguru import logger
 
 from common import log
 from common.settings import load_settings
-from common.system.pinned_venv import CACHE_HINT, InstallError, PinnedVenv, lock_folder, remove_unused
+from common.system.pinned_venv import CACHE_HINT, InstallError, PinnedVenv, remove_unused
 from mlflow_server.settings import REQUIREMENTS, MlflowInstallSettings
 
 
 def install(folder: Path) -> PinnedVenv:
     """Return the environment in `folder`, made where missing or outdated; a concurrent call waits."""
     environment = PinnedVenv(folder, REQUIREMENTS)
-    if environment.is_current:  # in an image nothing could be locked
-        return environment
-    with lock_folder(folder.parent):
-        if not environment.is_current:
-            logger.info("building the environment of the MLflow server; the first time takes a while")
-            environment.create()
+    environment.ensure_current(
+        lambda: logger.info("building the environment of the MLflow server; the first time takes a while")
+    )
     remove_unused(folder.parent)
     return environment
 

@@ -1,6 +1,7 @@
 """The rooms and their doors: who may import whom, and which library has which door."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -29,6 +30,7 @@ KNOWS_IN_ML = {
     "sources": {"sandbox"},
     "runtime": {"sources", "environments", "sandbox", "model_host"},
     "mlflow_sync": {"environments", "sandbox"},
+    "monitor": set(),
     "builder": {"mlflow_sync", "runtime", "sources", "environments", "sandbox", "readers", "model_host"},
     "controller": {"sources", "environments", "sandbox"},
     "serving": {"runtime", "sandbox", "model_host"},
@@ -46,6 +48,8 @@ DOORS = {
     "cryptography": ("vcs/github_app/app_key.py",),
     "jwt": ("vcs/github_app/app_key.py",),
     "mlflow": ("ml/mlflow_sync/exporter.py", "ml/mlflow_sync/aliases.py", "mlflow_server/"),
+    "numpy": ("ml/monitor/drift/",),
+    "scipy": ("ml/monitor/drift/",),
     "singer": ("vcs/tap.py", "vcs/git_tap.py", "vcs/singer.py"),
     "tap_github": ("vcs/tap.py",),
 }
@@ -176,12 +180,20 @@ def test_a_build_context_does_no_work() -> None:
 
 
 def test_what_runs_beside_a_model_needs_only_the_stdlib() -> None:
-    import sys
-
     for path in files():
         if path.parts[:2] == ("ml", "model"):
             foreign = set(imported(path)) - sys.stdlib_module_names
             assert not foreign, f"{path} imports {foreign}"
+
+
+def test_a_baseline_is_made_without_numpy() -> None:
+    """The builder makes it, and the services' environment has neither numpy nor scipy."""
+    known = modules()
+    for name in ("baseline", "baseline_file", "kinds", "values", "windows", "findings", "request"):
+        module = f"ml.monitor.drift.{name}"
+        reached = {module, *imported_modules(module, known)}
+        libraries = {library for one in reached for library in imported(known[one])}
+        assert libraries - {"ml", "common"} <= sys.stdlib_module_names, name
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,15 @@ class PinnedVenv:
             return (self.folder / "key").read_text() == self.key and self.python.exists()
         except OSError:
             return False
+
+    def ensure_current(self, on_create: Callable[[], object]) -> None:
+        """Create it where it is missing or outdated; a concurrent call waits, then finds it made."""
+        if self.is_current:  # in an image nothing could be locked
+            return
+        with lock_folder(self.folder.parent):
+            if not self.is_current:
+                on_create()
+                self.create()
 
     def create(self) -> None:
         """Create it in a temporary folder, then rename. The caller holds a lock against concurrent calls."""

@@ -9,10 +9,11 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.system.backoff import Backoff
+from db.vcs_models import Delivery
 from resources.demo.github import FakeGitHub, FakePullRequests, GitHubFault
 from tests.harness.waiting import wait_until
 from tests.vcs.conftest import REPOSITORY, SECRET, SettingsOf, listening
@@ -100,9 +101,14 @@ def test_a_delivery_without_its_sync_is_made_good_at_the_start(
 def test_a_delivery_is_remembered_over_a_restart(
     settings_of: SettingsOf, sessions: sessionmaker[Session]
 ) -> None:
+    def is_stored() -> bool:
+        with sessions.begin() as session:
+            return session.scalar(select(Delivery.id)) is not None
+
     for expected in (202, 200):
         with listening(settings_of(), sessions) as client:
             assert deliver(client).status_code == expected
+            wait_until(is_stored, 20, "the delivery is stored")
 
 
 def test_a_ping_is_answered(client: httpx.Client, github: FakeGitHub) -> None:

@@ -159,7 +159,9 @@ class Shop:
         return found
 
     def until_live(self, release: int) -> None:
+        """Wait until it is live for Postgres, and then for clients of `serve`."""
         self.until(release, "live")
+        wait_until(lambda: self.served() == release, 30, f"release {release} answers")
 
     def release(self, number: int) -> Release:
         with self.sessions.begin() as session:
@@ -174,8 +176,8 @@ class Shop:
         return self.client.get(self.url + path, headers={"Accept": accept}, **more)
 
     def served(self) -> int | None:
-        """The release that GET / names."""
-        document = self.get("/").json()
+        """The release that clients of `serve` get."""
+        document = self.get(f"/models/{self.model}").json()
         number: int | None = document.get("release")
         return number
 
