@@ -23,7 +23,10 @@ from db import (
     pull_requests,
     release_queue,
     releases,
+    retraining_plans,
+    retrainings,
     scores,
+    stages,
     traffic,
 )
 from db.claims import Claim, Deployed
@@ -104,6 +107,9 @@ def queries(large: sessionmaker[Session]) -> dict[str, Query]:
         "reconcile: merges of the same time": lambda s: release_queue.is_tied(s, MODEL, merges),
         "gate: what was live lately": lambda s: releases.list_recently_live(s, MODEL, "abc"),
         "reconcile: on merges or tags": lambda s: release_queue.find_release_trigger(s, MODEL),
+        "reconcile: what may be retrained": lambda s: retraining_plans.list_live(s, models),
+        "reconcile: what waits to be retrained": lambda s: retrainings.list_waiting(s, models),
+        "page: retraining": lambda s: retrainings.list_retrainings(s, MODEL),
         "build: from the queue to users": built,
         "build: put back": put_back,
         "decide: roll back, twice": rolled_back,
@@ -197,7 +203,7 @@ def built(session: Session) -> None:
     claim = claimed(session)
     stage = claims.begin_stage(session, claim, StageName.GATE)
     claims.record_facts(session, claim, metrics={"SMAPE": 0.2}, artifact="a")
-    claims.end_stage(session, stage, StageOutcome.DONE)
+    stages.end_stage(session, stage, StageOutcome.DONE)
     claims.settle(session, claim, Deployed(deployments.take_snapshot(session, MODEL)))
     wanted = deployments.find_wanted(session, MODEL)
     assert wanted is not None

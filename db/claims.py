@@ -13,7 +13,8 @@ from db import check_reports, deployments, newest
 from db.check_runs import Annotation
 from db.models import Release, Stage, StageName
 from db.session import notify
-from db.states import Cause, StageOutcome, Status
+from db.stages import fail_open_stages
+from db.states import RETRAIN_TRIGGERS, Cause, Status
 from db.transitions import update_status
 
 MAX_ATTEMPTS = 5  # of a release that failed for an external reason
@@ -102,6 +103,8 @@ def settle(session: Session, claim: Claim, outcome: Deployed | Finished | Retry)
     match outcome:
         case Deployed() if (newer := newest.find_newer_decided(session, release)) is not None:
             facts = superseded_facts(newer, "and went through the gate before it")
+        case Deployed() if (other := find_other_commit(session, release)) is not None:
+            facts = other
         case Deployed() if (hold := session.scalar(select(Release.hold).where(claim.is_current))) is not None:
             facts = {"status": Status.PASSED, "reason": hold, "finished_at": func.now()}
         case Deployed() if deployments.is_on_hold(session, release):
@@ -141,6 +144,15 @@ def requeue_facts(session: Session, release: Release, reason: str, given_up: str
     return {"status": Status.FAILED, "reason": given_up, "finished_at": func.now()}
 
 
+def find_other_commit(session: Session, release: Release) -> dict[str, Any] | None:
+    """Return the columns of a retraining whose commit is neither live nor wanted; None for other releases."""
+    baseline = deployments.find_baseline(session, release.model)
+    if release.trigger not in RETRAIN_TRIGGERS or (baseline and baseline.release.commit == release.commit):
+        return None
+    reason = "another commit was to go live before it was finished"
+    return {"status": Status.SUPERSEDED, "reason": reason, "finished_at": func.now()}
+
+
 def requeue_orphaned(session: Session, release: Release) -> None:
     """Requeue a release whose builder died; after too many deaths it fails."""
     deployments.lock_model(session, release.model)
@@ -175,19 +187,6 @@ def begin_stage(session: Session, claim: Claim, name: StageName) -> int:
     session.flush()
     check_reports.report_stage(session, claim.release, name)
     return stage.id
-
-
-def fail_open_stages(session: Session, release_id: int) -> None:
-    """Mark as failed the running stages of a release whose builder could not record their end."""
-    running = (Stage.release_id == release_id) & (Stage.outcome == StageOutcome.RUNNING)
-    ended = {"outcome": StageOutcome.FAILED, "ended_at": func.clock_timestamp()}
-    session.execute(update(Stage).where(running).values(**ended))
-
-
-def end_stage(session: Session, stage: int, outcome: StageOutcome) -> None:
-    session.execute(
-        update(Stage).where(Stage.id == stage).values(outcome=outcome, ended_at=func.clock_timestamp())
-    )
 
 
 def retry_delay(attempts: int) -> timedelta:

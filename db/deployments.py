@@ -11,6 +11,7 @@ from db import github_deployments
 from db.models import Deployment, Quarantine, Release
 from db.session import notify
 from db.states import Cause, DeploymentState, Status, Trigger
+from db.superseding import end_retrainings
 from db.transitions import change_state, change_status, update_state
 
 
@@ -241,6 +242,8 @@ def mark_live(session: Session, deployment: Deployment) -> datetime | None:
         current.live_at = func.clock_timestamp()
         session.flush()
         github_deployments.show_live(session, current, replaced)
+        commit = session.get_one(Release, current.release_id).commit
+        end_retrainings(session, current.model, f"commit {commit[:8]} went live", except_of=commit)
         if current.leaves is not None:
             _quarantine_rolled_back(
                 session,

@@ -115,6 +115,7 @@ class Release(Base):
     finished_at: Mapped[datetime | None]
 
     release_on: Mapped[str | None]  # merge, push or tag, from its manifest
+    retrain: Mapped[dict[str, Any] | None]  # [retrain] of its manifest, as far as it is set
     entry_point: Mapped[str | None]
     kind: Mapped[str | None]  # regression, classification, time-series or generic
     info: Mapped[dict[str, Any] | None]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased, defer, load_only, selectinload
 
 from db import deployments
 from db.models import Deployment, Release, Stage
-from db.states import CHANGE_TRIGGERS, Status, Trigger
+from db.states import CHANGE_TRIGGERS, RETRAIN_TRIGGERS, Status, Trigger
 
 MAX_RECENT = 10  # releases that were live
 
@@ -182,10 +182,10 @@ def find_last_unsuccessful(session: Session, models: Sequence[str]) -> dict[str,
 def find_by_commits(session: Session, repository: str, commits: Sequence[str]) -> dict[str, Release]:
     """Return the newest release of each of these commits, by commit, with only the columns `vcs` may read.
 
-    The check of a merge group is of the same commit as its merge.
+    The check of a merge group and a retraining are of the same commit as its merge.
     """
     columns = load_only(Release.commit, Release.status, Release.reason, raiseload=True)
     query = select(Release).where(Release.repository == repository, Release.commit.in_(commits))
-    query = query.where(Release.trigger != Trigger.CHECK)
+    query = query.where(Release.trigger.not_in((Trigger.CHECK, *RETRAIN_TRIGGERS)))
     found = session.scalars(query.options(columns).order_by(Release.id))
     return {release.commit: release for release in found}

@@ -56,6 +56,8 @@ GRANTS: dict[str, dict[str, str]] = {
         "tracked": "",
         "aliases": "",
         "approvals": "",
+        "retrainings": "",
+        "retraining_plans": "",
         "alembic_version": "",
     },
     "watch": {
@@ -78,6 +80,8 @@ GRANTS: dict[str, dict[str, str]] = {
         "tracked": "SELECT, INSERT, UPDATE, DELETE",
         "aliases": "SELECT, INSERT, UPDATE",
         "approvals": "SELECT",
+        "retrainings": "SELECT, INSERT, UPDATE",
+        "retraining_plans": "SELECT, INSERT, UPDATE",
         "alembic_version": "",
     },
     "serve": {
@@ -100,6 +104,9 @@ GRANTS: dict[str, dict[str, str]] = {
         "tracked": "SELECT",
         "aliases": "SELECT",
         "approvals": "SELECT, INSERT",
+        # an operator starts what is suggested, and another commit that goes live ends it
+        "retrainings": "SELECT, UPDATE (state, outcome, requested_by, ended_at)",
+        "retraining_plans": "SELECT, INSERT, UPDATE",
         "alembic_version": "",
     },
 }

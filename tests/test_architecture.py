@@ -41,6 +41,7 @@ SINGLE = {"manifest": {"readers"}, "settings": set(), "__main__": {"web", "sandb
 
 # a library → the only places that may import it
 DOORS = {
+    "cronsim": ("ml/cron.py",),
     "fsspec": ("ml/sources/fetch/bucket.py",),
     "git": ("ml/sources/git_",),
     "httpcore": ("ml/sources/fetch/http.py", "ml/sources/fetch/guard.py"),

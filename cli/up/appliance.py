@@ -174,6 +174,7 @@ def demo_environment(folder: Path, port: int, settings: CliSettings) -> dict[str
     bypass = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1"]))
     return {
         "SLIPWAY_DEMO": "1",
+        "SLIPWAY_DATA_SECONDS": os.environ.get("SLIPWAY_DATA_SECONDS") or "5",
         "SLIPWAY_REPOSITORY": DEMO_REPOSITORY,
         "SLIPWAY_CLONE_URL": (folder / "demo" / "encyclopedia-visits.git").as_uri(),
         "DEMO_PORT": str(port),

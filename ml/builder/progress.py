@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import claims
+from db import claims, stages
 from db.claims import Claim
 from db.models import StageName
 from db.states import StageOutcome
@@ -89,7 +89,7 @@ class BuildProgress:
         def end(session: Session) -> None:
             if facts:
                 claims.record_facts(session, self._claim, **facts)
-            claims.end_stage(session, stage, outcome)
+            stages.end_stage(session, stage, outcome)
 
         self._commit(end)
 

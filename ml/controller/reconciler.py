@@ -17,13 +17,15 @@ from db import (
     pull_requests,
     release_queue,
     releases,
+    retraining_plans,
+    retrainings,
     scores,
 )
 from db.merge_groups import QueueUse
 from db.models import Release
 from db.session import DB_ERRORS
 from db.states import Trigger
-from ml.controller import checks, gc, package_caches, pruning, queue_polling, schedule
+from ml.controller import checks, gc, package_caches, pruning, queue_polling, retraining, schedule
 from ml.controller.queue_polling import WITH_QUEUE, LastListing
 from ml.controller.schedule import Build
 from ml.paths import HomeLayout
@@ -65,10 +67,12 @@ class Reconciler:
         self.for_each_model(self.check_tags)
         self.for_each_model(self.queue_checks)
         self.for_each_model(self.check_merge_queue)
+        self.plan_retrainings()
         self.stop_ended()
         self.collect_garbage()
         self.start_builders()
         self.start_scores()
+        self.start_retrainings()
         with self.sessions.begin() as session:
             appliance.record_heartbeat(session)
 
@@ -197,6 +201,24 @@ class Reconciler:
         if on_tags and f"tags {model.name}" not in self.daemons:
             self.start_listing("tags", "ml.controller.tags", model, self.find_due_queue(model))
 
+    def plan_retrainings(self) -> None:
+        """Record the retrainings that are due, and have data looked at that may have changed."""
+        with self.sessions.begin() as session:
+            live = retraining_plans.list_live(session, [model.name for model in self.settings.list_models()])
+
+        def plan(model: ModelConfig) -> None:
+            if (served := live.get(model.name)) is None:
+                return
+            if retraining.plan_model(self.sessions, model, served, self.settings.data_seconds):
+                self.start_daemon(f"data {model.name}", "ml.controller.data_check", model.name)
+
+        self.for_each_model(plan)
+
+    def start_daemon(self, name: str, module: str, *arguments: str) -> None:
+        """Start a process that may take its time, unless it runs already."""
+        if name not in self.daemons:
+            self.daemons.start(name, module, *arguments)
+
     def start_builders(self) -> None:
         """Start builders, and put checks back whose place a change takes."""
         with self.sessions.begin() as session:
@@ -225,6 +247,14 @@ class Reconciler:
         for score in waiting:
             if f"score {score}" not in self.builders and self.has_free_slot():
                 self.builders.start(f"score {score}", "ml.builder.rescore", str(score))
+
+    def start_retrainings(self) -> None:
+        """Start the comparison of retrainings that wait with what is live, which queues their releases."""
+        with self.sessions.begin() as session:
+            waiting = retrainings.list_waiting(session, [model.name for model in self.settings.list_models()])
+        for number in waiting:
+            if f"retraining {number}" not in self.builders and self.has_free_slot():
+                self.builders.start(f"retraining {number}", "ml.builder.retrain", str(number))
 
     def has_free_slot(self) -> bool:
         return len(self.builders.list_names()) < self.settings.builds

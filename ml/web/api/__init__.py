@@ -11,7 +11,7 @@ from common.problems import ProblemError
 from db.deployments import RefusedError
 from ml.serving.registry import ModelRegistry
 from ml.settings import MlSettings
-from ml.web.api import builds, deployments, logs, pull_requests, reload_mlflow, scores
+from ml.web.api import builds, deployments, logs, pull_requests, reload_mlflow, retraining, scores
 from ml.web.auth import OperatorAuth
 
 
@@ -31,6 +31,7 @@ def install(
     app.include_router(builds.create_operator_router(registry, sessions), dependencies=operators)
     app.include_router(scores.create_operator_router(registry, sessions), dependencies=operators)
     app.include_router(pull_requests.create_operator_router(registry, sessions), dependencies=operators)
+    app.include_router(retraining.create_operator_router(registry, sessions), dependencies=operators)
     app.include_router(reload_mlflow.create_operator_router(settings, sessions), dependencies=operators)
     app.include_router(deployments.create_history_router(registry, sessions))
     app.include_router(scores.create_history_router(registry, sessions))
