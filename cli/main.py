@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import client, demo, logs, operate, pull_requests, terminal
+from cli import client, demo, logs, notify, operate, pull_requests, terminal
 from cli.check import commands as check_commands
 from cli.errors import UserError
 from cli.settings import CliSettings
@@ -34,6 +34,7 @@ app = CommandLine(
     pretty_exceptions_enable=False,
 )
 app.add_typer(demo.app, name="demo")
+app.add_typer(notify.app, name="notify")
 
 
 def print_version(wanted: bool) -> None:

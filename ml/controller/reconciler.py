@@ -1,16 +1,28 @@
 """The controller: detects merges, queues releases, starts builders; it never builds."""
 
+import shutil
 import time
 from collections.abc import Callable
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
-from common.system import filelock
+from common.system import disk, filelock
 from common.system.child_processes import ChildProcesses
-from db import appliance, claims, merge_groups, newest, pull_requests, release_queue, releases, scores
+from db import (
+    appliance,
+    claims,
+    merge_groups,
+    newest,
+    notifications,
+    pull_requests,
+    release_queue,
+    releases,
+    scores,
+)
 from db.merge_groups import QueueUse
 from db.models import Release
+from db.notifications import Event
 from db.session import DB_ERRORS
 from db.states import Trigger
 from ml.controller import checks, gc, package_caches, queue_polling, schedule
@@ -20,6 +32,7 @@ from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
 
 BUILDER = "ml.builder.pipeline"
+DISK_STEP_BYTES = 100 << 20
 NEW = 60.0  # seconds between two checks of the branch of a model that has no release
 MAX_MERGES = 200  # accepted pull requests between two reconciliations; older ones are too old to be reported
 
@@ -40,6 +53,7 @@ class Reconciler:
         self.queue_listings: dict[str, LastListing] = {}  # by model: the last one of its merge queue
         self.needs_gc = True  # something ended since the last collection
         self.needs_shared_gc = True  # the same for what builds share
+        self.is_disk_low = True  # an earlier controller may have had people told
 
     def reconcile(self) -> None:
         """Reconcile once: requeue what was cut off, queue what is new, collect garbage, build what is due."""
@@ -54,6 +68,7 @@ class Reconciler:
         self.for_each_model(self.check_merge_queue)
         self.stop_ended()
         self.collect_garbage()
+        self.check_disk()
         self.start_builders()
         self.start_scores()
         with self.sessions.begin() as session:
@@ -227,6 +242,18 @@ class Reconciler:
             if package_caches.is_due(self.home) and "packages" not in self.daemons:
                 self.daemons.start("packages", "ml.controller.package_caches")
 
+    def check_disk(self) -> None:
+        """Have people told when the disk is nearly full."""
+        usage = shutil.disk_usage(self.home.root)
+        was, self.is_disk_low = self.is_disk_low, disk.is_nearly_full(usage, was=self.is_disk_low)
+        if was or self.is_disk_low:
+            with self.sessions.begin() as session:
+                if self.is_disk_low:
+                    facts = {"free_bytes": round_down(usage.free), "total_bytes": usage.total}
+                    notifications.begin_state(session, Event.DISK_NEARLY_FULL, "disk", facts)
+                else:
+                    notifications.end_state(session, "disk")
+
     def prune_models(self) -> None:
         self.for_each_model(self.prune_model)
         with self.sessions.begin() as session:
@@ -255,6 +282,11 @@ class Reconciler:
         if due is None:
             return self.settings.poll_seconds
         return min(self.settings.poll_seconds, max(0.2, due))
+
+
+def round_down(size: int) -> int:
+    """Return bytes in steps, so that each small change is not another fact."""
+    return size // DISK_STEP_BYTES * DISK_STEP_BYTES
 
 
 def to_build(release: Release) -> Build:
