@@ -19,8 +19,8 @@ from vcs.notifications.outcome import DELIVERED, SendOutcome
 from vcs.notifications.receivers import AppriseAddress
 
 PROGRAM = Path(__file__).with_name("apprise_process.py")
-SEND_SECONDS, KILL_SECONDS = 45.0, 1
-MEMORY_BYTES, MAX_PROCESSES, MAX_ANSWER_BYTES, NICE = 256 << 20, 32, 16 << 10, 19
+SEND_SECONDS, KILL_SECONDS = 60.0, 1
+MEMORY_BYTES, MAX_PROCESSES, MAX_ANSWER_BYTES, NICE = 256 << 20, 32, 16 << 10, 5
 MIN_SECRET_CHARS, MAX_SHOWN_CHARS = 3, 200
 # Variables that a network may need; no token, no database.
 INHERITED_VARIABLES = (

@@ -91,7 +91,8 @@ def describe_of_model(event: Event, facts: dict[str, Any], reason: str) -> tuple
             return f"{model}: release {number} was rolled back", f"{how}: {reason}"
         case Event.NOTHING_LIVE:
             return f"{model}: nothing is live", f"{model} answers no predictions. {release}: {reason}"
-    return f"{model}: {VERBS[event]}", f"{release} {VERBS[event]}: {reason}"
+    title = f"{model}: release {number} {VERBS[event]}" if number else f"{model} {VERBS[event]}"
+    return title, f"{release} {VERBS[event]}: {reason}"
 
 
 UNREACHABLE = {
