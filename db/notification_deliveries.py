@@ -21,7 +21,7 @@ SHOWN = timedelta(days=1)  # on the overview, where nothing more is tried
 
 
 @dataclass(frozen=True)
-class Claim:
+class DeliveryClaim:
     """A delivery that is due, with what it is about."""
 
     delivery: NotificationDelivery
@@ -48,7 +48,7 @@ def begin_due(session: Session, receivers: Collection[str]) -> None:
         session.execute(insert(NotificationDelivery).values(rows).on_conflict_do_nothing())
 
 
-def claim_due(session: Session, receivers: Collection[str], lease_seconds: float) -> Claim | None:
+def claim_due(session: Session, receivers: Collection[str], lease_seconds: float) -> DeliveryClaim | None:
     """Return the delivery to one of these receivers that is due longest, and defer it for the lease.
 
     What a newer event took the place of is not among them. Killed before it is settled, it is due again.
@@ -69,7 +69,7 @@ def claim_due(session: Session, receivers: Collection[str], lease_seconds: float
     delivery.due_at = func.clock_timestamp() + timedelta(seconds=lease_seconds)
     session.flush()
     session.refresh(delivery)
-    return Claim(delivery, notification)
+    return DeliveryClaim(delivery, notification)
 
 
 def find_seconds_until_due(session: Session, receivers: Collection[str]) -> float | None:

@@ -24,7 +24,7 @@ MAX_FACT_CHARS = 2000  # of one text
 
 
 class Event(StrEnum):
-    """What happened; these names are public, webhooks have them as their type."""
+    """Name what happened: webhooks have these as their type, so they are public."""
 
     LIVE = "release.live"
     REJECTED = "release.rejected"

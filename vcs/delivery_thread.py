@@ -16,15 +16,15 @@ MAX_WAIT_SECONDS = 300.0  # until the next look, should a notification be lost
 DATABASE_PAUSE_SECONDS = 5.0
 
 
-class Delivery(Protocol):
+class Deliverer(Protocol):
     def prepare(self) -> None:
         """Do what is done once, before anything is delivered."""
 
 
-SomeDelivery = TypeVar("SomeDelivery", bound=Delivery)
+SomeDeliverer = TypeVar("SomeDeliverer", bound=Deliverer)
 
 
-class DeliveryThread(ABC, Generic[SomeDelivery]):
+class DeliveryThread(ABC, Generic[SomeDeliverer]):
     """The thread that delivers to `receiver`; it does not start where it is not on."""
 
     def __init__(self, receiver: str, database_url: str, channel: str, *, is_on: bool) -> None:
@@ -35,11 +35,11 @@ class DeliveryThread(ABC, Generic[SomeDelivery]):
         self._thread = self._make_thread()
 
     @abstractmethod
-    def open_delivery(self) -> AbstractContextManager[SomeDelivery]:
+    def open_delivery(self) -> AbstractContextManager[SomeDeliverer]:
         """Open what delivers, for as long as the thread runs."""
 
     @abstractmethod
-    def deliver_due(self, delivery: SomeDelivery) -> float:
+    def deliver_due(self, delivery: SomeDeliverer) -> float:
         """Deliver what is due; return the seconds until something is."""
 
     def _make_thread(self) -> threading.Thread:

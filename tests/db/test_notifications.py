@@ -38,6 +38,7 @@ def serve(sessions_of: Callable[[str], Sessions]) -> Sessions:
 def queue(sessions: Sessions, commit: str, trigger: Trigger = Trigger.MERGE) -> int:
     with sessions.begin() as session:
         release = Release(model="m", repository="a/m", commit=commit, trigger=trigger, artifact="a")
+        release.pull_request = 7
         session.add(release)
         session.flush()
         return release.id
@@ -91,7 +92,7 @@ def test_live_rejected_and_rolled_back_are_told(watch: Sessions, serve: Sessions
         deployments.roll_back(session, "m", cause=deployments.Cause.OPERATOR, who="dana", why="wrong sums")
     end(serve)
 
-    found = {event: facts for event, facts in told(sessions)}
+    found = dict(told(sessions))
     assert events(sessions) == ["release.rejected", "release.rolled_back"]  # one message for one thing
     assert found["release.rejected"]["release"] == rejected
     rolled_back = found["release.rolled_back"]

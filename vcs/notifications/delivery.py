@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common.system.backoff import Backoff
 from db import appliance, notification_deliveries
-from db.notification_deliveries import Claim
+from db.notification_deliveries import DeliveryClaim
 from db.states import DeliveryState
 from vcs.notifications.message import make_message
 from vcs.notifications.outcome import SendOutcome
@@ -21,7 +21,7 @@ MESSAGE_INTERVAL_SECONDS = 1.0  # from one message to a receiver to the next
 MAX_SHOWN = 5  # reasons on the overview
 
 
-class NotificationDelivery:
+class NotificationSender:
     """Delivers messages one by one; a receiver that does not answer holds up no other."""
 
     def __init__(
@@ -71,7 +71,7 @@ class NotificationDelivery:
         self.show_errors()
         return True
 
-    def send_claimed(self, claim: Claim, receiver: Receiver) -> SendOutcome:
+    def send_claimed(self, claim: DeliveryClaim, receiver: Receiver) -> SendOutcome:
         try:
             message = make_message(claim.notification, self.settings.public_url)
         except (KeyError, TypeError, ValueError) as error:  # of another version of Slipway
@@ -79,7 +79,9 @@ class NotificationDelivery:
             return SendOutcome("this version of Slipway does not know the event")
         return send_message(self.settings, receiver, message)
 
-    def settle(self, session: Session, claim: Claim, receiver: Receiver, outcome: SendOutcome) -> None:
+    def settle(
+        self, session: Session, claim: DeliveryClaim, receiver: Receiver, outcome: SendOutcome
+    ) -> None:
         """Record how a delivery ended, and what follows for it and for others to the receiver."""
         delivery, key = claim.delivery, receiver.key
         failures = self._failures.get(key, 0) + 1 if outcome.holds_up else 0

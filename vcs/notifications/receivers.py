@@ -45,7 +45,7 @@ class Receiver:
 
 
 @dataclass(frozen=True)
-class Webhook(Receiver):
+class WebhookAddress(Receiver):
     """An address that takes Standard Webhooks; each secret makes a signature, so that they can be changed."""
 
     secrets: Sequence[bytes] = field(repr=False, default=())
@@ -81,15 +81,15 @@ class AppriseAddress(Receiver):
         return f"notification address {self.number} ({self.scheme})"
 
 
-def parse_webhooks(text: str, allowed: AddressPolicy) -> list[Webhook]:
+def parse_webhooks(text: str, allowed: AddressPolicy) -> list[WebhookAddress]:
     """Parse addresses, each followed by its secrets; raises `ValueError`, with neither in its text."""
-    found: list[Webhook] = []
+    found: list[WebhookAddress] = []
     for address, secrets in group_secrets(split_words(text)):
         number = len(found) + 1
         check_address(address, number, allowed)
         if not secrets:
             raise ValueError(f"webhook {number} has no secret after its address: {HOW_TO_MAKE}")
-        found.append(Webhook(number, address, [parse_secret(one, number) for one in secrets]))
+        found.append(WebhookAddress(number, address, [parse_secret(one, number) for one in secrets]))
     return found
 
 

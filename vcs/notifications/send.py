@@ -6,14 +6,14 @@ from uuid import uuid4
 from vcs.notifications.apprise import send_apprise
 from vcs.notifications.message import Message, make_test_message
 from vcs.notifications.outcome import SendOutcome
-from vcs.notifications.receivers import AppriseAddress, Receiver, Webhook
+from vcs.notifications.receivers import AppriseAddress, Receiver, WebhookAddress
 from vcs.notifications.settings import NotificationSettings
 from vcs.notifications.webhook import send_webhook
 
 
 def send_message(settings: NotificationSettings, receiver: Receiver, message: Message) -> SendOutcome:
     match receiver:
-        case Webhook():
+        case WebhookAddress():
             return send_webhook(receiver, message, settings.allowed)
         case AppriseAddress():
             return send_apprise(receiver, message, settings.venv_folder)

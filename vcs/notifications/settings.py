@@ -13,7 +13,7 @@ from common.system.pinned_venv import shared_folder
 from vcs.notifications.receivers import (
     AppriseAddress,
     Receiver,
-    Webhook,
+    WebhookAddress,
     parse_addresses,
     parse_webhooks,
 )
@@ -70,7 +70,7 @@ class NotificationSettings(AppriseInstallSettings):
         return AddressPolicy.from_text(self.allow)
 
     @cached_property
-    def webhooks(self) -> list[Webhook]:
+    def webhooks(self) -> list[WebhookAddress]:
         return parse_webhooks(self.webhooks_text.get_secret_value(), self.allowed)
 
     @cached_property

@@ -7,11 +7,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import notifications
 from vcs.delivery_thread import MAX_WAIT_SECONDS, DeliveryThread
-from vcs.notifications.delivery import NotificationDelivery
+from vcs.notifications.delivery import NotificationSender
 from vcs.notifications.settings import NotificationSettings
 
 
-class NotificationThread(DeliveryThread[NotificationDelivery]):
+class NotificationThread(DeliveryThread[NotificationSender]):
     """The thread that delivers to the receivers of `settings`; it is off where there are none."""
 
     def __init__(
@@ -22,10 +22,10 @@ class NotificationThread(DeliveryThread[NotificationDelivery]):
         super().__init__("people", database_url, notifications.CHANNEL, is_on=is_on)
 
     @contextmanager
-    def open_delivery(self) -> Iterator[NotificationDelivery]:
-        yield NotificationDelivery(self.settings, self.sessions)
+    def open_delivery(self) -> Iterator[NotificationSender]:
+        yield NotificationSender(self.settings, self.sessions)
 
-    def deliver_due(self, delivery: NotificationDelivery) -> float:
+    def deliver_due(self, delivery: NotificationSender) -> float:
         """Deliver what is due; return the seconds until something is."""
         while not self._stopping.is_set() and delivery.deliver_next():
             pass

@@ -18,7 +18,7 @@ from common.web.guarded_connections import GuardedBackend, RefusedAddressError, 
 from vcs.notifications.deadline import Deadline, DeadlineBackend
 from vcs.notifications.message import Message
 from vcs.notifications.outcome import DELIVERED, SendOutcome
-from vcs.notifications.receivers import Webhook
+from vcs.notifications.receivers import WebhookAddress
 
 REQUEST_SECONDS = 15.0  # from the connection to the answer's headers
 MAX_RETRY_AFTER_SECONDS = 24 * 3600.0
@@ -34,7 +34,7 @@ CURES = {
 
 
 def send_webhook(
-    webhook: Webhook, message: Message, allowed: AddressPolicy, seconds: float = REQUEST_SECONDS
+    webhook: WebhookAddress, message: Message, allowed: AddressPolicy, seconds: float = REQUEST_SECONDS
 ) -> SendOutcome:
     """Send a message to a webhook within so many seconds; redirects are not followed."""
     payload = message.to_json()
@@ -66,7 +66,11 @@ def sign(secrets: Sequence[bytes], message_id: str, timestamp: int, payload: byt
 
 
 def post(
-    webhook: Webhook, signature: Mapping[str, str], payload: bytes, allowed: AddressPolicy, seconds: float
+    webhook: WebhookAddress,
+    signature: Mapping[str, str],
+    payload: bytes,
+    allowed: AddressPolicy,
+    seconds: float,
 ) -> tuple[int, dict[str, str]]:
     """Return the status and the headers that a webhook answers with."""
     backend = DeadlineBackend(Deadline(seconds))

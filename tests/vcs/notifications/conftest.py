@@ -13,7 +13,7 @@ from db import appliance, notification_deliveries, notifications
 from db.notifications import Event
 from tests.harness.receivers import SECRET, WebhookReceiver
 from tests.harness.waiting import wait_until
-from vcs.notifications.delivery import NotificationDelivery
+from vcs.notifications.delivery import NotificationSender
 from vcs.notifications.settings import NotificationSettings
 
 Sessions = sessionmaker[Session]
@@ -56,7 +56,7 @@ class Telling:
         self.settings = settings or self.settings
         with self.own.begin() as session:
             notification_deliveries.set_on(session, [one.key for one in self.settings.receivers])
-        self.delivery = NotificationDelivery(self.settings, self.own, SHORT, 0.0)
+        self.delivery = NotificationSender(self.settings, self.own, SHORT, 0.0)
         self.delivery.prepare()
 
     def put(self, subject: str = "release 1", event: Event = Event.REJECTED, **facts: Any) -> None:

@@ -6,7 +6,7 @@ from common.system.backoff import Backoff
 from db.notifications import Event
 from tests.harness.receivers import SECRET, WebhookReceiver
 from tests.vcs.notifications.conftest import Telling, make_settings
-from vcs.notifications.delivery import NotificationDelivery
+from vcs.notifications.delivery import NotificationSender
 
 
 def test_an_event_arrives_signed_as_the_standard_has_it(telling: Telling, receiver: WebhookReceiver) -> None:
@@ -56,7 +56,7 @@ def test_a_receiver_away_is_tried_with_one_message(telling: Telling, receiver: W
     receiver.close()
     for number in range(20):
         telling.put(f"release {number}", release=number)
-    delivery = NotificationDelivery(telling.settings, telling.own, Backoff(3600.0, 3600.0))
+    delivery = NotificationSender(telling.settings, telling.own, Backoff(3600.0, 3600.0))
 
     assert [delivery.deliver_next() for _ in range(20)] == [True, *[False] * 19]
 

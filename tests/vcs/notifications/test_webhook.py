@@ -14,7 +14,7 @@ from tests.harness.receivers import SECRET, SECRET_BYTES, WebhookReceiver
 from tests.vcs.notifications.conftest import make_settings
 from vcs.notifications.message import make_test_message
 from vcs.notifications.outcome import SendOutcome
-from vcs.notifications.receivers import Webhook
+from vcs.notifications.receivers import WebhookAddress
 from vcs.notifications.webhook import send_webhook, sign
 
 MESSAGE = make_test_message("msg_1", datetime.now(UTC))
@@ -22,7 +22,7 @@ HERE = AddressPolicy.from_text("127.0.0.1, localhost")
 
 
 def send(url: str, allowed: AddressPolicy = HERE, seconds: float = 15) -> SendOutcome:
-    return send_webhook(Webhook(1, url, [SECRET_BYTES]), MESSAGE, allowed, seconds)
+    return send_webhook(WebhookAddress(1, url, [SECRET_BYTES]), MESSAGE, allowed, seconds)
 
 
 def test_a_signature_is_that_of_the_specification() -> None:
