@@ -21,6 +21,11 @@ def is_full(place: Path, needed_bytes: int = MIN_FREE_BYTES) -> bool:
     return shutil.disk_usage(place).free < needed_bytes
 
 
+def read_usage(place: Path) -> "shutil._ntuple_diskusage":
+    """Return the bytes of the disk that a path is on; the path need not exist."""
+    return shutil.disk_usage(find_mount(place))
+
+
 def is_nearly_full(usage: "shutil._ntuple_diskusage", *, was: bool) -> bool:
     """Return whether little of a disk is free; one that `was` nearly full has to have some more."""
     low = min(max(usage.total * LOW_SHARE, MIN_LOW_BYTES), MAX_LOW_BYTES)

@@ -1,6 +1,5 @@
 """The controller: detects merges, queues releases, starts builders; it never builds."""
 
-import shutil
 import time
 from collections.abc import Callable
 
@@ -53,7 +52,8 @@ class Reconciler:
         self.queue_listings: dict[str, LastListing] = {}  # by model: the last one of its merge queue
         self.needs_gc = True  # something ended since the last collection
         self.needs_shared_gc = True  # the same for what builds share
-        self.is_disk_low = True  # an earlier controller may have had people told
+        self.is_disk_low: bool | None = None  # None: not known yet, an earlier controller may have told
+        self.needs_mlflow_forgotten = not settings.tracking_uri  # a problem of an MLflow that was there
 
     def reconcile(self) -> None:
         """Reconcile once: requeue what was cut off, queue what is new, collect garbage, build what is due."""
@@ -92,6 +92,10 @@ class Reconciler:
 
     def ensure_mlflow_sync(self) -> None:
         """Start the process that exports to MLflow, so that nothing here waits for it."""
+        if self.needs_mlflow_forgotten:
+            with self.sessions.begin() as session:
+                appliance.set_problem(session, "tracking", None)
+            self.needs_mlflow_forgotten = False
         if self.settings.tracking_uri and "tracking" not in self.daemons:
             self.daemons.start("tracking", "ml.mlflow_sync")
 
@@ -244,15 +248,16 @@ class Reconciler:
 
     def check_disk(self) -> None:
         """Have people told when the disk is nearly full."""
-        usage = shutil.disk_usage(self.home.root)
-        was, self.is_disk_low = self.is_disk_low, disk.is_nearly_full(usage, was=self.is_disk_low)
-        if was or self.is_disk_low:
-            with self.sessions.begin() as session:
-                if self.is_disk_low:
-                    facts = {"free_bytes": round_down(usage.free), "total_bytes": usage.total}
-                    notifications.begin_state(session, Event.DISK_NEARLY_FULL, "disk", facts)
-                else:
-                    notifications.end_state(session, "disk")
+        usage, was = disk.read_usage(self.home.root), self.is_disk_low
+        self.is_disk_low = disk.is_nearly_full(usage, was=was is True)
+        if not self.is_disk_low and was is False:
+            return
+        with self.sessions.begin() as session:
+            if self.is_disk_low:
+                facts = {"free_bytes": round_down(usage.free), "total_bytes": usage.total}
+                notifications.begin_state(session, Event.DISK_NEARLY_FULL, "disk", facts)
+            else:
+                notifications.end_state(session, "disk")
 
     def prune_models(self) -> None:
         self.for_each_model(self.prune_model)

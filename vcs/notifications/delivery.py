@@ -16,7 +16,7 @@ from vcs.notifications.send import send_message
 from vcs.notifications.settings import NotificationSettings
 
 LEASE_SECONDS = 90.0  # until a message is due again whose delivery was killed
-RETRY_BACKOFF = Backoff(5.0, 3600.0, factor=4)
+RETRY_BACKOFF = Backoff(5.0, 1800.0, factor=4)
 MESSAGE_INTERVAL_SECONDS = 1.0  # from one message to a receiver to the next
 MAX_SHOWN = 5  # reasons on the overview
 
@@ -98,7 +98,7 @@ class NotificationSender:
             self._gone.add(key)
         elif not notification_deliveries.defer(session, delivery, pause, reason):
             logger.warning(
-                "{} is not told of {} any more: {}", receiver.name, claim.notification.event, reason
+                "{} is not told of {} any more: {}", receiver.name, claim.notification.event, outcome.error
             )
 
     def find_seconds_until_due(self) -> float | None:

@@ -1,6 +1,7 @@
 """The text of a notification and its JSON, from facts that may come from models: harmless, and bounded."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,10 +16,12 @@ MAX_TITLE_CHARS, MAX_BODY_CHARS, MAX_QUOTED_CHARS = 120, 900, 500
 # what mentions somebody, makes a link or a format in one of the services: replaced by what looks the same
 HARMLESS = str.maketrans(
     {
-        **{"@": "＠", "<": "‹", ">": "›", "&": "＆", "`": "'", "*": "∗", "_": "ˍ", "~": "∼", "|": "¦"},
+        **{"@": "＠", "<": "‹", ">": "›", "&": "＆", "`": "'", "*": "∗", "~": "∼", "|": "¦"},
         **{"[": "⟦", "]": "⟧", "#": "＃", "\\": "∖", "$": "＄", "{": "❴", "}": "❵"},
     }
 )
+
+LONE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # within a word it formats nothing
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def describe_release(facts: dict[str, Any]) -> str:
 def clean(text: Any) -> str:
     """Return text that mentions nobody, and is no link and no format, in one bounded line."""
     line = " ".join(make_storable(str(text), MAX_QUOTED_CHARS).translate(HARMLESS).split())
+    line = LONE_UNDERSCORE.sub("ˍ", line)
     return line.replace("://", ": //").replace("www.", "www .")
 
 

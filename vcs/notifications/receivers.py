@@ -36,12 +36,8 @@ class Receiver:
     @cached_property
     def key(self) -> str:
         """Return what the database knows it by."""
-        made = hashlib.pbkdf2_hmac("sha256", self.identity.encode(), b"slipway receiver", KEY_ROUNDS, 16)
+        made = hashlib.pbkdf2_hmac("sha256", self.address.encode(), b"slipway receiver", KEY_ROUNDS, 16)
         return f"{self.setting.removeprefix('SLIPWAY_').lower()} {made.hex()}"
-
-    @property
-    def identity(self) -> str:
-        return self.address
 
 
 @dataclass(frozen=True)
@@ -59,11 +55,6 @@ class WebhookAddress(Receiver):
     @property
     def name(self) -> str:
         return f"webhook {self.number} ({self.url.host})"
-
-    @property
-    def identity(self) -> str:
-        """A new secret makes it a new receiver: what it refused may be taken now."""
-        return " ".join([self.address, *(secret.hex() for secret in self.secrets)])
 
 
 @dataclass(frozen=True)

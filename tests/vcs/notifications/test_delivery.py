@@ -34,6 +34,19 @@ def test_both_secrets_sign_while_one_replaces_the_other(telling: Telling, receiv
     assert one.is_signed(b"old" * 8)
 
 
+def test_a_change_of_secrets_loses_nothing(telling: Telling, receiver: WebhookReceiver) -> None:
+    receiver.status = 503
+    telling.put()
+    telling.deliver(lambda: len(receiver.received) == 1)
+    new = "whsec_" + "bmV3" * 8
+    telling.restart(make_settings(webhooks=f"{receiver.url} {new} {SECRET}"))
+    receiver.status = 200
+    telling.deliver(lambda: telling.states() == ["delivered"])
+
+    assert len(set(receiver.ids)) == 1
+    assert receiver.received[-1].is_signed(b"new" * 8)
+
+
 def test_every_event_arrives_after_an_hour_away(telling: Telling, receiver: WebhookReceiver) -> None:
     receiver.close()
     for number in range(5):
@@ -125,8 +138,9 @@ def test_a_receiver_that_is_gone_gets_nothing_more(telling: Telling, receiver: W
     assert len(receiver.received) == 1
     assert "it wants no more messages" in (telling.problem() or "")
 
-    new = "whsec_" + "bmV3" * 8
-    telling.restart(make_settings(webhooks=f"{receiver.url} {new}"))
+    settings = telling.settings
+    telling.restart(make_settings(webhooks=f"{receiver.url}/other {SECRET}"))
+    telling.restart(settings)
     telling.put("release 4", release=4)
     telling.deliver_all()
     assert receiver.received[-1].document["data"]["release"] == 4

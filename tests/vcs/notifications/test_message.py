@@ -31,6 +31,13 @@ def test_hostile_text_mentions_and_links_nothing(field: str) -> None:
         assert mark not in message.title + message.body
 
 
+def test_names_of_models_stay_as_they_are() -> None:
+    message = make(Event.REJECTED, model="web_traffic-2.v_1", reason="_RMSE_ of train_loss is 0.3, not < 0.2")
+
+    assert message.title == "web_traffic-2.v_1: release 7 was rejected"
+    assert message.body.endswith("ˍRMSEˍ of train_loss is 0.3, not ‹ 0.2.")
+
+
 def test_a_message_is_bounded() -> None:
     message = make(Event.REJECTED, model="m" * 100_000, reason="é" * 1_000_000)
 
