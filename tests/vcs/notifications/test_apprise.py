@@ -94,6 +94,13 @@ def test_what_does_not_arrive_is_named_without_secrets(receiver: WebhookReceiver
         assert "A1BRTD4JD" not in error
 
 
+def test_no_part_of_an_address_is_in_what_apprise_logs() -> None:
+    address = "slack://robot%40home:pass-word@T1JJ3T3L2/A1BRTD4JD/?token=TIiajkdn&x=1"
+    log = "robot@home could not post to /T1JJ3T3L2/A1BRTD4JD with pass-word (TIiajkdn):\n\x1b[2J 403"
+
+    assert apprise.mask_address(log, address) == "*** could not post to /***/*** with *** (***): \\x1b[2J 403"
+
+
 def test_redirects_are_not_followed(receiver: WebhookReceiver, other: WebhookReceiver) -> None:
     receiver.status, receiver.answer_headers = 307, {"Location": other.url}
     outcome = send(json_address(receiver))
