@@ -189,6 +189,7 @@ def test_what_was_replaced_is_not_sent(telling: Telling, receiver: WebhookReceiv
     telling.deliver_all()
 
     assert [one.document["data"]["release"] for one in receiver.received] == [1, 29]
+    assert len(set(receiver.ids)) == 2
 
 
 def test_a_state_is_told_once_while_it_lasts(telling: Telling, receiver: WebhookReceiver) -> None:
