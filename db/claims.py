@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from common.system.backoff import Backoff
-from db import check_reports, deployments, newest
+from db import check_reports, deployments, newest, release_events
 from db.check_runs import Annotation
 from db.models import Release, Stage, StageName
 from db.session import notify
@@ -126,6 +126,7 @@ def settle(session: Session, claim: Claim, outcome: Deployed | Finished | Retry)
         )
     failure = outcome if isinstance(outcome, Finished) else Finished(facts["status"], "")
     check_reports.report_state(session, release.id, failure.log, failure.annotations)
+    release_events.tell_ended(session, release.id)
     notify(session, "releases", release.model)
 
 
@@ -164,6 +165,7 @@ def requeue_orphaned(session: Session, release: Release) -> None:
     )
     session.execute(update_status(**facts, token=None, due_at=func.now()).where(is_current))
     check_reports.report_state(session, release.id)
+    release_events.tell_ended(session, release.id)
     notify(session, "releases", release.model)
 
 

@@ -17,7 +17,8 @@ class Appliance(Base):
 
     `looked_at` is the controller's last heartbeat; `tracking` is why releases cannot be exported to MLflow
     now, `github` why GitHub is unavailable, `outbox` what GitHub is not told and why. `has_github_app` is
-    whether GitHub gets check runs.
+    whether GitHub gets check runs. `notifications` is what people are not told and why, `has_notifications`
+    whether anybody is to be told.
     """
 
     __tablename__ = "appliance"
@@ -30,6 +31,8 @@ class Appliance(Base):
     github: Mapped[str | None]
     outbox: Mapped[str | None]
     has_github_app: Mapped[bool] = mapped_column(server_default=text("false"))
+    notifications: Mapped[str | None]
+    has_notifications: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class Release(Base):

@@ -32,6 +32,7 @@ OPEN_COLUMNS = (
 )
 # what GitHub should show is written with the change that causes it
 PUT_RIGHTS = "SELECT, INSERT, UPDATE (facts, position, version, state, due_at, changed_at)"
+EVENT_RIGHTS = "SELECT, INSERT, UPDATE (event, facts, message, occurred_at, due_at, ended_at)"
 
 # a service → each table → what is granted to it; nothing: ""
 GRANTS: dict[str, dict[str, str]] = {
@@ -42,9 +43,14 @@ GRANTS: dict[str, dict[str, str]] = {
         "vcs.deliveries": "SELECT, INSERT, DELETE",
         "vcs.merge_queues": "SELECT, INSERT, UPDATE",
         "vcs.outbox": "SELECT, UPDATE, DELETE",
+        "vcs.notifications": "SELECT, INSERT, UPDATE, DELETE",
+        "vcs.notification_deliveries": "SELECT, INSERT, UPDATE, DELETE",
         "vcs.clone_tokens": "SELECT (repository), INSERT, UPDATE (token, expires_at), DELETE",
         "vcs.recheck_requests": "SELECT (repository, commit, model), INSERT",
-        "appliance": "SELECT, INSERT (id, mode), UPDATE (github, outbox, has_github_app)",
+        "appliance": (
+            "SELECT, INSERT (id, mode), "
+            "UPDATE (github, outbox, has_github_app, notifications, has_notifications)"
+        ),
         # what its page shows of a merge
         "releases": "SELECT (id, repository, commit, trigger, status, reason)",
         "stages": "",
@@ -68,6 +74,8 @@ GRANTS: dict[str, dict[str, str]] = {
         "vcs.merge_queues": "SELECT",
         "vcs.outbox": PUT_RIGHTS,
         "vcs.clone_tokens": "SELECT, DELETE",  # one that the git server refuses
+        "vcs.notifications": EVENT_RIGHTS,
+        "vcs.notification_deliveries": "",
         "vcs.recheck_requests": "SELECT, DELETE",
         "appliance": "SELECT, UPDATE (looked_at, tracking)",
         "releases": "SELECT, INSERT, UPDATE",
@@ -91,6 +99,8 @@ GRANTS: dict[str, dict[str, str]] = {
         "vcs.deliveries": "",
         "vcs.merge_queues": "",
         "vcs.outbox": PUT_RIGHTS,
+        "vcs.notifications": EVENT_RIGHTS,
+        "vcs.notification_deliveries": "",
         "vcs.clone_tokens": "",
         "vcs.recheck_requests": "",
         "appliance": "SELECT",

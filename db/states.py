@@ -128,6 +128,16 @@ class OutboxState(StrEnum):
         return OUTBOX_TRANSITIONS.get(self, frozenset())
 
 
+class DeliveryState(StrEnum):
+    """The state of a notification's delivery to one receiver."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    EXPIRED = "expired"  # it was tried for a day
+    GONE = "gone"  # the receiver wants no more messages, this one or others
+    UNKNOWN = "unknown"
+
+
 OUTBOX_TRANSITIONS = {
     OutboxState.PENDING: frozenset({OutboxState.DELIVERED, OutboxState.REFUSED, OutboxState.CLOSED}),
     OutboxState.DELIVERED: frozenset({OutboxState.PENDING}),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
-from common.system import filelock
+from common.system import disk, filelock
 from common.system.child_processes import ChildProcesses
 from db import (
     appliance,
@@ -14,6 +14,7 @@ from db import (
     deployments,
     merge_groups,
     newest,
+    notifications,
     pull_requests,
     release_queue,
     releases,
@@ -23,6 +24,7 @@ from db import (
 )
 from db.merge_groups import QueueUse
 from db.models import Release
+from db.notifications import Event
 from db.session import DB_ERRORS
 from db.states import Trigger
 from ml.controller import checks, gc, package_caches, pruning, queue_polling, retraining, schedule
@@ -32,6 +34,7 @@ from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
 
 BUILDER = "ml.builder.pipeline"
+DISK_STEP_BYTES = 100 << 20
 NEW = 60.0  # seconds between two checks of the branch of a model that has no release
 PRUNE_SECONDS = 60.0  # between two prunings while no build ends
 MAX_MERGES = 200  # accepted pull requests between two reconciliations; older ones are too old to be reported
@@ -55,6 +58,8 @@ class Reconciler:
         self.needs_shared_gc = True  # the same for what builds share
         self.prune_due = 0.0  # by the monotonic clock: when releases are pruned without any end
         self.pruned_count = 0  # releases that were pruned, by the last collection
+        self.is_disk_low: bool | None = None  # None: not known yet, an earlier controller may have told
+        self.needs_mlflow_forgotten = not settings.tracking_uri  # a problem of an MLflow that was there
 
     def reconcile(self) -> None:
         """Reconcile once: requeue what was cut off, queue what is new, collect garbage, build what is due."""
@@ -70,6 +75,7 @@ class Reconciler:
         self.plan_retrainings()
         self.stop_ended()
         self.collect_garbage()
+        self.check_disk()
         self.start_builders()
         self.start_scores()
         self.start_retrainings()
@@ -98,6 +104,10 @@ class Reconciler:
 
     def ensure_mlflow_sync(self) -> None:
         """Start the process that exports to MLflow, so that nothing here waits for it."""
+        if self.needs_mlflow_forgotten:
+            with self.sessions.begin() as session:
+                appliance.set_problem(session, "tracking", None)
+            self.needs_mlflow_forgotten = False
         if self.settings.tracking_uri and "tracking" not in self.daemons:
             self.daemons.start("tracking", "ml.mlflow_sync")
 
@@ -279,6 +289,19 @@ class Reconciler:
             if package_caches.is_due(self.home) and "packages" not in self.daemons:
                 self.daemons.start("packages", "ml.controller.package_caches")
 
+    def check_disk(self) -> None:
+        """Have people told when the disk is nearly full."""
+        usage, was = disk.read_usage(self.home.root), self.is_disk_low
+        self.is_disk_low = disk.is_nearly_full(usage, was=was is True)
+        if not self.is_disk_low and was is False:
+            return
+        with self.sessions.begin() as session:
+            if self.is_disk_low:
+                facts = {"free_bytes": round_down(usage.free), "total_bytes": usage.total}
+                notifications.begin_state(session, Event.DISK_NEARLY_FULL, "disk", facts)
+            else:
+                notifications.end_state(session, "disk")
+
     def prune_models(self) -> None:
         """Prune what nobody needs any more; the disk is swept where anybody has pruned a release since.
 
@@ -312,6 +335,11 @@ class Reconciler:
         if due is None:
             return self.settings.poll_seconds
         return min(self.settings.poll_seconds, max(0.2, due))
+
+
+def round_down(size: int) -> int:
+    """Return bytes in steps, so that each small change is not another fact."""
+    return size // DISK_STEP_BYTES * DISK_STEP_BYTES
 
 
 def to_build(release: Release) -> Build:

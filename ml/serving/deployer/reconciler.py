@@ -129,7 +129,18 @@ class DeploymentReconciler:
             self._switch_to(live)
         finally:
             self.served.activity = None
+        await self._tell_if_nothing_live(deployment, postponed.tries)
         await self._send_reports()
+
+    async def _tell_if_nothing_live(self, deployment: Deployment, tries: int) -> None:
+        """Have people told when the live release cannot be restored in several tries."""
+        is_restored = self.served.live is not None or deployment.state is not DeploymentState.LIVE
+        if not is_restored and tries >= MAX_FAILED_STARTS and self.served.error:
+            await run_in_thread(self._write_not_restored, deployment, self.served.error)
+
+    def _write_not_restored(self, deployment: Deployment, reason: str) -> None:
+        with self.sessions.begin() as session:
+            deployments.record_not_restored(session, deployment, reason)
 
     async def _start_unless_superseded(self, deployment: Deployment) -> LiveRelease:
         """Start the deployment and mark it live in Postgres.
