@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -135,6 +135,38 @@ class RetrainSection(Section):
     drift: bool = False
 
 
+FieldRule = Literal["keep", "hash", "drop"]
+
+
+class RecordSection(Section):
+    """What the request log stores of calls; `fields` are names in the features, at any depth."""
+
+    enabled: bool = True
+    sample: float = Field(1.0, ge=0, le=1, allow_inf_nan=False)  # share of the calls
+    fields: dict[Annotated[str, Field(min_length=1, max_length=200)], FieldRule] = Field({}, max_length=1000)
+
+    @property
+    def hidden_fields(self) -> Mapping[str, FieldRule]:
+        """The fields that are not stored as they are."""
+        return {name: rule for name, rule in self.fields.items() if rule != "keep"}
+
+    def with_defaults(self, other: "RecordSection") -> "RecordSection":
+        """Return this section, completed by what only `other` sets: key by key, and field by field."""
+        merged = merge_sections(self, other)
+        return merged.model_copy(update={"fields": {**other.fields, **self.fields}})
+
+    def narrow(self, other: "RecordSection") -> "RecordSection":
+        """Return what both sections allow: of each value the one by which less is stored."""
+        strictness = get_args(FieldRule).index
+        names = {**self.fields, **other.fields}
+        rules = [(self.fields.get(name, "keep"), other.fields.get(name, "keep")) for name in names]
+        return RecordSection(
+            enabled=self.enabled and other.enabled,
+            sample=min(self.sample, other.sample),
+            fields={name: max(pair, key=strictness) for name, pair in zip(names, rules, strict=True)},
+        )
+
+
 class Resources(Section):
     train_timeout: Duration | None = None  # seconds
     load_timeout: Duration | None = None  # seconds
@@ -152,6 +184,7 @@ class Manifest(Section):
     release: ReleaseSection = ReleaseSection()
     test: TestSection = TestSection()
     retrain: RetrainSection = RetrainSection()
+    record: RecordSection = RecordSection()
     resources: Resources = Resources()
 
     @property

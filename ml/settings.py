@@ -15,7 +15,7 @@ from common.units import Size
 from db.checks import Trust
 from db.models import Release
 from ml.data_folders import SHARED_FOLDER, DataFolders
-from ml.manifest import Gate, Resources, Section
+from ml.manifest import Gate, RecordSection, Resources, Section
 
 
 class ChecksSection(Section):
@@ -46,6 +46,7 @@ class ModelConfig:
     resources: Resources = field(default_factory=Resources)  # the operator's; they override in the same way
     has_pull_requests: bool = True  # else it is not on GitHub, and each push to the branch counts
     checks: ChecksSection = field(default_factory=ChecksSection)
+    operator_record: RecordSection = field(default_factory=RecordSection)  # overrides in the same way
     isolation: str = ""  # the name by which its code is kept apart from other code, where it is another one
 
     def for_release(self, release: Release) -> "ModelConfig":
@@ -63,6 +64,7 @@ class OperatorOverrides(Section):
     gate: Gate = Gate()
     resources: Resources = Resources()
     checks: ChecksSection = ChecksSection()
+    record: RecordSection = RecordSection()
 
 
 def check_hosts(text: str) -> str:
@@ -112,6 +114,9 @@ class MlSettings(SourceSettings, AccessSettings):
     tracking_password_path: Path | None = Field(None, validation_alias="MLFLOW_PASSWORD_PATH")
     checks: Literal["on", "off"] = Field("on", validation_alias="SLIPWAY_CHECKS")
     record: bool = Field(True, validation_alias="SLIPWAY_RECORD")
+    record_days: int = Field(30, validation_alias="SLIPWAY_RECORD_DAYS", ge=1, le=366)
+    record_bytes: Size = Field(5 << 30, validation_alias="SLIPWAY_RECORD_BYTES", validate_default=False)
+    record_rows: int = Field(200, validation_alias="SLIPWAY_RECORD_ROWS", ge=1)  # a second, of a model
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 
     def list_models(self) -> list[ModelConfig]:
@@ -125,7 +130,12 @@ class MlSettings(SourceSettings, AccessSettings):
     def _to_model_config(self, name: str, followed: ModelEntry) -> ModelConfig:
         try:
             overrides = OperatorOverrides.model_validate(
-                {"gate": followed.gate, "resources": followed.resources, "checks": followed.checks}
+                {
+                    "gate": followed.gate,
+                    "resources": followed.resources,
+                    "checks": followed.checks,
+                    "record": followed.record,
+                }
             )
         except ValidationError as error:
             raise SystemExit(f"{self.models_file}: in [{name}]: {format_errors(error)}") from error
@@ -140,6 +150,7 @@ class MlSettings(SourceSettings, AccessSettings):
             overrides.resources,
             not git,
             overrides.checks if self.checks == "on" else overrides.checks.model_copy(update={"on": False}),
+            overrides.record,
         )
 
     @property

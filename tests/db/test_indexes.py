@@ -14,7 +14,6 @@ INDEXES = {
     "sync: what is new": "ix_pull_requests_accepted",
     "releases of commits": "ix_releases_repository_commit",
     "page: overview": "ix_releases_unsuccessful",
-    "recorder: 50 predictions": "ix_predictions_at",
     "page: when it was live": "ix_deployments_was_live",
 }
 

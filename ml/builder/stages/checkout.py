@@ -34,7 +34,11 @@ def run(context: BuildContext, log_line: LogLine) -> CheckoutResult:
         log_line(f"try number {release.attempts}: stages that were done before are not done again")
     fetched = fetch_source(context, log_line)
     checked = check_source(context, fetched.path, log_line)
-    facts = {"entry_point": checked.model.entry_point, "release_on": checked.release.on}
+    facts = {
+        "entry_point": checked.model.entry_point,
+        "release_on": checked.release.on,
+        "record": checked.record.model_dump(exclude_unset=True),
+    }
     return CheckoutResult(
         source=fetched.path,
         manifest=checked,

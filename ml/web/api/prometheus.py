@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from ml.serving.counters import Histogram, RequestStats
 from ml.serving.registry import ModelRegistry
+from ml.serving.request_log.log import RequestLog
 
 
 class ServingMetrics(Collector):
@@ -25,9 +26,11 @@ class ServingMetrics(Collector):
         self,
         model_registry: ModelRegistry,
         stats: RequestStats,
+        request_log: RequestLog,
         read_heartbeat_age: Callable[[], float | None],
     ) -> None:
-        self.model_registry, self.stats, self.read_heartbeat_age = model_registry, stats, read_heartbeat_age
+        self.model_registry, self.stats, self.request_log = model_registry, stats, request_log
+        self.read_heartbeat_age = read_heartbeat_age
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -38,6 +41,7 @@ class ServingMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self.collect_requests()
+        yield self.collect_recorded()
         yield from self.collect_workers()
         yield from self.collect_releases()
         since_poll = GaugeMetricFamily(
@@ -60,6 +64,16 @@ class ServingMetrics(Collector):
         for labels, histogram in list(self.stats.latency.items()):
             add_histogram(seconds, list(labels), histogram)
         yield seconds
+
+    def collect_recorded(self) -> Metric:
+        rows = CounterMetricFamily(
+            "slipway_request_log_rows",
+            "Rows of the request log, and rows that are not in it: not sampled, over the rate, dropped",
+            labels=["model", "outcome"],
+        )
+        for (model, outcome), count in list(self.request_log.counts.items()):
+            rows.add_metric([model, outcome], count)
+        return rows
 
     def collect_workers(self) -> Iterator[Metric]:
         rows = HistogramMetricFamily("slipway_batch_rows", "Rows given to a worker at once", labels=["model"])

@@ -50,7 +50,13 @@ def install(
     app.include_router(releases.create_router(sessions, settings, can_try))
     app.include_router(
         health.create_router(
-            registry, ServingMetrics(registry, gateway.stats, partial(read_heartbeat_age, registry, sessions))
+            registry,
+            ServingMetrics(
+                registry,
+                gateway.stats,
+                gateway.request_log,
+                partial(read_heartbeat_age, registry, sessions),
+            ),
         )
     )
     app.include_router(sign_in.create_router(operator_auth))

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from db import deployments, predictions
-from db.models import Prediction
+from db import deployments
 from db.states import Status
 from ml.builder.prediction_diff import (
     PredictionDiff,
@@ -18,6 +17,7 @@ from ml.builder.prediction_diff import (
 from ml.prediction_delta import compute_delta
 from ml.runtime.materialize import materialize_release
 from ml.sandbox import rmtree
+from tests.harness.recorded import record
 from tests.harness.repositories import Files
 from tests.ml.builder.test_release import live
 from tests.ml.conftest import Appliance
@@ -34,14 +34,7 @@ def model(predict: str, more: str = "", rule: str = "") -> Files:
 
 def asked(appliance: Appliance, *features: Any) -> None:
     """What users asked of the live release, as serve records it."""
-    with appliance.sessions.begin() as session:
-        rows = [
-            Prediction(
-                model=appliance.model, release_id=1, request={"features": one}, answer={"prediction": 0}
-            )
-            for one in features
-        ]
-        predictions.record_batch(session, rows)
+    record(appliance.sessions, appliance.model, *features)
 
 
 def test_recorded_requests_are_asked_of_both_releases(appliance: Appliance) -> None:
@@ -57,7 +50,8 @@ def test_recorded_requests_are_asked_of_both_releases(appliance: Appliance) -> N
     assert (found["compared_with"], found["inputs"]) == (1, "recorded requests")
     assert (found["compared"], found["changed"], found["failed"]) == (4, 2, 0)
     assert (found["mean"], found["largest"]) == (pytest.approx(7 / 4), 4)
-    assert found["worst"][0] == {"features": "4", "live": "40", "this": "44", "change": 4}
+    worst = found["worst"][0]
+    assert (worst["features"], worst["live"], worst["this"], worst["change"]) == ("4", "40", "44", 4)
     assert "predictions differ for 50% of 4 recorded requests" in appliance.log(release, "gate")
 
 

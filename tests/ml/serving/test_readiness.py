@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from db import predictions
-from db.models import Prediction
+from tests.harness import recorded
 from tests.ml.serving.support import Shop, main_py
 
 ONLY = "if features != {0!r}: raise ValueError('asked about %r' % (features,))\nreturn 1"
@@ -18,11 +17,7 @@ def only(right: object, **more: str) -> str:
 
 
 def record(shop: Shop, features: object) -> None:
-    with shop.sessions.begin() as session:
-        request, answer = {"features": features}, {"prediction": 1}
-        predictions.record_batch(
-            session, [Prediction(model=shop.model, release_id=1, request=request, answer=answer)]
-        )
+    recorded.record(shop.sessions, shop.model, features)
 
 
 def test_examples_come_first(shop: Shop) -> None:
