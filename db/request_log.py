@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, insert, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from db.request_log_models import RecordedRequest
@@ -46,7 +47,7 @@ def list_replayable(session: Session, model: str, limit: int) -> list[Replayable
     )
     each = (
         select(newest)
-        .distinct(newest.c.features)
+        .ext(distinct_on(newest.c.features))
         .order_by(newest.c.features, newest.c.at.desc(), newest.c.row.desc())
         .subquery()
     )
@@ -60,12 +61,12 @@ def list_distinct_features(session: Session, model: str, limit: int) -> list[Any
 
 
 def count_reduced(session: Session, model: str, limit: int) -> int:
-    """Return how many of the newest `limit` rows of a model have a field that was hashed or dropped."""
+    """Return how many of the newest `limit` rows of a model are not whole because a field is hidden."""
     newest = (
-        select(RecordedRequest.is_reduced)
+        select((RecordedRequest.is_reduced & ~RecordedRequest.is_whole).label("is_hidden"))
         .where(RecordedRequest.model == model)
         .order_by(RecordedRequest.at.desc())
         .limit(limit)
         .subquery()
     )
-    return session.scalar(select(func.count()).where(newest.c.is_reduced)) or 0
+    return session.scalar(select(func.count()).where(newest.c.is_hidden)) or 0

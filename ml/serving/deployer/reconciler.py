@@ -191,6 +191,7 @@ class DeploymentReconciler:
             on_crash=self._auto_rollback.on_crash,
             on_start_failure=self._auto_rollback.on_start_failure,
             make_room=self._make_room,
+            hides_errors=bool(record.hidden_fields),
         )
         try:
             chosen = await run_in_thread(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -46,7 +47,7 @@ class Erased:
         for row in rows:
             self.rows += 1
             self.calls.add(str(row.id))
-            self.texts.add(digest_text(format_value(row.features)))
+            self.texts.add(digest_features(format_value(row.features)))
 
 
 def erase_calls(
@@ -98,7 +99,7 @@ def erase_copies(
 
 def is_copy(row: Mapping[str, Any], erased: Erased, wanted: FieldValue | None) -> bool:
     """Return whether a row of a comparison shows an erased request."""
-    if row.get("prediction") in erased.calls or digest_text(row["features"]) in erased.texts:
+    if row.get("prediction") in erased.calls or digest_features(row["features"]) in erased.texts:
         return True
     return wanted is not None and mentions(row["features"], wanted)
 
@@ -136,5 +137,8 @@ def sweep_comparisons(home: HomeLayout) -> list[int]:
     return sorted(set(building))
 
 
-def digest_text(text: str) -> bytes:
+def digest_features(text: str) -> bytes:
+    """Return a digest of features as a comparison shows them, whatever the order of their names."""
+    with suppress(ValueError, RecursionError):  # it was cut
+        text = json.dumps(json.loads(text), sort_keys=True)
     return sha256(text.encode()).digest()
