@@ -1,6 +1,7 @@
 """Rows of the request log, as `serve` leaves them."""
 
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ KEY = b"k" * 32
 
 
 def make_row(model: str, features: Any, **facts: Any) -> dict[str, Any]:
-    call = IdMaker(KEY, model).make()
+    call = IdMaker(KEY, model).make(int(1000 * time.time()))
     return {
         "id": uuid.UUID(bytes=call.raw),
         "row": 0,

@@ -5,7 +5,7 @@ model's name. Whoever has the key can check an id, and decide again whether its 
 """
 
 import os
-import time
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,10 +13,12 @@ from hashlib import blake2b
 from hmac import compare_digest
 from uuid import UUID
 
-PREFIX_BYTES, MAC_BYTES, SAMPLE_BYTES, RANDOM_BYTES = 12, 4, 8, 6
+PREFIX_BYTES, MAC_BYTES, SAMPLE_BYTES = 12, 4, 8
 SAMPLE_RANGE = 1 << (8 * SAMPLE_BYTES)
-POOL_BYTES = 4096  # random bytes that are read at once
-VERSION, VARIANT = 0x70, 0x80
+POOL_SIZE = 512  # random numbers that are read at once
+# of the lower half of the part before the MAC: version 7, 12 random bits, variant 2, 30 random bits
+VERSION_BITS, RANDOM_MASK = 0x7000_8000_0000, 0x0FFF_3FFF_FFFF
+MAX_MS = (1 << 48) - 1
 
 
 @dataclass(slots=True)
@@ -29,8 +31,8 @@ class CallId:
     @property
     def text(self) -> bytes:
         """The id as a header has it."""
-        digits = self.raw.hex().encode()
-        return b"-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        digits = self.raw.hex()
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}".encode()
 
     @property
     def uuid(self) -> UUID:
@@ -38,7 +40,9 @@ class CallId:
 
     @property
     def at(self) -> datetime:
-        return read_time(self.raw)
+        """The time in the id, by which its rows' partition is found."""
+        ms = int.from_bytes(self.raw[:6])
+        return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
 
     def is_sampled(self, share: float) -> bool:
         """Return whether a call is among this share of all: always the same for one id and share."""
@@ -52,13 +56,10 @@ class IdMaker:
         self._hash = blake2b(model.encode(), key=key, digest_size=MAC_BYTES + SAMPLE_BYTES)
         self._random = iterate_random()
 
-    def make(self, clock_offset_ms: int = 0) -> CallId:
-        """Return a new id; the offset is that of Postgres's clock, to which stored times belong."""
-        ms = (time.time_ns() // 1_000_000 + clock_offset_ms) & 0xFFFFFFFFFFFF
-        random = bytearray(next(self._random))
-        random[0] = VERSION | random[0] & 0x0F
-        random[2] = VARIANT | random[2] & 0x3F
-        prefix = ms.to_bytes(6) + random
+    def make(self, ms: int) -> CallId:
+        """Return a new id of a call that came at `ms` milliseconds of Unix's time."""
+        random = VERSION_BITS | next(self._random) & RANDOM_MASK
+        prefix = ((ms & MAX_MS) << 48 | random).to_bytes(PREFIX_BYTES)
         digest = self._digest(prefix)
         return CallId(prefix + digest[:MAC_BYTES], int.from_bytes(digest[MAC_BYTES:]))
 
@@ -79,15 +80,7 @@ class IdMaker:
         return keyed.digest()
 
 
-def iterate_random() -> Iterator[bytes]:
-    """Yield random bytes, which are read many at a time: one system call for each would be slow."""
+def iterate_random() -> Iterator[int]:
+    """Yield random numbers of 64 bits, read many at a time: one system call for each would be slow."""
     while True:
-        pool = os.urandom(POOL_BYTES - POOL_BYTES % RANDOM_BYTES)
-        for at in range(0, len(pool), RANDOM_BYTES):
-            yield pool[at : at + RANDOM_BYTES]
-
-
-def read_time(raw: bytes) -> datetime:
-    """Return the time in an id, by which its row's partition is found."""
-    ms = int.from_bytes(raw[:6])
-    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+        yield from struct.unpack(f"{POOL_SIZE}Q", os.urandom(8 * POOL_SIZE))

@@ -17,7 +17,19 @@ from ml.serving.workers.responses import Label
 from ml.serving.workers.wire import PredictionJson
 
 ROWS_PER_SECOND = 200  # of a model
-RECORDED, NOT_SAMPLED, OVER_RATE, DROPPED = "recorded", "not_sampled", "over_rate", "dropped"
+OUTCOMES = ("recorded", "not_sampled", "over_rate", "dropped")  # of a row
+
+
+@dataclass(slots=True)
+class ModelState:
+    """What the log needs of one model, and its rows by what became of them."""
+
+    ids: IdMaker
+    rate: RowRate
+    recorded: int = 0
+    not_sampled: int = 0
+    over_rate: int = 0
+    dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -25,19 +37,12 @@ class Call:
     """A call of a model whose log is on; its rows are recorded together or not at all."""
 
     id: CallId
+    state: ModelState
     model: str
     route: str
     client_id: bytes
     rules: RecordSection
     began: float  # on the monotonic clock
-
-
-@dataclass(slots=True)
-class ModelState:
-    """What the log needs of one model."""
-
-    ids: IdMaker
-    rate: RowRate
 
 
 class RequestLog:
@@ -51,7 +56,15 @@ class RequestLog:
         self.fields_key = b"" if key is None else derive_key(key, "fields")
         self._models: dict[str, ModelState] = {}
         self._writer = RowWriter(sessions, self.fields_key, self._count_written)
-        self.counts: dict[tuple[str, str], int] = {}  # rows, by model and by what became of them
+
+    @property
+    def counts(self) -> dict[tuple[str, str], int]:
+        """The rows of each model by what became of them."""
+        return {
+            (model, outcome): getattr(state, outcome)
+            for model, state in list(self._models.items())
+            for outcome in OUTCOMES
+        }
 
     async def run(self) -> None:
         """Write rows until cancelled."""
@@ -64,14 +77,18 @@ class RequestLog:
 
     def find_id(self, model: str, text: str) -> CallId | None:
         """Return the id of a call when it was made here for this model; None where it is forged."""
-        return None if self._ids_key is None else self._get_state(model).ids.find(text)
+        if self._ids_key is None:
+            return None
+        return (self._models.get(model) or self._create_state(model)).ids.find(text)
 
     def begin(self, model: str, rules: RecordSection, route: str, client_id: bytes) -> Call | None:
         """Return a call with its id; None where the log is off."""
         if self._ids_key is None or not rules.enabled:
             return None
-        made = self._get_state(model).ids.make(self._writer.clock_offset_ms)
-        return Call(made, model, route, client_id, rules, time.monotonic())
+        state = self._models.get(model) or self._create_state(model)
+        began = time.monotonic()
+        made = state.ids.make(int(1000 * (began + self._writer.clock_offset)))
+        return Call(made, state, model, route, client_id, rules, began)
 
     def add(
         self,
@@ -81,22 +98,24 @@ class RequestLog:
         predictions: Sequence[PredictionJson],
     ) -> None:
         """Add the answered rows of a call; a large answer is too large to store."""
-        if call is None or not self._accepts(call, len(features)):
+        if call is None or not accept(call, len(features), now := time.monotonic()):
             return
         for row, (given, answer) in enumerate(zip(features, predictions, strict=True)):
-            self._queue(call, label, row, given, answer=answer if isinstance(answer, bytes) else None)
+            stored = answer if isinstance(answer, bytes) else None
+            self._queue(call, now, label, row, given, answer=stored)
 
     def add_error(
         self, call: Call | None, label: Label, row: int, features: bytes, problem: ProblemError
     ) -> None:
         """Add the row for which a call has no answer, with the kind of error."""
-        if call is None or not self._accepts(call, 1):
+        if call is None or not accept(call, 1, now := time.monotonic()):
             return
-        self._queue(call, label, row, features, error=str(problem.extra.get("error") or problem.title))
+        self._queue(call, now, label, row, features, error=str(problem.extra.get("error") or problem.title))
 
     def _queue(
         self,
         call: Call,
+        now: float,
         label: Label,
         row: int,
         features: bytes,
@@ -104,7 +123,6 @@ class RequestLog:
         answer: bytes | None = None,
         error: str | None = None,
     ) -> None:
-        milliseconds = 1000 * (time.monotonic() - call.began)
         self._writer.add(
             PendingRow(
                 call.id,
@@ -117,30 +135,30 @@ class RequestLog:
                 features,
                 answer,
                 error,
-                milliseconds,
+                1000 * (now - call.began),
             )
         )
 
-    def _get_state(self, model: str) -> ModelState:
-        if (state := self._models.get(model)) is None:
-            assert self._ids_key is not None
-            state = ModelState(IdMaker(self._ids_key, model), RowRate(self._rows_per_second))
-            self._models[model] = state
-        return state
-
-    def _accepts(self, call: Call, rows: int) -> bool:
-        """Decide once whether a call is recorded, and count its rows where it is not."""
-        if not call.id.is_sampled(call.rules.sample):
-            self._count(call.model, NOT_SAMPLED, rows)
-        elif not self._models[call.model].rate.take(rows):
-            self._count(call.model, OVER_RATE, rows)
-        else:
-            return True
-        return False
-
-    def _count(self, model: str, outcome: str, rows: int) -> None:
-        self.counts[model, outcome] = self.counts.get((model, outcome), 0) + rows
+    def _create_state(self, model: str) -> ModelState:
+        assert self._ids_key is not None
+        state = ModelState(IdMaker(self._ids_key, model), RowRate(self._rows_per_second))
+        return self._models.setdefault(model, state)
 
     def _count_written(self, rows: Sequence[PendingRow], is_written: bool) -> None:
         for row in rows:
-            self._count(row.model, RECORDED if is_written else DROPPED, 1)
+            state = self._models[row.model]
+            if is_written:
+                state.recorded += 1
+            else:
+                state.dropped += 1
+
+
+def accept(call: Call, rows: int, now: float) -> bool:
+    """Decide once whether a call is recorded, and count its rows where it is not."""
+    if call.rules.sample < 1 and not call.id.is_sampled(call.rules.sample):
+        call.state.not_sampled += rows
+        return False
+    if not call.state.rate.take(rows, now):
+        call.state.over_rate += rows
+        return False
+    return True

@@ -1,21 +1,19 @@
 """A bound on the rows a second of one model; a call is recorded whole or not at all."""
 
-import time
-
 
 class RowRate:
     """A bucket of rows: a call may empty it below zero, and the next one then waits until it is above."""
 
     def __init__(self, rows_per_second: float) -> None:
-        self._rows_per_second = rows_per_second
-        self._left, self._at = rows_per_second, time.monotonic()
+        self._rows_per_second = self._left = rows_per_second
+        self._at = 0.0
 
-    def take(self, rows: int) -> bool:
-        """Return whether a call of so many rows may be recorded now."""
-        now = time.monotonic()
-        self._left = min(self._left + (now - self._at) * self._rows_per_second, self._rows_per_second)
+    def take(self, rows: int, now: float) -> bool:
+        """Return whether a call of so many rows may be recorded at this time of the monotonic clock."""
+        left = self._left + (now - self._at) * self._rows_per_second
+        self._left = left = min(left, self._rows_per_second)
         self._at = now
-        if self._left < 1:
+        if left < 1:
             return False
-        self._left -= rows
+        self._left = left - rows
         return True

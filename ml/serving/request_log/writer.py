@@ -30,7 +30,8 @@ class RowWriter:
         self._pending: list[PendingRow] = []
         self._pending_bytes = 0
         self._has_pending, self._writing = asyncio.Event(), asyncio.Lock()
-        self.clock_offset_ms = 0  # of Postgres's clock, of this machine's
+        # seconds from the monotonic clock to Unix's time; Postgres's once that is known, as of all times
+        self.clock_offset = time.time() - time.monotonic()
 
     def add(self, row: PendingRow) -> None:
         """Queue a row; without room for it, it is lost and counted."""
@@ -110,4 +111,4 @@ class RowWriter:
     def _insert(self, rows: Sequence[Row]) -> None:
         with self._sessions.begin() as session:
             there = request_log.record_batch(session, rows)
-        self.clock_offset_ms = round(1000 * (there.timestamp() - time.time()))
+        self.clock_offset = there.timestamp() - time.monotonic()

@@ -15,7 +15,7 @@ KEY = b"f" * 32
 
 def stored(features: Any, answer: bytes | None = b"1", **rules: Any) -> Row:
     body = features if isinstance(features, bytes) else json.dumps(features).encode()
-    call = IdMaker(KEY, "m").make()
+    call = IdMaker(KEY, "m").make(1)
     section = RecordSection(fields=rules)
     return to_row(PendingRow(call, 0, "m", 1, "predict", b"c", section, body, answer, None, 1.0), KEY)
 
