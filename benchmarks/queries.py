@@ -1,6 +1,7 @@
 """Frequent queries with a million rows and with a thousand: the ratio, and scans of whole tables."""
 
 import tempfile
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +34,7 @@ from db.models import Deployment, Release, StageName
 from db.pull_requests import Accepted
 from db.session import create_sessionmaker, to_driver_url
 from db.states import Cause, StageOutcome, Status
+from ml.serving.request_log.ids import IdMaker
 from ml.serving.telemetry.traffic import NO_COUNTS
 from ml.web import serializers
 from ml.web.api.traffic import BUCKET_COUNT
@@ -158,9 +160,7 @@ def queries(large: sessionmaker[Session]) -> dict[str, Query]:
         "deployer: what is recorded": lambda s: releases.list_record_sections(s, deployment(s).release),
         "request log: 200 rows": lambda s: request_log.record_batch(s, sampled()),
         "request log: partitions": lambda s: request_partitions.find_expired(s, 30, 5 << 30),
-        "call: erase a request": lambda s: request_erasure.delete_by_id(
-            s, MODEL, [(uuid.uuid4(), datetime.now(UTC))]
-        ),
+        "call: erase a request": lambda s: request_erasure.delete_by_id(s, MODEL, [make_id()]),
         "requests: a minute of each model": lambda s: traffic.record_counts(
             s, dict.fromkeys(models, NO_COUNTS), timedelta(seconds=30)
         ),
@@ -288,8 +288,13 @@ def sampled() -> list[dict[str, object]]:
         "is_whole": True,
         "is_reduced": False,
     }
-    return [{**shared, "id": uuid.uuid4(), "row": row, "at": datetime.now(UTC)} for row in range(200)]
+    return [{**shared, "id": str(make_id()), "row": row, "at": datetime.now(UTC)} for row in range(200)]
+
+
+def make_id() -> uuid.UUID:
+    """Return an id of a call of today."""
+    return IdMaker(b"key", MODEL).make(int(1000 * time.time())).uuid
 
 
 def compared_rows() -> dict[str, object]:
-    return {"worst": [{"features": "3", "prediction": str(uuid.uuid4())} for _ in range(5)]}
+    return {"worst": [{"features": "3", "prediction": str(make_id())} for _ in range(5)]}

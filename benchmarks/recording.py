@@ -37,21 +37,34 @@ def main() -> bool:
 
 
 def compare(running: dict[str, Server], rounds: int) -> float:
-    """Return the median ratio of the rounds, each of one burst at either, in turns."""
-    ratios = []
+    """Return the median ratio of the rounds, each of one burst at either, in turns.
+
+    The processor time of a request is printed as well: other work on the machine changes it less.
+    """
+    ratios, costs = [], []
     for number in range(rounds):
         order = ["on", "off"] if number % 2 else ["off", "on"]
-        made = {name: wrk.load(running[name].url, running[name].body, CONNECTIONS, SECONDS) for name in order}
-        ratios.append(made["on"].per_second / made["off"].per_second)
+        made = {name: measure(running[name]) for name in order}
+        (on, on_cost), (off, off_cost) = made["on"], made["off"]
+        ratios.append(on.per_second / off.per_second)
+        costs.append(off_cost / on_cost)
         print(
-            f"  on {made['on'].per_second:9,.0f}/s  off {made['off'].per_second:9,.0f}/s  ratio "
-            f"{ratios[-1]:.3f}  p99 {made['on'].p99:.1f} and {made['off'].p99:.1f} ms  "
-            f"failed {made['on'].failed + made['off'].failed}",
+            f"  on {on.per_second:7,.0f}/s  off {off.per_second:7,.0f}/s  ratio {ratios[-1]:.3f}  "
+            f"CPU {on_cost:.3f} and {off_cost:.3f} ms  p99 {on.p99:.1f} and {off.p99:.1f} ms  "
+            f"failed {on.failed + off.failed}",
             flush=True,
         )
     low, ratio, high = statistics.quantiles(ratios, n=4)
-    print(f"  median {ratio:.3f} (quartiles {low:.3f} to {high:.3f}), bar {BAR}", flush=True)
+    print(f"  median {ratio:.3f} (quartiles {low:.3f} to {high:.3f}), bar {BAR}")
+    print(f"  by processor time {statistics.median(costs):.3f}", flush=True)
     return ratio
+
+
+def measure(server: Server) -> tuple[wrk.Burst, float]:
+    """Return a burst, and the milliseconds of processor time that the server took for each request."""
+    before = server.cpu()
+    burst = wrk.load(server.url, server.body, CONNECTIONS, SECONDS)
+    return burst, 1000 * (server.cpu() - before) / burst.requests
 
 
 def count_rows(server: Server) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -12,17 +12,15 @@ from sqlalchemy.orm import Session
 
 from db import deployments
 from db.models import Release
-from db.request_log import ReplayableRequest
+from db.request_log import ReplayableRequest, read_id_time
 from db.request_log_models import RecordedRequest
 
 FROM_USERS = "recorded requests"  # what a comparison was made on
 
 
-def delete_by_id(
-    session: Session, model: str, calls: Sequence[tuple[uuid.UUID, datetime]]
-) -> list[ReplayableRequest]:
-    """Delete all rows of these calls, each named by its id and the time in it; return what they were."""
-    return _delete(session, model, tuple_(RecordedRequest.id, RecordedRequest.at).in_(calls))
+def delete_by_id(session: Session, model: str, calls: Iterable[uuid.UUID]) -> list[ReplayableRequest]:
+    """Delete all rows of these calls; return what they were."""
+    return _delete(session, model, is_among(calls))
 
 
 def delete_by_value(
@@ -39,6 +37,13 @@ def delete_by_value(
         True,
     )
     return _delete(session, model, of_day & has_value)
+
+
+def is_among(calls: Iterable[uuid.UUID]) -> ColumnElement[bool]:
+    """Return the condition that a row is of one of these calls; only partitions that may have it are read."""
+    named = [(call, read_id_time(call)) for call in calls]
+    at_once = RecordedRequest.at.in_([at for _, at in named])  # tuples alone let Postgres leave none out
+    return at_once & tuple_(RecordedRequest.id, RecordedRequest.at).in_(named)
 
 
 def _delete(session: Session, model: str, which: ColumnElement[bool]) -> list[ReplayableRequest]:
@@ -76,6 +81,6 @@ def without_erased(session: Session, model: str, differences: Mapping[str, Any])
     if not named:
         return dict(differences)
     deployments.lock_model(session, model)
-    present = set(session.scalars(select(RecordedRequest.id).where(RecordedRequest.id.in_(named))))
+    present = set(session.scalars(select(RecordedRequest.id).where(is_among(named))))
     kept = [row for row in worst if not row.get("prediction") or uuid.UUID(row["prediction"]) in present]
     return {**differences, "worst": kept}

@@ -1,25 +1,14 @@
 """The table of the request log: one row for each recorded prediction, partitioned by day."""
 
 import uuid
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import REAL, Dialect, Index, TypeDecorator, text
+from sqlalchemy import REAL, Index, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base
-
-
-class JsonText(TypeDecorator[Any]):
-    """A JSONB column that is written as text: null and a missing value differ. It is read as a value."""
-
-    impl = JSONB
-    cache_ok = True
-
-    def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:  # noqa: ARG002
-        return lambda text: text
 
 
 class RecordedRequest(Base):
@@ -48,8 +37,8 @@ class RecordedRequest(Base):
     release_id: Mapped[int]
     route: Mapped[str]  # predict, form, url, v1, v2, invocations or csv
     client_id: Mapped[str]  # X-Request-ID: the client's, or one of ours
-    features: Mapped[Any | None] = mapped_column(JsonText, nullable=True)
-    answer: Mapped[Any | None] = mapped_column(JsonText, nullable=True)
+    features: Mapped[Any | None] = mapped_column(JSONB, nullable=True)
+    answer: Mapped[Any | None] = mapped_column(JSONB, nullable=True)
     error: Mapped[str | None]  # its kind; None where there is an answer
     milliseconds: Mapped[float] = mapped_column(REAL)
     is_whole: Mapped[bool]  # else it is never replayed

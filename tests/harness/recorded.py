@@ -1,8 +1,6 @@
 """Rows of the request log, as `serve` leaves them."""
 
 import json
-import time
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,10 +15,10 @@ from ml.serving.request_log.ids import IdMaker
 KEY = b"k" * 32
 
 
-def make_row(model: str, features: Any, **facts: Any) -> dict[str, Any]:
-    call = IdMaker(KEY, model).make(int(1000 * time.time()))
+def make_row(model: str, features: Any, at: datetime | None = None, **facts: Any) -> dict[str, Any]:
+    call = IdMaker(KEY, model).make(int(1000 * (at or datetime.now(UTC)).timestamp()))
     return {
-        "id": uuid.UUID(bytes=call.raw),
+        "id": str(call.uuid),
         "row": 0,
         "at": call.at,
         "model": model,

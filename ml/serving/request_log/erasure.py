@@ -56,7 +56,7 @@ def erase_calls(
     """Erase the rows of these calls, and what was copied of them; blocking."""
     erased = Erased(calls={str(one.uuid) for one in ids})
     with sessions.begin() as session:
-        rows = request_erasure.delete_by_id(session, model, [(one.uuid, one.at) for one in ids])
+        rows = request_erasure.delete_by_id(session, model, [one.uuid for one in ids])
     erased.add(rows)
     erase_copies(sessions, home, model, erased)
     return erased

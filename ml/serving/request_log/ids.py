@@ -6,12 +6,15 @@ model's name. Whoever has the key can check an id, and decide again whether its 
 
 import os
 import struct
+from binascii import hexlify
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from hashlib import blake2b
+from datetime import datetime
+from hashlib import blake2s
 from hmac import compare_digest
 from uuid import UUID
+
+from db.request_log import read_id_time
 
 PREFIX_BYTES, MAC_BYTES, SAMPLE_BYTES = 12, 4, 8
 SAMPLE_RANGE = 1 << (8 * SAMPLE_BYTES)
@@ -23,16 +26,17 @@ MAX_MS = (1 << 48) - 1
 
 @dataclass(slots=True)
 class CallId:
-    """The id of a call, and the number by which it is sampled."""
+    """The id of a call, and the hash by which it is sampled."""
 
     raw: bytes
-    draw: int
+    digest: bytes
 
     @property
     def text(self) -> bytes:
         """The id as a header has it."""
-        digits = self.raw.hex()
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}".encode()
+        digits = hexlify(self.raw)
+        parts = digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]
+        return b"%b-%b-%b-%b-%b" % parts
 
     @property
     def uuid(self) -> UUID:
@@ -40,20 +44,18 @@ class CallId:
 
     @property
     def at(self) -> datetime:
-        """The time in the id, by which its rows' partition is found."""
-        ms = int.from_bytes(self.raw[:6])
-        return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+        return read_id_time(self.uuid)
 
     def is_sampled(self, share: float) -> bool:
         """Return whether a call is among this share of all: always the same for one id and share."""
-        return self.draw < share * SAMPLE_RANGE
+        return int.from_bytes(self.digest[MAC_BYTES:]) < share * SAMPLE_RANGE
 
 
 class IdMaker:
     """The ids of one model's calls."""
 
     def __init__(self, key: bytes, model: str) -> None:
-        self._hash = blake2b(model.encode(), key=key, digest_size=MAC_BYTES + SAMPLE_BYTES)
+        self._hash = blake2s(model.encode(), key=key, digest_size=MAC_BYTES + SAMPLE_BYTES)
         self._random = iterate_random()
 
     def make(self, ms: int) -> CallId:
@@ -61,7 +63,7 @@ class IdMaker:
         random = VERSION_BITS | next(self._random) & RANDOM_MASK
         prefix = ((ms & MAX_MS) << 48 | random).to_bytes(PREFIX_BYTES)
         digest = self._digest(prefix)
-        return CallId(prefix + digest[:MAC_BYTES], int.from_bytes(digest[MAC_BYTES:]))
+        return CallId(prefix + digest[:MAC_BYTES], digest)
 
     def find(self, text: str) -> CallId | None:
         """Return the id when it was made here for this model; None for any other text."""
@@ -72,7 +74,7 @@ class IdMaker:
         digest = self._digest(raw[:PREFIX_BYTES])
         if not compare_digest(digest[:MAC_BYTES], raw[PREFIX_BYTES:]):
             return None
-        return CallId(raw, int.from_bytes(digest[MAC_BYTES:]))
+        return CallId(raw, digest)
 
     def _digest(self, prefix: bytes) -> bytes:
         keyed = self._hash.copy()

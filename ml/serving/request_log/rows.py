@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 
+from common.text import make_storable
 from ml.manifest import RecordSection
 from ml.model_host.to_json import MAX_DEPTH, is_deeper
 from ml.serving.request_log.fields import apply_rules, has_named_fields
 from ml.serving.request_log.ids import CallId
 
+MAX_ERROR_CHARS = 200
 MAX_VALUE_BYTES = 64 << 10  # of features, and of an answer; a longer one is not stored
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # as JSON writes it; Postgres stores none
 DECODE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -50,7 +52,7 @@ def to_row(pending: PendingRow, fields_key: bytes) -> Row:
         if isinstance(answer, Decoded):
             kept_answer = answer.replaced(apply_rules(answer.value, rules, fields_key, pending.model))
     return {
-        "id": pending.call_id.uuid,
+        "id": str(pending.call_id.uuid),
         "row": pending.row,
         "at": pending.call_id.at,
         "model": pending.model,
@@ -59,7 +61,7 @@ def to_row(pending: PendingRow, fields_key: bytes) -> Row:
         "client_id": pending.client_id.decode("latin-1"),
         "features": kept.text if kept else None,
         "answer": kept_answer.text if kept_answer else None,
-        "error": pending.error,
+        "error": None if pending.error is None else make_storable(pending.error, MAX_ERROR_CHARS),
         "milliseconds": pending.milliseconds,
         "is_whole": features is not None and kept is features,
         "is_reduced": kept is not features or kept_answer is not answer,

@@ -29,7 +29,7 @@ def test_only_its_own_ids_are_known() -> None:
     found = ids.find(made.text.decode())
 
     assert found is not None
-    assert (found.raw, found.draw) == (made.raw, made.draw)
+    assert (found.raw, found.digest) == (made.raw, made.digest)
     assert IdMaker(KEY, "other").find(made.text.decode()) is None
     assert IdMaker(b"l" * 32, "m").find(made.text.decode()) is None
 
