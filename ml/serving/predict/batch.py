@@ -102,7 +102,7 @@ async def predict_rows(
         if gateway.get_live(model) is not live:
             continue  # a switch while they were made
         check_row_count(rows)
-        call = gateway.request_log.begin(live.deployment.model, live.record, data.route, data.request_id)
+        call = gateway.request_log.begin(live.pool.label.model, live.record, data.route, data.request_id)
         try:
             with gateway.request_budget.reserve(sum(map(len, rows))):
                 answered = await run_while_connected(

@@ -117,7 +117,7 @@ class Gateway:
                 given = decode_json(body)
             except DECODE_ERRORS as error:
                 raise not_json_problem(error, headers, body, "the features") from error
-            call = self.request_log.begin(live.deployment.model, live.record, route, request_id)
+            call = self.request_log.begin(live.pool.label.model, live.record, route, request_id)
             with self.request_budget.reserve(len(body)):
                 answer = live.pool.submit(body, request_id)
                 scope[ON_DISCONNECT_KEY] = answer.cancel
