@@ -12,6 +12,7 @@ from db.models import Deployment, Release, Stage
 from db.states import CHANGE_TRIGGERS, RETRAIN_TRIGGERS, Status, Trigger
 
 MAX_RECENT = 10  # releases that were live
+MAX_LIVE_DEPLOYMENTS = 50  # of a model, among which a newer release is looked for
 
 
 def find_newest_of_commit(session: Session, model: str, commit: str) -> Release | None:
@@ -85,6 +86,24 @@ def find_reference_data(session: Session, release_id: int) -> dict[str, Any]:
     them.
     """
     return session.scalar(select(Release.known).where(Release.id == release_id)) or {}
+
+
+def list_record_sections(session: Session, release: Release) -> list[dict[str, Any]]:
+    """Return `[record]` of a release, and of the newest one that was live where that is newer.
+
+    A rollback goes to older code, and its author has not decided that more is recorded again.
+    """
+    was_live = (Deployment.model == release.model) & Deployment.live_at.is_not(None)
+    recent = (
+        select(Deployment.release_id)
+        .where(was_live)
+        .order_by(Deployment.id.desc())
+        .limit(MAX_LIVE_DEPLOYMENTS)
+        .subquery()
+    )
+    newest = select(func.max(recent.c.release_id)).scalar_subquery()
+    found = session.scalar(select(Release.record).where(Release.id == newest, Release.id > release.id))
+    return [section for section in (release.record, found) if section]
 
 
 def list_recently_live(session: Session, model: str, test: str) -> list[tuple[int, dict[str, float]]]:

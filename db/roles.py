@@ -57,7 +57,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "deployments": "",
         "quarantines": "",
         "scores": "",
-        "predictions": "",
+        "requests": "",
         "traffic": "",
         "tracked": "",
         "aliases": "",
@@ -83,7 +83,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "deployments": "SELECT, INSERT, UPDATE (state, reason)",  # a decision overrules the one before it
         "quarantines": "SELECT, UPDATE (ended_at)",  # a promotion in MLflow ends one
         "scores": "SELECT, UPDATE",
-        "predictions": "SELECT",
+        "requests": "SELECT",
         "traffic": "",
         "tracked": "SELECT, INSERT, UPDATE, DELETE",
         "aliases": "SELECT, INSERT, UPDATE",
@@ -104,12 +104,12 @@ GRANTS: dict[str, dict[str, str]] = {
         "vcs.clone_tokens": "",
         "vcs.recheck_requests": "",
         "appliance": "SELECT",
-        "releases": "SELECT, INSERT, UPDATE (status, reason, token, finished_at, hold)",
+        "releases": "SELECT, INSERT, UPDATE (status, reason, token, finished_at, hold, differences)",
         "stages": "SELECT, UPDATE (outcome, ended_at)",
         "deployments": "SELECT, INSERT, UPDATE (state, live_at, reason)",
         "quarantines": "SELECT, INSERT, UPDATE (ended_at)",
         "scores": "SELECT, INSERT",
-        "predictions": "SELECT, INSERT, DELETE",
+        "requests": "SELECT, INSERT, DELETE",
         "traffic": "SELECT, INSERT, DELETE",
         "tracked": "SELECT",
         "aliases": "SELECT",
@@ -119,6 +119,11 @@ GRANTS: dict[str, dict[str, str]] = {
         "retraining_plans": "SELECT, INSERT, UPDATE",
         "alembic_version": "",
     },
+}
+# a service → functions that it may call; they make and drop partitions, which belong to the owner
+FUNCTION_GRANTS: dict[str, tuple[str, ...]] = {
+    "watch": ("create_request_partition(date)", "drop_request_partition(date)"),
+    "serve": ("create_request_partition(date)",),
 }
 CONNECT_SECONDS, SIGN_IN_SECONDS = 5, 60
 # of libpq, and of a server that starts, ends or is full: they say nothing of a role
@@ -200,11 +205,14 @@ def grant_rights(at: cursor) -> None:
             execute_statement(at, "GRANT USAGE ON SCHEMA {} TO {}", name, role)
             execute_statement(at, "REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}", name, role)
             execute_statement(at, "REVOKE ALL ON ALL SEQUENCES IN SCHEMA {} FROM {}", name, role)
+            execute_statement(at, "REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {} FROM {}", name, role)
         for table, rights in tables.items():
             if rights:
                 execute_statement(at, f"GRANT {rights} ON {table} TO {{}}", role)
             if "INSERT" in rights and fetch_value(at, "SELECT to_regclass(%s)::text", f"{table}_id_seq"):
                 execute_statement(at, f"GRANT USAGE ON SEQUENCE {table}_id_seq TO {{}}", role)
+        for function in FUNCTION_GRANTS.get(service, ()):
+            execute_statement(at, f"GRANT EXECUTE ON FUNCTION {function} TO {{}}", role)
         may_have_temporary = "SELECT has_database_privilege(%s, current_database(), 'TEMPORARY')"
         if service in TEMPORARY_TABLES and not fetch_value(at, may_have_temporary, role):
             execute_statement(at, "GRANT TEMPORARY ON DATABASE {} TO {}", database, role)

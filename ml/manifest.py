@@ -11,6 +11,7 @@ from common.errors import RejectedError
 from common.models_file import format_errors
 from common.units import Duration, Share, Size
 from ml.readers.toml_reader import read_toml
+from ml.record_section import RecordSection
 from ml.retrain_section import RetrainSection
 from ml.section import Section, merge_sections
 
@@ -142,6 +143,7 @@ class Manifest(Section):
     release: ReleaseSection = ReleaseSection()
     test: TestSection = TestSection()
     retrain: RetrainSection = RetrainSection()
+    record: RecordSection = RecordSection()
     resources: Resources = Resources()
 
     @property

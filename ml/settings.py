@@ -17,6 +17,7 @@ from db.checks import Trust
 from db.models import Release
 from ml.data_folders import SHARED_FOLDER, DataFolders
 from ml.manifest import Gate, Resources
+from ml.record_section import RecordSection
 from ml.retrain_section import RetrainSection, load_stored
 from ml.section import Section
 
@@ -50,6 +51,7 @@ class ModelConfig:
     has_pull_requests: bool = True  # else it is not on GitHub, and each push to the branch counts
     checks: ChecksSection = field(default_factory=ChecksSection)
     retrain: RetrainSection = field(default_factory=RetrainSection)  # the operator's; it overrides likewise
+    operator_record: RecordSection = field(default_factory=RecordSection)  # overrides in the same way
     isolation: str = ""  # the name by which its code is kept apart from other code, where it is another one
 
     def for_release(self, release: Release) -> "ModelConfig":
@@ -72,6 +74,7 @@ class OperatorOverrides(Section):
     resources: Resources = Resources()
     checks: ChecksSection = ChecksSection()
     retrain: RetrainSection = RetrainSection()
+    record: RecordSection = RecordSection()
 
 
 def check_hosts(text: str) -> str:
@@ -123,6 +126,9 @@ class MlSettings(SourceSettings, AccessSettings):
     tracking_password_path: Path | None = Field(None, validation_alias="MLFLOW_PASSWORD_PATH")
     checks: Literal["on", "off"] = Field("on", validation_alias="SLIPWAY_CHECKS")
     record: bool = Field(True, validation_alias="SLIPWAY_RECORD")
+    record_days: int = Field(30, validation_alias="SLIPWAY_RECORD_DAYS", ge=1, le=366)
+    record_bytes: Size = Field(5 << 30, validation_alias="SLIPWAY_RECORD_BYTES", validate_default=False)
+    record_rows: int = Field(200, validation_alias="SLIPWAY_RECORD_ROWS", ge=1)  # a second, of a model
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 
     def list_models(self) -> list[ModelConfig]:
@@ -141,6 +147,7 @@ class MlSettings(SourceSettings, AccessSettings):
                     "resources": followed.resources,
                     "checks": followed.checks,
                     "retrain": followed.retrain,
+                    "record": followed.record,
                 }
             )
         except ValidationError as error:
@@ -157,6 +164,7 @@ class MlSettings(SourceSettings, AccessSettings):
             not git,
             overrides.checks if self.checks == "on" else overrides.checks.model_copy(update={"on": False}),
             overrides.retrain,
+            overrides.record,
         )
 
     @property

@@ -27,7 +27,16 @@ from db.models import Release
 from db.notifications import Event
 from db.session import DB_ERRORS
 from db.states import Trigger
-from ml.controller import checks, gc, package_caches, pruning, queue_polling, retraining, schedule
+from ml.controller import (
+    checks,
+    gc,
+    package_caches,
+    pruning,
+    queue_polling,
+    request_log,
+    retraining,
+    schedule,
+)
 from ml.controller.queue_polling import WITH_QUEUE, LastListing
 from ml.controller.schedule import Build
 from ml.paths import HomeLayout
@@ -35,6 +44,7 @@ from ml.settings import MlSettings, ModelConfig
 
 BUILDER = "ml.builder.pipeline"
 DISK_STEP_BYTES = 100 << 20
+LOG_UPKEEP_SECONDS = 60.0  # between two looks at the partitions of the request log
 NEW = 60.0  # seconds between two checks of the branch of a model that has no release
 PRUNE_SECONDS = 60.0  # between two prunings while no build ends
 MAX_MERGES = 200  # accepted pull requests between two reconciliations; older ones are too old to be reported
@@ -53,6 +63,7 @@ class Reconciler:
         self.daemons = ChildProcesses()  # processes that build nothing and take no slot
         self.started_at = time.monotonic()
         self.new_model_due: dict[str, float] = {}  # by model: when one without a release is checked
+        self.log_upkeep_due = 0.0
         self.queue_listings: dict[str, LastListing] = {}  # by model: the last one of its merge queue
         self.needs_gc = True  # a build ended, or a release was pruned, since the last collection
         self.needs_shared_gc = True  # the same for what builds share
@@ -74,6 +85,7 @@ class Reconciler:
         self.for_each_model(self.check_merge_queue)
         self.plan_retrainings()
         self.stop_ended()
+        self.maintain_request_log()
         self.collect_garbage()
         self.check_disk()
         self.start_builders()
@@ -265,6 +277,14 @@ class Reconciler:
         for number in waiting:
             if f"retraining {number}" not in self.builders and self.has_free_slot():
                 self.builders.start(f"retraining {number}", "ml.builder.retrain", str(number))
+
+    def maintain_request_log(self) -> None:
+        """Make the partitions of the next days, and drop those beyond the bounds of days and bytes."""
+        if time.monotonic() >= self.log_upkeep_due:
+            request_log.maintain_partitions(
+                self.sessions, self.settings.record_days, self.settings.record_bytes
+            )
+            self.log_upkeep_due = time.monotonic() + LOG_UPKEEP_SECONDS
 
     def has_free_slot(self) -> bool:
         return len(self.builders.list_names()) < self.settings.builds

@@ -39,6 +39,7 @@ def run(context: BuildContext, log_line: LogLine) -> CheckoutResult:
         "entry_point": checked.model.entry_point,
         "release_on": checked.release.on,
         "retrain": checked.retrain.to_document() or None,
+        "record": checked.record.model_dump(exclude_unset=True),
     }
     return CheckoutResult(
         source=fetched.path,

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from db.retraining_models import RetrainingPlan
 from ml.serving.counters import Histogram, RequestStats
 from ml.serving.registry import ModelRegistry
+from ml.serving.request_log.log import RequestLog
 
 
 class ServingMetrics(Collector):
@@ -26,10 +27,12 @@ class ServingMetrics(Collector):
         self,
         model_registry: ModelRegistry,
         stats: RequestStats,
+        request_log: RequestLog,
         read_heartbeat_age: Callable[[], float | None],
         read_plans: Callable[[], Sequence[RetrainingPlan]],
     ) -> None:
-        self.model_registry, self.stats, self.read_heartbeat_age = model_registry, stats, read_heartbeat_age
+        self.model_registry, self.stats, self.request_log = model_registry, stats, request_log
+        self.read_heartbeat_age = read_heartbeat_age
         self.read_plans = read_plans
         self.registry = CollectorRegistry()
         self.registry.register(self)
@@ -41,6 +44,7 @@ class ServingMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self.collect_requests()
+        yield self.collect_recorded()
         yield from self.collect_workers()
         yield from self.collect_releases()
         yield from self.collect_retraining()
@@ -64,6 +68,16 @@ class ServingMetrics(Collector):
         for labels, histogram in list(self.stats.latency.items()):
             add_histogram(seconds, list(labels), histogram)
         yield seconds
+
+    def collect_recorded(self) -> Metric:
+        rows = CounterMetricFamily(
+            "slipway_request_log_rows",
+            "Rows of the request log, and rows that are not in it: not sampled, over the rate, dropped",
+            labels=["model", "outcome"],
+        )
+        for (model, outcome), count in list(self.request_log.counts.items()):
+            rows.add_metric([model, outcome], count)
+        return rows
 
     def collect_workers(self) -> Iterator[Metric]:
         rows = HistogramMetricFamily("slipway_batch_rows", "Rows given to a worker at once", labels=["model"])

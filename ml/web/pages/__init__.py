@@ -67,6 +67,7 @@ def install(
             ServingMetrics(
                 registry,
                 gateway.stats,
+                gateway.request_log,
                 partial(read_heartbeat_age, registry, sessions),
                 partial(read_plans, registry, sessions),
             ),
