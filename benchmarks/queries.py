@@ -1,6 +1,8 @@
 """Frequent queries with a million rows and with a thousand: the ratio, and scans of whole tables."""
 
 import tempfile
+import time
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,18 +21,24 @@ from db import (
     deployments,
     migrate,
     mlflow_state,
-    predictions,
     pull_requests,
     release_queue,
     releases,
+    request_erasure,
+    request_log,
+    request_partitions,
+    retraining_plans,
+    retrainings,
     scores,
+    stages,
     traffic,
 )
 from db.claims import Claim, Deployed
-from db.models import Deployment, Prediction, Release, StageName
+from db.models import Deployment, Release, StageName
 from db.pull_requests import Accepted
 from db.session import create_sessionmaker, to_driver_url
 from db.states import Cause, StageOutcome, Status
+from ml.serving.request_log.ids import IdMaker
 from ml.serving.telemetry.traffic import NO_COUNTS
 from ml.web import serializers
 from ml.web.api.traffic import BUCKET_COUNT
@@ -104,6 +112,9 @@ def queries(large: sessionmaker[Session]) -> dict[str, Query]:
         "reconcile: merges of the same time": lambda s: release_queue.is_tied(s, MODEL, merges),
         "gate: what was live lately": lambda s: releases.list_recently_live(s, MODEL, "abc"),
         "reconcile: on merges or tags": lambda s: release_queue.find_release_trigger(s, MODEL),
+        "reconcile: what may be retrained": lambda s: retraining_plans.list_live(s, models),
+        "reconcile: what waits to be retrained": lambda s: retrainings.list_waiting(s, models),
+        "page: retraining": lambda s: retrainings.list_retrainings(s, MODEL),
         "build: from the queue to users": built,
         "build: put back": put_back,
         "decide: roll back, twice": rolled_back,
@@ -145,8 +156,15 @@ def queries(large: sessionmaker[Session]) -> dict[str, Query]:
         "deployer: live for the first time": lambda s: deployments.is_first(s, deployment(s)),
         "deployer: reference data": lambda s: releases.find_reference_data(s, live_id(s)),
         "gate: what is decided": lambda s: deployments.take_snapshot(s, MODEL),
-        "gate: recorded requests": lambda s: predictions.list_distinct_features(s, MODEL, 200),
-        "recorder: 50 predictions": lambda s: predictions.record_batch(s, sampled()),
+        "gate: recorded requests": lambda s: request_log.list_replayable(s, MODEL, 200),
+        "gate: rows with hidden fields": lambda s: request_log.count_reduced(s, MODEL, 200),
+        "gate: what was erased meanwhile": lambda s: request_erasure.without_erased(
+            s, MODEL, compared_rows()
+        ),
+        "deployer: what is recorded": lambda s: releases.list_record_sections(s, deployment(s).release),
+        "request log: 200 rows": lambda s: request_log.record_batch(s, sampled()),
+        "request log: partitions": lambda s: request_partitions.find_expired(s, 30, 5 << 30),
+        "call: erase a request": lambda s: request_erasure.delete_by_id(s, MODEL, [make_id()]),
         "requests: a minute of each model": lambda s: traffic.record_counts(
             s, dict.fromkeys(models, NO_COUNTS), timedelta(seconds=30)
         ),
@@ -197,7 +215,7 @@ def built(session: Session) -> None:
     claim = claimed(session)
     stage = claims.begin_stage(session, claim, StageName.GATE)
     claims.record_facts(session, claim, metrics={"SMAPE": 0.2}, artifact="a")
-    claims.end_stage(session, stage, StageOutcome.DONE)
+    stages.end_stage(session, stage, StageOutcome.DONE)
     claims.settle(session, claim, Deployed(deployments.take_snapshot(session, MODEL)))
     wanted = deployments.find_wanted(session, MODEL)
     assert wanted is not None
@@ -260,6 +278,27 @@ def earlier(session: Session) -> Release:
     return found
 
 
-def sampled() -> list[Prediction]:
-    request, answer = {"features": {"days": 3}}, {"prediction": [1.0, 2.0, 3.0]}
-    return [Prediction(model=MODEL, release_id=1, request=request, answer=answer) for _ in range(50)]
+def sampled() -> list[dict[str, object]]:
+    """Return the rows of a second."""
+    shared = {
+        "model": MODEL,
+        "release_id": 1,
+        "route": "predict",
+        "client_id": "c",
+        "features": '{"days": 3}',
+        "answer": "[1.0, 2.0, 3.0]",
+        "error": None,
+        "milliseconds": 1.5,
+        "is_whole": True,
+        "is_reduced": False,
+    }
+    return [{**shared, "id": str(make_id()), "row": row, "at": datetime.now(UTC)} for row in range(200)]
+
+
+def make_id() -> uuid.UUID:
+    """Return an id of a call of today."""
+    return IdMaker(b"key", MODEL).make(int(1000 * time.time())).uuid
+
+
+def compared_rows() -> dict[str, object]:
+    return {"worst": [{"features": "3", "prediction": str(make_id())} for _ in range(5)]}

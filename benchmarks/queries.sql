@@ -35,9 +35,12 @@ FROM releases WHERE status = 'deployed' ORDER BY id;
 INSERT INTO tracked (release_id, key, experiment, run, version, told_at)
 SELECT id, md5('k' || id), '1', md5('r' || id), id, now() FROM releases;
 
-INSERT INTO predictions (model, release_id, at, request, answer)
-SELECT 'model-' || i % ({predictions} / 1000), 1, now() - i * interval '1 second',
-    ('{{"features": {{"days":' || i % 30 || '}}}}')::jsonb, '{{"prediction": [1.0, 2.0, 3.0]}}'::jsonb
+SELECT create_request_partition((now() AT TIME ZONE 'UTC')::date - i) FROM generate_series(-3, 29) i;
+
+INSERT INTO requests
+    (id, row, at, model, release_id, route, client_id, features, answer, milliseconds, is_whole, is_reduced)
+SELECT gen_random_uuid(), 0, now() - i * interval '29 days' / {predictions}, 'model-' || i % ({predictions} / 1000),
+    1, 'predict', 'c', ('{{"days":' || i % 30 || '}}')::jsonb, '[1.0, 2.0, 3.0]', 1.5, true, false
 FROM generate_series(1, {predictions}) i;
 
 INSERT INTO traffic (model, minute, failed, counts)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import client, demo, logs, operate, pull_requests, terminal
+from cli import client, demo, demo_tomorrow, logs, notify, operate, pull_requests, retraining, terminal
 from cli.check import commands as check_commands
 from cli.errors import UserError
 from cli.settings import CliSettings
@@ -33,7 +33,9 @@ app = CommandLine(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+demo.app.command()(demo_tomorrow.tomorrow)
 app.add_typer(demo.app, name="demo")
+app.add_typer(notify.app, name="notify")
 
 
 def print_version(wanted: bool) -> None:
@@ -86,3 +88,4 @@ app.add_typer(check_commands.app)
 app.add_typer(logs.app)
 app.add_typer(operate.app)
 app.add_typer(pull_requests.app)
+app.add_typer(retraining.app)

@@ -101,6 +101,8 @@ class ModelEntry(BaseModel):
     gate: dict[str, Any] = {}
     resources: dict[str, Any] = {}
     checks: dict[str, Any] = {}
+    retrain: dict[str, Any] = {}
+    record: dict[str, Any] = {}
     data: list[Annotated[str, AfterValidator(check_folder)]] = []  # folders that it may read besides its own
 
     @property

@@ -34,6 +34,16 @@ def parse_duration(text: object) -> float:
     return seconds
 
 
+def format_duration(seconds: float) -> str:
+    """Return a duration as `parse_duration` reads it, to the millisecond: "1d", "1h30m"."""
+    rest, parts = round(seconds, 3), []
+    for unit, size in sorted(SECONDS_PER_UNIT.items(), key=lambda item: -item[1]):
+        count = int(rest // size) if unit != "s" else rest
+        rest -= count * size
+        parts += [f"{count:.12g}{unit}"] if count else []
+    return "".join(parts)
+
+
 def parse_size(text: object) -> int:
     """Return the bytes of "512MiB", "4GiB" (of 1024) or "10GB" (of 1000); raises ValueError otherwise."""
     found = SIZE_PATTERN.fullmatch(text) if isinstance(text, str) else None

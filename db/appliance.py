@@ -1,16 +1,21 @@
 """The kind of repository a database follows: a demo and a real repository never share a database."""
 
+from datetime import timedelta
 from typing import Literal
 
 from sqlalchemy import and_, extract, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db import notifications
 from db.models import Appliance
+from db.notifications import Event
 
 Mode = Literal["demo", "repository"]
-# what an appliance runs without: syncs from GitHub, deliveries to GitHub, MLflow
-Dependency = Literal["github", "outbox", "tracking"]
+# what an appliance runs without: syncs from GitHub, deliveries to GitHub, MLflow, deliveries to people
+Dependency = Literal["github", "outbox", "tracking", "notifications"]
+UNREACHABLE_EVENTS = {"github": Event.GITHUB_UNREACHABLE, "tracking": Event.MLFLOW_UNREACHABLE}
+UNREACHABLE_FOR = timedelta(hours=1)  # until people are told
 
 MODE_HINTS: dict[str, str] = {
     "demo": "this database belongs to the demo: give the repository another SLIPWAY_HOME or DATABASE_URL",
@@ -35,7 +40,27 @@ def set_problem(session: Session, dependency: Dependency, problem: str | None) -
     """Store the dependency's problem, None for none; return whether it changed."""
     is_changed = and_(Appliance.id == 1, getattr(Appliance, dependency).is_distinct_from(problem))
     changed = update(Appliance).where(is_changed).values({dependency: problem})
-    return session.scalar(changed.returning(Appliance.id)) is not None
+    if session.scalar(changed.returning(Appliance.id)) is None:
+        return False
+    _tell_unreachable(session, dependency, problem)
+    return True
+
+
+def _tell_unreachable(session: Session, dependency: Dependency, problem: str | None) -> None:
+    """Have people told of a problem that lasts; it is over where there is none."""
+    event = UNREACHABLE_EVENTS.get(dependency)
+    if event is not None and problem is None:
+        notifications.end_state(session, event.value)
+    elif event is not None:
+        facts = {"problem": problem}
+        notifications.begin_state(session, event, event.value, facts, lasting=UNREACHABLE_FOR)
+
+
+def tell_known_problems(session: Session) -> None:
+    """Have people told of problems that began before anybody was to be told."""
+    for dependency in ("github", "tracking"):
+        if (problem := find_problem(session, dependency)) is not None:
+            _tell_unreachable(session, dependency, problem)
 
 
 def find_problem(session: Session, dependency: Dependency) -> str | None:

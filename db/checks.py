@@ -8,11 +8,12 @@ from sqlalchemy import ColumnElement, Row, Select, exists, func, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session, aliased, load_only
 
-from db import check_reports, claims, deployments, pull_requests
+from db import check_reports, deployments, pull_requests
 from db.deployments import ConflictError
 from db.models import Approval, Release
 from db.outbox_subjects import CommitOf
 from db.session import notify
+from db.stages import fail_open_stages
 from db.states import Status, Trigger
 from db.transitions import change_status
 from db.vcs_models import PullRequest
@@ -216,7 +217,7 @@ def end_check(session: Session, check: Release, reason: str) -> None:
     change_status(check, Status.SUPERSEDED, reason)
     check.token, check.finished_at = None, func.now()
     session.flush()
-    claims.fail_open_stages(session, check.id)
+    fail_open_stages(session, check.id)
     check_reports.report_state(session, check.id)
     notify(session, "releases", check.model)
 

@@ -9,11 +9,12 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from common.system.backoff import Backoff
-from db import check_reports, deployments, newest
+from db import check_reports, deployments, newest, release_events
 from db.check_runs import Annotation
 from db.models import Release, Stage, StageName
 from db.session import notify
-from db.states import Cause, StageOutcome, Status
+from db.stages import fail_open_stages
+from db.states import RETRAIN_TRIGGERS, Cause, Status
 from db.transitions import update_status
 
 MAX_ATTEMPTS = 5  # of a release that failed for an external reason
@@ -102,6 +103,8 @@ def settle(session: Session, claim: Claim, outcome: Deployed | Finished | Retry)
     match outcome:
         case Deployed() if (newer := newest.find_newer_decided(session, release)) is not None:
             facts = superseded_facts(newer, "and went through the gate before it")
+        case Deployed() if (other := find_other_commit(session, release)) is not None:
+            facts = other
         case Deployed() if (hold := session.scalar(select(Release.hold).where(claim.is_current))) is not None:
             facts = {"status": Status.PASSED, "reason": hold, "finished_at": func.now()}
         case Deployed() if deployments.is_on_hold(session, release):
@@ -123,6 +126,7 @@ def settle(session: Session, claim: Claim, outcome: Deployed | Finished | Retry)
         )
     failure = outcome if isinstance(outcome, Finished) else Finished(facts["status"], "")
     check_reports.report_state(session, release.id, failure.log, failure.annotations)
+    release_events.tell_ended(session, release.id)
     notify(session, "releases", release.model)
 
 
@@ -141,6 +145,15 @@ def requeue_facts(session: Session, release: Release, reason: str, given_up: str
     return {"status": Status.FAILED, "reason": given_up, "finished_at": func.now()}
 
 
+def find_other_commit(session: Session, release: Release) -> dict[str, Any] | None:
+    """Return the columns of a retraining whose commit is neither live nor wanted; None for other releases."""
+    baseline = deployments.find_baseline(session, release.model)
+    if release.trigger not in RETRAIN_TRIGGERS or (baseline and baseline.release.commit == release.commit):
+        return None
+    reason = "another commit was to go live before it was finished"
+    return {"status": Status.SUPERSEDED, "reason": reason, "finished_at": func.now()}
+
+
 def requeue_orphaned(session: Session, release: Release) -> None:
     """Requeue a release whose builder died; after too many deaths it fails."""
     deployments.lock_model(session, release.model)
@@ -152,6 +165,7 @@ def requeue_orphaned(session: Session, release: Release) -> None:
     )
     session.execute(update_status(**facts, token=None, due_at=func.now()).where(is_current))
     check_reports.report_state(session, release.id)
+    release_events.tell_ended(session, release.id)
     notify(session, "releases", release.model)
 
 
@@ -175,19 +189,6 @@ def begin_stage(session: Session, claim: Claim, name: StageName) -> int:
     session.flush()
     check_reports.report_stage(session, claim.release, name)
     return stage.id
-
-
-def fail_open_stages(session: Session, release_id: int) -> None:
-    """Mark as failed the running stages of a release whose builder could not record their end."""
-    running = (Stage.release_id == release_id) & (Stage.outcome == StageOutcome.RUNNING)
-    ended = {"outcome": StageOutcome.FAILED, "ended_at": func.clock_timestamp()}
-    session.execute(update(Stage).where(running).values(**ended))
-
-
-def end_stage(session: Session, stage: int, outcome: StageOutcome) -> None:
-    session.execute(
-        update(Stage).where(Stage.id == stage).values(outcome=outcome, ended_at=func.clock_timestamp())
-    )
 
 
 def retry_delay(attempts: int) -> timedelta:

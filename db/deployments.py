@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, exists, func, select, text, update
 from sqlalchemy.orm import Session, aliased, joinedload
 
-from db import github_deployments
+from db import github_deployments, release_events
 from db.models import Deployment, Quarantine, Release
 from db.session import notify
 from db.states import Cause, DeploymentState, Status, Trigger
+from db.superseding import end_retrainings
 from db.transitions import change_state, change_status, update_state
 
 
@@ -241,13 +242,19 @@ def mark_live(session: Session, deployment: Deployment) -> datetime | None:
         current.live_at = func.clock_timestamp()
         session.flush()
         github_deployments.show_live(session, current, replaced)
+        commit = session.get_one(Release, current.release_id).commit
+        end_retrainings(session, current.model, f"commit {commit[:8]} went live", except_of=commit)
         if current.leaves is not None:
             _quarantine_rolled_back(
                 session,
                 current,
                 session.get_one(Deployment, current.leaves, options=[joinedload(Deployment.release)]),
             )
+        else:
+            release_events.tell_live(session, current, replaced)
         notify(session, "live", current.model)
+    elif current.state is DeploymentState.LIVE:  # it was restored
+        release_events.end_nothing_live(session, current.model)
     newest = find_live(session, deployment.model)
     if newest is not None and newest.id == deployment.id:
         github_deployments.show_followed_again(session, newest)
@@ -257,6 +264,7 @@ def mark_live(session: Session, deployment: Deployment) -> datetime | None:
 def _quarantine_rolled_back(session: Session, rollback: Deployment, left: Deployment) -> None:
     """Quarantine the commit rolled back, and put on hold the releases in progress when that was decided."""
     github_deployments.show_rolled_back(session, left, rollback)
+    release_events.tell_rolled_back(session, left, rollback)
     session.add(
         Quarantine(model=left.model, commit=left.release.commit, release_id=left.release_id, why=rollback.why)
     )
@@ -295,12 +303,23 @@ def mark_failed(session: Session, deployment: Deployment, reason: str) -> None:
         reason = f"{reason}; the rollback goes on to release {following.id}"
     is_ended = bool(_end_wanted(session, Deployment.id == current.id, DeploymentState.FAILED, reason))
     if is_ended:
-        github_deployments.show_failed(session, current, reason, find_live(session, current.model))
+        live = find_live(session, current.model)
+        github_deployments.show_failed(session, current, reason, live)
+        if following is None:
+            release_events.tell_not_started(session, current, reason, live)
     if is_ended and following is not None:
         made = Deployment(model=current.model, release_id=following.id, cause=current.cause, who=current.who)
         made.why, made.leaves, made.holds_until = current.why, current.leaves, current.holds_until
         _insert_wanted(session, made)
     notify(session, "live", current.model)
+
+
+def record_not_restored(session: Session, deployment: Deployment, reason: str) -> None:
+    """Record that the live release cannot be brought back, so that nothing of its model answers."""
+    lock_model(session, deployment.model)
+    live = find_live(session, deployment.model)
+    if live is not None and live.id == deployment.id:
+        release_events.tell_nothing_live(session, live.release, reason)
 
 
 def find_quarantine(session: Session, model: str, commit: str) -> Quarantine | None:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, func, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from db.base import Base, TextEnum
@@ -17,7 +17,8 @@ class Appliance(Base):
 
     `looked_at` is the controller's last heartbeat; `tracking` is why releases cannot be exported to MLflow
     now, `github` why GitHub is unavailable, `outbox` what GitHub is not told and why. `has_github_app` is
-    whether GitHub gets check runs.
+    whether GitHub gets check runs. `notifications` is what people are not told and why, `has_notifications`
+    whether anybody is to be told.
     """
 
     __tablename__ = "appliance"
@@ -30,6 +31,8 @@ class Appliance(Base):
     github: Mapped[str | None]
     outbox: Mapped[str | None]
     has_github_app: Mapped[bool] = mapped_column(server_default=text("false"))
+    notifications: Mapped[str | None]
+    has_notifications: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class Release(Base):
@@ -115,6 +118,7 @@ class Release(Base):
     finished_at: Mapped[datetime | None]
 
     release_on: Mapped[str | None]  # merge, push or tag, from its manifest
+    retrain: Mapped[dict[str, Any] | None]  # [retrain] of its manifest, as far as it is set
     entry_point: Mapped[str | None]
     kind: Mapped[str | None]  # regression, classification, time-series or generic
     info: Mapped[dict[str, Any] | None]
@@ -128,6 +132,7 @@ class Release(Base):
     trained_by: Mapped[int | None] = mapped_column(ForeignKey("releases.id"))  # the check that trained it
     verdict: Mapped[dict[str, Any] | None]  # the gate's comparisons, rule by rule
     differences: Mapped[dict[str, Any] | None]  # of its predictions from the live release's in the gate
+    record: Mapped[dict[str, Any] | None]  # `[record]` of its manifest, without the operator's
     # reference data of its predictions; read only by `releases.find_reference_data`, as it may be long
     known: Mapped[dict[str, Any] | None] = mapped_column(deferred=True, deferred_raiseload=True)
     hold: Mapped[str | None]  # why it stops at `passed` when the gate passes it
@@ -252,21 +257,6 @@ class Score(Base):
     finished_at: Mapped[datetime | None]
 
     release: Mapped[Release] = relationship(lazy="raise")
-
-
-class Prediction(Base):
-    """A sampled request and its response; bounded in rows."""
-
-    __tablename__ = "predictions"
-    __table_args__ = (Index("ix_predictions_model_id", "model", "id"), Index("ix_predictions_at", "at"))
-
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    model: Mapped[str]
-    release_id: Mapped[int]
-    at: Mapped[datetime] = mapped_column(server_default=func.now())
-    # exactly as they were, or not at all: a later repeat must send the same request
-    request: Mapped[dict[str, Any]] = mapped_column(JSONB)  # {"features": …}
-    answer: Mapped[dict[str, Any]] = mapped_column(JSONB)  # {"prediction": …}
 
 
 class Traffic(Base):

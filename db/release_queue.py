@@ -8,12 +8,14 @@ from sqlalchemy import Select, extract, func, select, update
 from sqlalchemy.orm import Session, load_only
 
 from db import check_reports, deployments, newest
-from db.claims import MAX_RETRY_DELAY, fail_open_stages
+from db.claims import MAX_RETRY_DELAY
 from db.clock import has_come
 from db.models import Release
 from db.pull_requests import Accepted
 from db.session import notify
-from db.states import CHANGE_TRIGGERS, Status, Trigger
+from db.stages import fail_open_stages
+from db.states import CHANGE_TRIGGERS, RETRAIN_TRIGGERS, Status, Trigger
+from db.superseding import end_retrainings
 from db.transitions import change_status, update_status
 
 UNFOLLOWED_REASON = "the appliance does not follow this model: name it again, or cancel this release"
@@ -83,6 +85,7 @@ def _queue_newest(session: Session, model: str, found: Sequence[Release]) -> Rel
         change_status(release, Status.SUPERSEDED, reason)
         release.finished_at = func.now()
     supersede_queued(session, model, reason, tags=chosen.trigger is Trigger.TAG)
+    end_retrainings(session, model, f"{newest.describe_arrival(chosen)} after it, before it was finished")
     for position, release in enumerate(reversed(found), newest.next_position(session, model)):
         release.position = position
         session.add(release)
@@ -191,11 +194,11 @@ def defer_build(session: Session, release_id: int, reason: str) -> None:
 
 
 def supersede_queued(session: Session, model: str, reason: str, *, tags: bool) -> None:
-    """Supersede a model's queued changes and retrainings; tags only with `tags`: a merge may not be released.
+    """Supersede a model's queued changes; tags only with `tags`: a merge may not be released.
 
     Checks and what a person requested stay queued.
     """
-    replaced = (*CHANGE_TRIGGERS, Trigger.SCHEDULE, Trigger.DRIFT, *((Trigger.TAG,) if tags else ()))
+    replaced = (*CHANGE_TRIGGERS, *((Trigger.TAG,) if tags else ()))
     waits = (Release.model == model) & (Release.status == Status.QUEUED) & Release.trigger.in_(replaced)
     session.execute(update_status(Status.SUPERSEDED, finished_at=func.now(), reason=reason).where(waits))
 
@@ -203,7 +206,7 @@ def supersede_queued(session: Session, model: str, reason: str, *, tags: bool) -
 def find_ended(session: Session, release_ids: Sequence[int]) -> Sequence[int]:
     """Return those of these releases that somebody else than their builder has ended."""
     ended = (Release.status == Status.CANCELLED) | (
-        (Release.status == Status.SUPERSEDED) & (Release.trigger == Trigger.CHECK)
+        (Release.status == Status.SUPERSEDED) & Release.trigger.in_((Trigger.CHECK, *RETRAIN_TRIGGERS))
     )
     return session.scalars(select(Release.id).where(Release.id.in_(release_ids), ended)).all()
 

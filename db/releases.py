@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session, aliased, defer, load_only, selectinload
 
 from db import deployments
 from db.models import Deployment, Release, Stage
-from db.states import CHANGE_TRIGGERS, Status, Trigger
+from db.states import CHANGE_TRIGGERS, RETRAIN_TRIGGERS, Status, Trigger
 
 MAX_RECENT = 10  # releases that were live
+MAX_LIVE_DEPLOYMENTS = 50  # of a model, among which a newer release is looked for
 
 
 def find_newest_of_commit(session: Session, model: str, commit: str) -> Release | None:
@@ -85,6 +86,24 @@ def find_reference_data(session: Session, release_id: int) -> dict[str, Any]:
     them.
     """
     return session.scalar(select(Release.known).where(Release.id == release_id)) or {}
+
+
+def list_record_sections(session: Session, release: Release) -> list[dict[str, Any]]:
+    """Return `[record]` of a release, and of the newest one that was live where that is newer.
+
+    A rollback goes to older code, and its author has not decided that more is recorded again.
+    """
+    was_live = (Deployment.model == release.model) & Deployment.live_at.is_not(None)
+    recent = (
+        select(Deployment.release_id)
+        .where(was_live)
+        .order_by(Deployment.id.desc())
+        .limit(MAX_LIVE_DEPLOYMENTS)
+        .subquery()
+    )
+    newest = select(func.max(recent.c.release_id)).scalar_subquery()
+    found = session.scalar(select(Release.record).where(Release.id == newest, Release.id > release.id))
+    return [section for section in (release.record, found) if section]
 
 
 def list_recently_live(session: Session, model: str, test: str) -> list[tuple[int, dict[str, float]]]:
@@ -182,10 +201,10 @@ def find_last_unsuccessful(session: Session, models: Sequence[str]) -> dict[str,
 def find_by_commits(session: Session, repository: str, commits: Sequence[str]) -> dict[str, Release]:
     """Return the newest release of each of these commits, by commit, with only the columns `vcs` may read.
 
-    The check of a merge group is of the same commit as its merge.
+    The check of a merge group and a retraining are of the same commit as its merge.
     """
     columns = load_only(Release.commit, Release.status, Release.reason, raiseload=True)
     query = select(Release).where(Release.repository == repository, Release.commit.in_(commits))
-    query = query.where(Release.trigger != Trigger.CHECK)
+    query = query.where(Release.trigger.not_in((Trigger.CHECK, *RETRAIN_TRIGGERS)))
     found = session.scalars(query.options(columns).order_by(Release.id))
     return {release.commit: release for release in found}

@@ -32,6 +32,7 @@ OPEN_COLUMNS = (
 )
 # what GitHub should show is written with the change that causes it
 PUT_RIGHTS = "SELECT, INSERT, UPDATE (facts, position, version, state, due_at, changed_at)"
+EVENT_RIGHTS = "SELECT, INSERT, UPDATE (event, facts, message, occurred_at, due_at, ended_at)"
 
 # a service → each table → what is granted to it; nothing: ""
 GRANTS: dict[str, dict[str, str]] = {
@@ -42,20 +43,27 @@ GRANTS: dict[str, dict[str, str]] = {
         "vcs.deliveries": "SELECT, INSERT, DELETE",
         "vcs.merge_queues": "SELECT, INSERT, UPDATE",
         "vcs.outbox": "SELECT, UPDATE, DELETE",
+        "vcs.notifications": "SELECT, INSERT, UPDATE, DELETE",
+        "vcs.notification_deliveries": "SELECT, INSERT, UPDATE, DELETE",
         "vcs.clone_tokens": "SELECT (repository), INSERT, UPDATE (token, expires_at), DELETE",
         "vcs.recheck_requests": "SELECT (repository, commit, model), INSERT",
-        "appliance": "SELECT, INSERT (id, mode), UPDATE (github, outbox, has_github_app)",
+        "appliance": (
+            "SELECT, INSERT (id, mode), "
+            "UPDATE (github, outbox, has_github_app, notifications, has_notifications)"
+        ),
         # what its page shows of a merge
         "releases": "SELECT (id, repository, commit, trigger, status, reason)",
         "stages": "",
         "deployments": "",
         "quarantines": "",
         "scores": "",
-        "predictions": "",
+        "requests": "",
         "traffic": "",
         "tracked": "",
         "aliases": "",
         "approvals": "",
+        "retrainings": "",
+        "retraining_plans": "",
         "alembic_version": "",
     },
     "watch": {
@@ -66,6 +74,8 @@ GRANTS: dict[str, dict[str, str]] = {
         "vcs.merge_queues": "SELECT",
         "vcs.outbox": PUT_RIGHTS,
         "vcs.clone_tokens": "SELECT, DELETE",  # one that the git server refuses
+        "vcs.notifications": EVENT_RIGHTS,
+        "vcs.notification_deliveries": "",
         "vcs.recheck_requests": "SELECT, DELETE",
         "appliance": "SELECT, UPDATE (looked_at, tracking)",
         "releases": "SELECT, INSERT, UPDATE",
@@ -73,11 +83,13 @@ GRANTS: dict[str, dict[str, str]] = {
         "deployments": "SELECT, INSERT, UPDATE (state, reason)",  # a decision overrules the one before it
         "quarantines": "SELECT, UPDATE (ended_at)",  # a promotion in MLflow ends one
         "scores": "SELECT, UPDATE",
-        "predictions": "SELECT",
+        "requests": "SELECT",
         "traffic": "",
         "tracked": "SELECT, INSERT, UPDATE, DELETE",
         "aliases": "SELECT, INSERT, UPDATE",
         "approvals": "SELECT",
+        "retrainings": "SELECT, INSERT, UPDATE",
+        "retraining_plans": "SELECT, INSERT, UPDATE",
         "alembic_version": "",
     },
     "serve": {
@@ -87,21 +99,31 @@ GRANTS: dict[str, dict[str, str]] = {
         "vcs.deliveries": "",
         "vcs.merge_queues": "",
         "vcs.outbox": PUT_RIGHTS,
+        "vcs.notifications": EVENT_RIGHTS,
+        "vcs.notification_deliveries": "",
         "vcs.clone_tokens": "",
         "vcs.recheck_requests": "",
         "appliance": "SELECT",
-        "releases": "SELECT, INSERT, UPDATE (status, reason, token, finished_at, hold)",
+        "releases": "SELECT, INSERT, UPDATE (status, reason, token, finished_at, hold, differences)",
         "stages": "SELECT, UPDATE (outcome, ended_at)",
         "deployments": "SELECT, INSERT, UPDATE (state, live_at, reason)",
         "quarantines": "SELECT, INSERT, UPDATE (ended_at)",
         "scores": "SELECT, INSERT",
-        "predictions": "SELECT, INSERT, DELETE",
+        "requests": "SELECT, INSERT, DELETE",
         "traffic": "SELECT, INSERT, DELETE",
         "tracked": "SELECT",
         "aliases": "SELECT",
         "approvals": "SELECT, INSERT",
+        # an operator starts what is suggested, and another commit that goes live ends it
+        "retrainings": "SELECT, UPDATE (state, outcome, requested_by, ended_at)",
+        "retraining_plans": "SELECT, INSERT, UPDATE",
         "alembic_version": "",
     },
+}
+# a service → functions that it may call; they make and drop partitions, which belong to the owner
+FUNCTION_GRANTS: dict[str, tuple[str, ...]] = {
+    "watch": ("create_request_partition(date)", "drop_request_partition(date)"),
+    "serve": ("create_request_partition(date)",),
 }
 CONNECT_SECONDS, SIGN_IN_SECONDS = 5, 60
 # of libpq, and of a server that starts, ends or is full: they say nothing of a role
@@ -183,11 +205,14 @@ def grant_rights(at: cursor) -> None:
             execute_statement(at, "GRANT USAGE ON SCHEMA {} TO {}", name, role)
             execute_statement(at, "REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}", name, role)
             execute_statement(at, "REVOKE ALL ON ALL SEQUENCES IN SCHEMA {} FROM {}", name, role)
+            execute_statement(at, "REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {} FROM {}", name, role)
         for table, rights in tables.items():
             if rights:
                 execute_statement(at, f"GRANT {rights} ON {table} TO {{}}", role)
             if "INSERT" in rights and fetch_value(at, "SELECT to_regclass(%s)::text", f"{table}_id_seq"):
                 execute_statement(at, f"GRANT USAGE ON SEQUENCE {table}_id_seq TO {{}}", role)
+        for function in FUNCTION_GRANTS.get(service, ()):
+            execute_statement(at, f"GRANT EXECUTE ON FUNCTION {function} TO {{}}", role)
         may_have_temporary = "SELECT has_database_privilege(%s, current_database(), 'TEMPORARY')"
         if service in TEMPORARY_TABLES and not fetch_value(at, may_have_temporary, role):
             execute_statement(at, "GRANT TEMPORARY ON DATABASE {} TO {}", database, role)

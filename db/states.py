@@ -9,12 +9,16 @@ class Trigger(StrEnum):
     TAG = "tag"
     MANUAL = "manual"
     SCHEDULE = "schedule"
+    DATA = "data"
     DRIFT = "drift"
+    DECAY = "decay"
     CHECK = "check"  # of an open pull request: it is judged, and can be deployed by nobody
     UNKNOWN = "unknown"
 
 
 CHANGE_TRIGGERS = (Trigger.MERGE, Trigger.PUSH)  # of the model's branch: a commit has one release of either
+# of the live commit, on newer data
+RETRAIN_TRIGGERS = (Trigger.SCHEDULE, Trigger.DATA, Trigger.DRIFT, Trigger.DECAY)
 
 
 class Status(StrEnum):
@@ -25,7 +29,7 @@ class Status(StrEnum):
     CHECKED = "checked"  # a check that passed the gate
     REJECTED = "rejected"  # the commit's fault
     FAILED = "failed"  # external, after five attempts, or ours
-    SUPERSEDED = "superseded"  # a newer merge came before it was begun
+    SUPERSEDED = "superseded"  # a newer merge came before it was begun, or before a retraining was finished
     CANCELLED = "cancelled"  # an operator ended it
     UNKNOWN = "unknown"
 
@@ -124,8 +128,47 @@ class OutboxState(StrEnum):
         return OUTBOX_TRANSITIONS.get(self, frozenset())
 
 
+class DeliveryState(StrEnum):
+    """The state of a notification's delivery to one receiver."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    EXPIRED = "expired"  # it was tried for a day
+    GONE = "gone"  # the receiver wants no more messages, this one or others
+    UNKNOWN = "unknown"
+
+
 OUTBOX_TRANSITIONS = {
     OutboxState.PENDING: frozenset({OutboxState.DELIVERED, OutboxState.REFUSED, OutboxState.CLOSED}),
     OutboxState.DELIVERED: frozenset({OutboxState.PENDING}),
     OutboxState.REFUSED: frozenset({OutboxState.PENDING, OutboxState.DELIVERED, OutboxState.CLOSED}),
+}
+
+
+class RetrainingState(StrEnum):
+    """The state of a retraining that fell due, or that was suggested."""
+
+    SUGGESTED = "suggested"  # it waits for an operator
+    WAITING = "waiting"  # to be compared with what is live
+    STARTED = "started"  # it made a release, which has the outcome
+    UNCHANGED = "unchanged"  # a release would have been trained on the very same as what is live
+    SUPERSEDED = "superseded"  # another commit went live or was merged before it made a release
+    UNKNOWN = "unknown"
+
+    @property
+    def next(self) -> frozenset["RetrainingState"]:
+        """The states that a retraining in this one can get."""
+        return RETRAINING_TRANSITIONS.get(self, frozenset())
+
+    @property
+    def previous(self) -> frozenset["RetrainingState"]:
+        """The states from which a retraining can get this one."""
+        return frozenset(state for state in RetrainingState if self in state.next)
+
+
+RETRAINING_TRANSITIONS = {
+    RetrainingState.SUGGESTED: frozenset({RetrainingState.WAITING, RetrainingState.SUPERSEDED}),
+    RetrainingState.WAITING: frozenset(
+        {RetrainingState.STARTED, RetrainingState.UNCHANGED, RetrainingState.SUPERSEDED}
+    ),
 }

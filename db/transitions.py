@@ -1,11 +1,12 @@
-"""Every change of a release's status or a decision's state, held to the ways in `states`."""
+"""Every change of the status or state of a release, a decision or a retraining, held to `states`."""
 
 from typing import Any
 
 from sqlalchemy import Update, update
 
 from db.models import Deployment, Release
-from db.states import DeploymentState, Status
+from db.retraining_models import Retraining
+from db.states import DeploymentState, RetrainingState, Status
 
 
 class TransitionError(Exception):
@@ -35,3 +36,8 @@ def update_status(status: Status, **facts: Any) -> Update:
 def update_state(state: DeploymentState, reason: str) -> Update:
     """Return a statement that gives this state to decisions that can get it."""
     return update(Deployment).where(Deployment.state.in_(state.previous)).values(state=state, reason=reason)
+
+
+def update_retraining(state: RetrainingState, **facts: Any) -> Update:
+    """Return a statement that gives this state to retrainings that can get it."""
+    return update(Retraining).where(Retraining.state.in_(state.previous)).values(state=state, **facts)

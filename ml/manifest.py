@@ -3,17 +3,20 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from common.errors import RejectedError
 from common.models_file import format_errors
 from common.units import Duration, Share, Size
 from ml.readers.toml_reader import read_toml
+from ml.record_section import RecordSection
+from ml.retrain_section import RetrainSection
+from ml.section import Section, merge_sections
 
 ModelKind = Literal["regression", "classification", "time-series", "generic"]
-UNIMPLEMENTED = ("retrain",)  # parsed and validated, without effect in this version
+UNIMPLEMENTED = ("drift", "decay")  # of [retrain]: parsed and validated, without effect in this version
 OPERATORS_SECTION = "checks"  # of models.toml alone: a pull request would decide who is trusted
 MAX_BYTES = 64 << 10
 # share of the larger of two numbers: a smaller difference is rounding noise of sums in another order
@@ -49,13 +52,6 @@ RepositoryPath = Annotated[str, Field(max_length=500, pattern=PLAIN_PATTERN), Af
 DataPlace = Annotated[str, AfterValidator(check_place)]
 Digest = Annotated[str, AfterValidator(check_digest)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-SomeSection = TypeVar("SomeSection", bound=Section)
 
 
 class ModelSection(Section):
@@ -130,11 +126,6 @@ class TestSection(Section):
     requirements: RepositoryPath | None = None  # a requirements.txt of packages that only tests need
 
 
-class RetrainSection(Section):
-    schedule: str | None = Field(None, pattern=r"^\s*\S+(\s+\S+){4}\s*$")  # in cron syntax: "0 3 * * 1"
-    drift: bool = False
-
-
 class Resources(Section):
     train_timeout: Duration | None = None  # seconds
     load_timeout: Duration | None = None  # seconds
@@ -152,17 +143,13 @@ class Manifest(Section):
     release: ReleaseSection = ReleaseSection()
     test: TestSection = TestSection()
     retrain: RetrainSection = RetrainSection()
+    record: RecordSection = RecordSection()
     resources: Resources = Resources()
 
     @property
-    def ignored_sections(self) -> tuple[str, ...]:
-        """Sections that are set but have no effect in this version."""
-        return tuple(name for name in UNIMPLEMENTED if name in self.model_fields_set)
-
-
-def merge_sections(first: SomeSection, second: SomeSection) -> SomeSection:
-    """Return the values that `first` sets and, for the rest, those that `second` sets."""
-    return second.model_copy(update={name: getattr(first, name) for name in first.model_fields_set})
+    def ignored_keys(self) -> tuple[str, ...]:
+        """Keys that are set but have no effect in this version."""
+        return tuple(f"[retrain] {name}" for name in UNIMPLEMENTED if getattr(self.retrain, name) != "off")
 
 
 def read(source: Path) -> Manifest:

@@ -74,6 +74,11 @@ class HomeLayout:
         """Return the results of `evaluate`: metrics, description, and a row to try a prediction with."""
         return self.release_path(release) / "evaluate/scored.json"
 
+    def list_comparisons(self) -> list[Path]:
+        """Return folders of builders with requests that users sent, of all releases."""
+        releases = self.root / "releases"
+        return [*releases.glob("*/differences-*"), *releases.glob("*/check-*/differences-*")]
+
     def logs_path(self, release: int) -> Path:
         return self.release_path(release) / "logs"
 
@@ -89,6 +94,11 @@ class HomeLayout:
     def tracking(self) -> Path:
         """The staging folder for uploads to MLflow."""
         return self.root / "tracking"
+
+    @property
+    def record_key(self) -> Path:
+        """The key of the request log: of its ids, of what is sampled, and of hashed fields."""
+        return self.root / "record.key"
 
     @property
     def former_code_key(self) -> Path:

@@ -1,9 +1,10 @@
 """The settings of `watch`, its builders and `serve`: read once, frozen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -15,7 +16,10 @@ from common.units import Size
 from db.checks import Trust
 from db.models import Release
 from ml.data_folders import SHARED_FOLDER, DataFolders
-from ml.manifest import Gate, Resources, Section
+from ml.manifest import Gate, Resources
+from ml.record_section import RecordSection
+from ml.retrain_section import RetrainSection, load_stored
+from ml.section import Section
 
 
 class ChecksSection(Section):
@@ -46,11 +50,17 @@ class ModelConfig:
     resources: Resources = field(default_factory=Resources)  # the operator's; they override in the same way
     has_pull_requests: bool = True  # else it is not on GitHub, and each push to the branch counts
     checks: ChecksSection = field(default_factory=ChecksSection)
+    retrain: RetrainSection = field(default_factory=RetrainSection)  # the operator's; it overrides likewise
+    operator_record: RecordSection = field(default_factory=RecordSection)  # overrides in the same way
     isolation: str = ""  # the name by which its code is kept apart from other code, where it is another one
 
     def for_release(self, release: Release) -> "ModelConfig":
         """Return the same with the code of a check kept apart."""
         return replace(self, isolation=release.isolation)
+
+    def find_retrain(self, stored: Mapping[str, Any] | None) -> RetrainSection:
+        """Return the section [retrain] that is followed, from that stored with the live release."""
+        return self.retrain.with_defaults(load_stored(stored))
 
     def may_show_requests(self, release: Release) -> bool:
         """Return whether a release may be sent what users sent: no fork's, and none where that is off."""
@@ -63,6 +73,8 @@ class OperatorOverrides(Section):
     gate: Gate = Gate()
     resources: Resources = Resources()
     checks: ChecksSection = ChecksSection()
+    retrain: RetrainSection = RetrainSection()
+    record: RecordSection = RecordSection()
 
 
 def check_hosts(text: str) -> str:
@@ -87,6 +99,8 @@ class MlSettings(SourceSettings, AccessSettings):
     data_limit: Size = Field(10 << 30, validation_alias="SLIPWAY_DATA_LIMIT", validate_default=False)
     # of one data set, in one build
     data_timeout: float = Field(3600, validation_alias="SLIPWAY_DATA_TIMEOUT", gt=0)
+    # between two requests of whether the data of a model that retrains on new data has changed
+    data_seconds: float = Field(900, validation_alias="SLIPWAY_DATA_SECONDS", gt=0)
     data_allow: Annotated[str, AfterValidator(check_hosts)] = Field("", validation_alias="SLIPWAY_DATA_ALLOW")
     ml_port: int = 8000
     vcs_port: int = 8080  # only to report where a sync can be requested
@@ -112,6 +126,9 @@ class MlSettings(SourceSettings, AccessSettings):
     tracking_password_path: Path | None = Field(None, validation_alias="MLFLOW_PASSWORD_PATH")
     checks: Literal["on", "off"] = Field("on", validation_alias="SLIPWAY_CHECKS")
     record: bool = Field(True, validation_alias="SLIPWAY_RECORD")
+    record_days: int = Field(30, validation_alias="SLIPWAY_RECORD_DAYS", ge=1, le=366)
+    record_bytes: Size = Field(5 << 30, validation_alias="SLIPWAY_RECORD_BYTES", validate_default=False)
+    record_rows: int = Field(200, validation_alias="SLIPWAY_RECORD_ROWS", ge=1)  # a second, of a model
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 
     def list_models(self) -> list[ModelConfig]:
@@ -125,7 +142,13 @@ class MlSettings(SourceSettings, AccessSettings):
     def _to_model_config(self, name: str, followed: ModelEntry) -> ModelConfig:
         try:
             overrides = OperatorOverrides.model_validate(
-                {"gate": followed.gate, "resources": followed.resources, "checks": followed.checks}
+                {
+                    "gate": followed.gate,
+                    "resources": followed.resources,
+                    "checks": followed.checks,
+                    "retrain": followed.retrain,
+                    "record": followed.record,
+                }
             )
         except ValidationError as error:
             raise SystemExit(f"{self.models_file}: in [{name}]: {format_errors(error)}") from error
@@ -140,6 +163,8 @@ class MlSettings(SourceSettings, AccessSettings):
             overrides.resources,
             not git,
             overrides.checks if self.checks == "on" else overrides.checks.model_copy(update={"on": False}),
+            overrides.retrain,
+            overrides.record,
         )
 
     @property

@@ -41,9 +41,15 @@ SINGLE = {"manifest": {"readers"}, "settings": set(), "__main__": {"web", "sandb
 
 # a library → the only places that may import it
 DOORS = {
+    "cronsim": ("ml/cron.py",),
     "fsspec": ("ml/sources/fetch/bucket.py",),
     "git": ("ml/sources/git_",),
-    "httpcore": ("ml/sources/fetch/http.py", "ml/sources/fetch/guard.py"),
+    "apprise": ("vcs/notifications/apprise_process.py",),
+    "httpcore": (
+        "common/web/guarded_connections.py",
+        "ml/sources/fetch/http.py",
+        "vcs/notifications/",
+    ),
     "cryptography": ("vcs/github_app/app_key.py",),
     "jwt": ("vcs/github_app/app_key.py",),
     "mlflow": ("ml/mlflow_sync/exporter.py", "ml/mlflow_sync/aliases.py", "mlflow_server/"),
@@ -153,6 +159,7 @@ def test_only_the_runner_starts_foreign_programs() -> None:
         "vcs/singer_process.py",
         "vcs/git_clone.py",
         "vcs/git_remote.py",
+        "vcs/notifications/",
         "common/system/pinned_venv.py",
         "common/git_login.py",
         "common/system/process_guard.py",

@@ -12,6 +12,7 @@ from common.settings import Settings
 from ml.serving.preview.settings import PreviewSettings
 from ml.settings import MlSettings
 from mlflow_server.settings import MlflowServerSettings
+from vcs.notifications.settings import NotificationSettings
 from vcs.settings import VcsSettings
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +23,7 @@ INTERNAL = {
     "MLFLOW_PASSWORD_PATH",
     "SLIPWAY_DEMO",
     "SLIPWAY_SINGER",
+    "SLIPWAY_APPRISE",
     "SLIPWAY_MLFLOW",
     "SLIPWAY_MONITOR",
     "SLIPWAY_DEMO_URL",
@@ -35,7 +37,8 @@ def names(settings: type[Settings]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "settings", [CliSettings, MlSettings, MlflowServerSettings, PreviewSettings, VcsSettings]
+    "settings",
+    [CliSettings, MlSettings, MlflowServerSettings, NotificationSettings, PreviewSettings, VcsSettings],
 )
 def test_every_setting_has_its_row(settings: type[Settings]) -> None:
     table = (ROOT / "docs/configuration.md").read_text()

@@ -29,6 +29,8 @@ from vcs.errors import SyncError
 from vcs.github_app import open_access
 from vcs.install import is_installed
 from vcs.metrics import VcsMetrics
+from vcs.notifications.settings import NotificationSettings
+from vcs.notifications.thread import NotificationThread
 from vcs.outbox import OutboxThread
 from vcs.recheck_events import RecheckEvents
 from vcs.settings import VcsSettings
@@ -38,6 +40,8 @@ from vcs.sync_thread import SyncThread
 from vcs.webhook import Webhook
 
 WATCH_SECONDS = 5.0
+AppThread = SyncThread | OutboxThread | NotificationThread
+JOIN_SECONDS = {SyncThread: 3, OutboxThread: 1, NotificationThread: 1}
 
 
 class Checkout(BaseModel, from_attributes=True):
@@ -48,8 +52,12 @@ class Checkout(BaseModel, from_attributes=True):
     seconds: float
 
 
-def create_app(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAPI:
-    """Create the app; its `state.syncer` runs from its start to its end.
+def create_app(
+    settings: VcsSettings,
+    sessions: sessionmaker[Session],
+    notifications: NotificationSettings | None = None,
+) -> FastAPI:
+    """Create the app; its threads run from its start to its end. None: nobody is told of anything.
 
     Raises `KeyFileError` where the GitHub App's key cannot be used.
     """
@@ -60,6 +68,10 @@ def create_app(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAP
         PullRequestSync(settings, sessions, singer), settings.sync_seconds, metrics.observe_sync
     )
     outbox = OutboxThread(settings, sessions, access)
+    threads: list[AppThread] = [syncer, outbox]
+    if notifications is not None:
+        url = settings.database_url.get_secret_value()
+        threads.append(NotificationThread(notifications, sessions, url))
     webhook = Webhook(
         settings.webhook_secret.get_secret_value(),
         settings.branches,
@@ -71,10 +83,10 @@ def create_app(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAP
     app = FastAPI(
         title="Slipway vcs",
         description=__doc__,
-        lifespan=lambda _: run_threads(syncer, outbox, webhook),
+        lifespan=lambda _: run_threads(threads, webhook),
         responses=problems.PROBLEM_RESPONSES,
     )
-    app.state.syncer, app.state.outbox = syncer, outbox
+    app.state.threads = threads
     pages.install(app, settings.ml_port)
     app.add_middleware(VcsAuthMiddleware, settings=settings)
     app.add_middleware(TrustedProxyMiddleware, trusted_hosts=settings.trusted_proxies)
@@ -159,7 +171,7 @@ def create_app(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAP
     @app.get("/health")
     def health() -> dict[str, Any]:
         """Return 200 when a sync can run; errors of GitHub do not matter here."""
-        check_health(settings, sessions, [syncer, outbox])
+        check_health(settings, sessions, app.state.threads)
         return {
             "status": "ok",
             "repository": ", ".join(settings.branches),
@@ -178,7 +190,7 @@ def create_app(settings: VcsSettings, sessions: sessionmaker[Session]) -> FastAP
 
 
 def check_health(
-    settings: VcsSettings, sessions: sessionmaker[Session], threads: Sequence[SyncThread | OutboxThread]
+    settings: VcsSettings, sessions: sessionmaker[Session], threads: Sequence[AppThread]
 ) -> None:
     """Raise `ProblemError` where no sync can run, or nothing can be delivered to GitHub."""
     with open_session(sessions) as session:
@@ -193,21 +205,21 @@ def check_health(
 
 
 @asynccontextmanager
-async def run_threads(syncer: SyncThread, outbox: OutboxThread, webhook: Webhook) -> AsyncIterator[None]:
+async def run_threads(threads: Sequence[AppThread], webhook: Webhook) -> AsyncIterator[None]:
     """Run the threads while the app runs."""
-    syncer.start()
-    outbox.start()
-    watching = asyncio.create_task(supervise_threads(syncer, outbox))
+    for thread in threads:
+        thread.start()
+    watching = asyncio.create_task(supervise_threads(threads))
     yield
     watching.cancel()
-    syncer.stop()
-    outbox.stop()
+    for thread in threads:
+        thread.stop()
     webhook.close()
-    await asyncio.to_thread(syncer.join, 3)
-    await asyncio.to_thread(outbox.join, 1)
+    for thread in threads:
+        await asyncio.to_thread(thread.join, JOIN_SECONDS[type(thread)])
 
 
-async def supervise_threads(*threads: SyncThread | OutboxThread) -> None:
+async def supervise_threads(threads: Sequence[AppThread]) -> None:
     """Restart a thread when it ends; until then /health reports it."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)

@@ -28,7 +28,7 @@ from ml.builder.context import BuildContext
 from ml.serving.predict import mlflow_invocations, v1, v2
 from ml.serving.predict.gateway import Gateway
 from ml.serving.registry import LiveRelease, ModelRegistry
-from ml.serving.telemetry.sampler import PredictionSampler
+from ml.serving.request_log.log import RequestLog
 from ml.serving.workers.pool import Pool
 from ml.web import errors
 from ml.web.pages import docs, predict
@@ -77,7 +77,7 @@ def create_app(context: BuildContext, pool: Pool, first: FirstPrediction) -> ASG
     )
     app = FastAPI(title="Slipway", docs_url=None, redoc_url=None, responses=problems.PROBLEM_RESPONSES)
     app.state.is_check = True
-    gateway = Gateway(registry, PredictionSampler(sessions, enabled=False), HeadMiddleware(app))
+    gateway = Gateway(registry, RequestLog(sessions, key=None), HeadMiddleware(app))
     app.mount("/static", CachedStaticFiles(directory=STATIC_FOLDER))
     app.include_router(predict.create_router(registry, gateway, sessions))
     for protocol in (v1, v2, mlflow_invocations):

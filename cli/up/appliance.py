@@ -20,14 +20,19 @@ from cli.up.postgres import Postgres
 from cli.up.supervisor import OWN_NAME, Program, StopRequestedError, Supervisor
 from cli.up.welcome import format_welcome
 from common.auth import operator_token
+from common.settings import load_settings
 from common.system import hardening
 from common.system.ports import find_free_port
 from db import appliance, databases, roles
 from db.session import create_sessionmaker
+from vcs.notifications.settings import NotificationSettings
 
 DATABASE_NAME = "slipway"
 DATABASE_VARIABLES = ("DATABASE_URL", "DATABASE_URL_FILE")  # as its owner: only for the migration
 APP_VARIABLES = ("GITHUB_APP_ID", "GITHUB_APP_ID_FILE", "GITHUB_APP_KEY_FILE")  # only for vcs
+RECEIVER_VARIABLES = tuple(  # only for vcs
+    f"SLIPWAY_{name}{end}" for name in ("WEBHOOKS", "NOTIFY", "NOTIFY_ALLOW") for end in ("", "_FILE")
+)
 TOKEN_VARIABLES = ("SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE")  # only for serve and vcs
 DEMO_REPOSITORY = "demo/encyclopedia-visits"
 
@@ -36,6 +41,7 @@ def run_appliance(settings: CliSettings) -> None:
     """Run the appliance until it is stopped; raises `UserError` when it cannot start."""
     hardening.make_undumpable()
     settings.model_entries  # noqa: B018 (errors in models.toml are reported before anything is created)
+    load_settings(NotificationSettings)  # the same of the receivers of notifications
     folder = settings.home.absolute()
     home_lock.make_folder(folder)
     # several may share the folder, but not the Postgres and the demo that would be started in it
@@ -98,7 +104,9 @@ def start_services(settings: CliSettings, folder: Path, supervisor: Supervisor) 
     }
     mlflow_variables = mlflow_process.take_mlflow_variables(environment)
     operators = {name: environment.pop(name) for name in TOKEN_VARIABLES if name in environment}
-    app = {name: environment.pop(name) for name in APP_VARIABLES if name in environment}
+    for_vcs = {
+        name: environment.pop(name) for name in (*APP_VARIABLES, *RECEIVER_VARIABLES) if name in environment
+    }
     for name in DATABASE_VARIABLES:
         environment.pop(name, None)
     credentials = folder / "database"
@@ -111,6 +119,8 @@ def start_services(settings: CliSettings, folder: Path, supervisor: Supervisor) 
     check_mode(url, "repository" if settings.model_entries else "demo")
 
     supervisor.run_until_success(python_program("singer", "vcs.install", environment))
+    if load_settings(NotificationSettings).addresses:
+        supervisor.run_until_success(python_program("notify", "vcs.notifications.install", environment))
     if settings.has_local_mlflow:
         own = database_environment("mlflow", credentials) | {"MLFLOW_PORT": str(settings.mlflow_port)}
         supervisor.supervise(python_program("mlflow", "mlflow_server", environment | own))
@@ -126,7 +136,7 @@ def start_services(settings: CliSettings, folder: Path, supervisor: Supervisor) 
         "watch", credentials
     )
     supervisor.supervise(python_program("watch", "ml.controller", environment | for_watch))
-    for_vcs = operators | app | database_environment("vcs", credentials)
+    for_vcs |= operators | database_environment("vcs", credentials)
     supervisor.supervise(python_program("vcs", "vcs", environment | for_vcs))
 
 
@@ -174,6 +184,7 @@ def demo_environment(folder: Path, port: int, settings: CliSettings) -> dict[str
     bypass = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1"]))
     return {
         "SLIPWAY_DEMO": "1",
+        "SLIPWAY_DATA_SECONDS": os.environ.get("SLIPWAY_DATA_SECONDS") or "5",
         "SLIPWAY_REPOSITORY": DEMO_REPOSITORY,
         "SLIPWAY_CLONE_URL": (folder / "demo" / "encyclopedia-visits.git").as_uri(),
         "DEMO_PORT": str(port),

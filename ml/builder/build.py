@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from common import log
 from common.errors import RejectedError
 from common.system import disk, filelock
-from db import claims, deployments, predictions, release_queue, releases
+from db import claims, deployments, release_queue, releases, request_log
 from db.claims import Claim, Finished
 from db.limits import BUILDER_SECONDS
 from db.models import Release
@@ -27,7 +27,7 @@ from ml.builder.annotations import find_annotations
 from ml.builder.commit import PostgresLostError, commit_change
 from ml.builder.context import BuildContext
 from ml.builder.outcomes import BuildOutcome, describe_outcome, to_outcome
-from ml.builder.prediction_diff import MAX_ROWS
+from ml.builder.prediction_diff import MAX_ROWS, MIN_WHOLE_ROWS, explain_too_few
 from ml.builder.progress import BuildProgress, StageRunner
 from ml.builder.reuse import ReuseCheck, reuse_check
 from ml.builder.stages.gate import GateInputs, ReadGateInputs
@@ -121,9 +121,13 @@ def read_gate_inputs(sessions: sessionmaker[Session], model: str, test_sha256: s
     """Return everything that the gate compares with, from one database snapshot."""
     with open_snapshot(sessions) as session:
         live = deployments.find_baseline(session, model)
+        requests = request_log.list_replayable(session, model, MAX_ROWS) if live else []
+        too_few = live is not None and len(requests) < MIN_WHOLE_ROWS
+        reduced = request_log.count_reduced(session, model, MAX_ROWS) if too_few else 0
         return GateInputs(
             live=live,
-            requests=predictions.list_distinct_features(session, model, MAX_ROWS) if live else [],
+            requests=[] if reduced else requests,
+            not_compared=explain_too_few(len(requests), reduced) if reduced else None,
             snapshot=deployments.take_snapshot(session, model),
             past=releases.list_recently_live(session, model, test_sha256),
         )

@@ -3,11 +3,12 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from db.models import Deployment, StageName
+from db.request_log import ReplayableRequest
 from db.states import Trigger
 from ml.builder.context import BuildContext
 from ml.builder.prediction_diff import OF_TEST_DATA, RECORDED
@@ -15,6 +16,15 @@ from ml.builder.reuse import link_or_copy
 from ml.runtime.materialize import RunnableRelease
 from ml.sandbox import rmtree
 from ml.sources.datasets import DataSet
+
+
+@dataclass(frozen=True)
+class ComparedRequests:
+    """The requests that are compared, what they are, and the ids of recorded ones."""
+
+    features: Sequence[Any]
+    inputs: str
+    ids: Sequence[str] = ()
 
 
 @contextmanager
@@ -43,16 +53,17 @@ def share_data(data: DataSet, folder: Path) -> DataSet:
 
 
 def choose_requests(
-    context: BuildContext, recorded: Sequence[Any], of_test_data: Sequence[Any] | None
-) -> tuple[Sequence[Any], str]:
-    """Return the requests to compare on, and what they are: a fork's code gets none that users sent.
+    context: BuildContext, recorded: Sequence[ReplayableRequest], of_test_data: Sequence[Any] | None
+) -> ComparedRequests:
+    """Return the requests to compare on: a fork's code gets none that users sent.
 
     A check is compared on rows of the test data as well where none are recorded.
     """
     may_show = context.model.may_show_requests(context.release)
     if context.release.trigger is Trigger.CHECK and not (may_show and recorded):
-        return of_test_data or (), OF_TEST_DATA
-    return recorded, RECORDED
+        return ComparedRequests(of_test_data or (), OF_TEST_DATA)
+    features = [request.features for request in recorded]
+    return ComparedRequests(features, RECORDED, [str(request.id) for request in recorded])
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ml.settings import MlSettings, ModelConfig
 
 RECORDED, OF_TEST_DATA = "recorded requests", "rows of the test data"  # what is compared
 MAX_ROWS = 200  # rows that are compared
+MIN_WHOLE_ROWS = 20  # with fewer, while others have hidden fields, a comparison would be of odd requests
 MAX_REPLAY_SECONDS = 10.0  # seconds that a model may take over all of them
 TIMEOUT_SECONDS = 60.0  # seconds, including the load of the model
 MAX_WORST_ROWS = 5  # rows that are stored to be rendered
@@ -35,6 +37,7 @@ class ChangedPrediction:
     live: str
     this: str
     change: float | None  # the largest of its numbers; None where it is no number, or this release failed
+    prediction: str | None = None  # the id of the recorded call that sent these features
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,13 @@ def compare_predictions(
     log: Path,
     tolerance: float = TOLERANCE,
     inputs: str = RECORDED,
+    ids: Sequence[str] = (),
 ) -> PredictionDiff | str:
     """Return the differences, or a sentence why there are none.
 
-    Answers are stored in `output`, those of the live release in `live_output`. `inputs` names the requests;
-    without any, the candidate's examples() are compared. Numbers that differ by no more than `tolerance`, a
-    share of the larger one, are the same.
+    Answers are stored in `output`, those of the live release in `live_output`. `inputs` names the requests,
+    and `ids` their calls; without any, the candidate's examples() are compared. Numbers that differ by no
+    more than `tolerance`, a share of the larger one, are the same.
 
     Raises `UnavailableError` when the live release cannot be materialized now.
     """
@@ -104,7 +108,7 @@ def compare_predictions(
             f"release {live.release_id}, which it is held against, cannot be asked: {fault}"
         ) from fault
     try:
-        requests = store_requests(requests, output)
+        requests, ids = store_requests(requests, ids, output)
         rows, live_answers, candidate_answers = replay_both(
             candidate, ready, requests or None, (output / "this", live_output / "live"), log
         )
@@ -112,7 +116,7 @@ def compare_predictions(
         return f"the predictions could not be compared: {fault}"
     inputs = inputs if requests else "examples"
     found = compare_answers(
-        rows, live_answers, candidate_answers, live.release_id, inputs, tolerance=tolerance
+        rows, live_answers, candidate_answers, live.release_id, inputs, tolerance=tolerance, ids=ids
     )
     if not rows:
         return "no recorded request and no examples() to compare predictions on"
@@ -123,8 +127,16 @@ def compare_predictions(
     )
 
 
-def store_requests(requests: Sequence[Any], output: Path) -> list[Any]:
-    """Return the requests of the first attempt.
+def explain_too_few(whole: int, reduced: int) -> str:
+    """Return why predictions are not compared though requests were recorded."""
+    return (
+        f"not compared: [record] hides fields of {reduced} of the newest recorded requests, and {whole} "
+        f"are whole; {MIN_WHOLE_ROWS} would be needed"
+    )
+
+
+def store_requests(requests: Sequence[Any], ids: Sequence[str], output: Path) -> tuple[list[Any], list[str]]:
+    """Return the requests of the first attempt, and the ids of their calls.
 
     Its answers may be stored already, and users send new requests meanwhile.
     """
@@ -132,10 +144,10 @@ def store_requests(requests: Sequence[Any], output: Path) -> list[Any]:
     if not path.exists():
         output.mkdir(parents=True, exist_ok=True)
         new = path.with_name("requests.json.new")
-        new.write_text(json.dumps(list(requests)))
+        new.write_text(json.dumps([list(requests), list(ids)]))
         move_into_place(new, path)
-    found: list[Any] = json.loads(path.read_text())
-    return found
+    stored, named = json.loads(path.read_text())
+    return stored, named
 
 
 def replay_both(
@@ -186,10 +198,13 @@ def compare_answers(
     inputs: str,
     *,
     tolerance: float = TOLERANCE,
+    ids: Sequence[str] = (),
 ) -> PredictionDiff:
     """Compare row by row, over the rows that the live release answered and that the candidate was sent."""
     compared, failed, gaps, changed = 0, 0, list[float](), list[ChangedPrediction]()
-    for features, before, after in zip(rows, live_answers, candidate_answers, strict=False):
+    for features, before, after, id_ in zip(
+        rows, live_answers, candidate_answers, chain(ids, repeat(None)), strict=False
+    ):
         if not has_prediction(before):
             continue
         compared += 1
@@ -204,7 +219,9 @@ def compare_answers(
         if gap != 0:
             change = None if math.isnan(gap) else gap
             changed.append(
-                ChangedPrediction(format_value(features), format_value(before), format_value(after), change)
+                ChangedPrediction(
+                    format_value(features), format_value(before), format_value(after), change, id_
+                )
             )
     worst = sorted(changed, key=lambda row: math.inf if row.change is None else row.change, reverse=True)
     return PredictionDiff(

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import claims
+from db import claims, request_erasure, stages
 from db.claims import Claim
 from db.models import StageName
 from db.states import StageOutcome
@@ -87,9 +87,13 @@ class BuildProgress:
         """Record the columns that a stage determined, and its end, in one transaction."""
 
         def end(session: Session) -> None:
-            if facts:
+            if differences := facts.get("differences"):
+                model = self._claim.release.model
+                changed = request_erasure.without_erased(session, model, differences)
+                claims.record_facts(session, self._claim, **{**facts, "differences": changed})
+            elif facts:
                 claims.record_facts(session, self._claim, **facts)
-            claims.end_stage(session, stage, outcome)
+            stages.end_stage(session, stage, outcome)
 
         self._commit(end)
 

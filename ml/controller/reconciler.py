@@ -6,7 +6,7 @@ from collections.abc import Callable
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
-from common.system import filelock
+from common.system import disk, filelock
 from common.system.child_processes import ChildProcesses
 from db import (
     appliance,
@@ -14,22 +14,37 @@ from db import (
     deployments,
     merge_groups,
     newest,
+    notifications,
     pull_requests,
     release_queue,
     releases,
+    retraining_plans,
+    retrainings,
     scores,
 )
 from db.merge_groups import QueueUse
 from db.models import Release
+from db.notifications import Event
 from db.session import DB_ERRORS
 from db.states import Trigger
-from ml.controller import checks, gc, package_caches, pruning, queue_polling, schedule
+from ml.controller import (
+    checks,
+    gc,
+    package_caches,
+    pruning,
+    queue_polling,
+    request_log,
+    retraining,
+    schedule,
+)
 from ml.controller.queue_polling import WITH_QUEUE, LastListing
 from ml.controller.schedule import Build
 from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
 
 BUILDER = "ml.builder.pipeline"
+DISK_STEP_BYTES = 100 << 20
+LOG_UPKEEP_SECONDS = 60.0  # between two looks at the partitions of the request log
 NEW = 60.0  # seconds between two checks of the branch of a model that has no release
 PRUNE_SECONDS = 60.0  # between two prunings while no build ends
 MAX_MERGES = 200  # accepted pull requests between two reconciliations; older ones are too old to be reported
@@ -48,11 +63,14 @@ class Reconciler:
         self.daemons = ChildProcesses()  # processes that build nothing and take no slot
         self.started_at = time.monotonic()
         self.new_model_due: dict[str, float] = {}  # by model: when one without a release is checked
+        self.log_upkeep_due = 0.0
         self.queue_listings: dict[str, LastListing] = {}  # by model: the last one of its merge queue
         self.needs_gc = True  # a build ended, or a release was pruned, since the last collection
         self.needs_shared_gc = True  # the same for what builds share
         self.prune_due = 0.0  # by the monotonic clock: when releases are pruned without any end
         self.pruned_count = 0  # releases that were pruned, by the last collection
+        self.is_disk_low: bool | None = None  # None: not known yet, an earlier controller may have told
+        self.needs_mlflow_forgotten = not settings.tracking_uri  # a problem of an MLflow that was there
 
     def reconcile(self) -> None:
         """Reconcile once: requeue what was cut off, queue what is new, collect garbage, build what is due."""
@@ -65,10 +83,14 @@ class Reconciler:
         self.for_each_model(self.check_tags)
         self.for_each_model(self.queue_checks)
         self.for_each_model(self.check_merge_queue)
+        self.plan_retrainings()
         self.stop_ended()
+        self.maintain_request_log()
         self.collect_garbage()
+        self.check_disk()
         self.start_builders()
         self.start_scores()
+        self.start_retrainings()
         with self.sessions.begin() as session:
             appliance.record_heartbeat(session)
 
@@ -94,6 +116,10 @@ class Reconciler:
 
     def ensure_mlflow_sync(self) -> None:
         """Start the process that exports to MLflow, so that nothing here waits for it."""
+        if self.needs_mlflow_forgotten:
+            with self.sessions.begin() as session:
+                appliance.set_problem(session, "tracking", None)
+            self.needs_mlflow_forgotten = False
         if self.settings.tracking_uri and "tracking" not in self.daemons:
             self.daemons.start("tracking", "ml.mlflow_sync")
 
@@ -197,6 +223,24 @@ class Reconciler:
         if on_tags and f"tags {model.name}" not in self.daemons:
             self.start_listing("tags", "ml.controller.tags", model, self.find_due_queue(model))
 
+    def plan_retrainings(self) -> None:
+        """Record the retrainings that are due, and have data looked at that may have changed."""
+        with self.sessions.begin() as session:
+            live = retraining_plans.list_live(session, [model.name for model in self.settings.list_models()])
+
+        def plan(model: ModelConfig) -> None:
+            if (served := live.get(model.name)) is None:
+                return
+            if retraining.plan_model(self.sessions, model, served, self.settings.data_seconds):
+                self.start_daemon(f"data {model.name}", "ml.controller.data_check", model.name)
+
+        self.for_each_model(plan)
+
+    def start_daemon(self, name: str, module: str, *arguments: str) -> None:
+        """Start a process that may take its time, unless it runs already."""
+        if name not in self.daemons:
+            self.daemons.start(name, module, *arguments)
+
     def start_builders(self) -> None:
         """Start builders, and put checks back whose place a change takes."""
         with self.sessions.begin() as session:
@@ -226,6 +270,22 @@ class Reconciler:
             if f"score {score}" not in self.builders and self.has_free_slot():
                 self.builders.start(f"score {score}", "ml.builder.rescore", str(score))
 
+    def start_retrainings(self) -> None:
+        """Start the comparison of retrainings that wait with what is live, which queues their releases."""
+        with self.sessions.begin() as session:
+            waiting = retrainings.list_waiting(session, [model.name for model in self.settings.list_models()])
+        for number in waiting:
+            if f"retraining {number}" not in self.builders and self.has_free_slot():
+                self.builders.start(f"retraining {number}", "ml.builder.retrain", str(number))
+
+    def maintain_request_log(self) -> None:
+        """Make the partitions of the next days, and drop those beyond the bounds of days and bytes."""
+        if time.monotonic() >= self.log_upkeep_due:
+            request_log.maintain_partitions(
+                self.sessions, self.settings.record_days, self.settings.record_bytes
+            )
+            self.log_upkeep_due = time.monotonic() + LOG_UPKEEP_SECONDS
+
     def has_free_slot(self) -> bool:
         return len(self.builders.list_names()) < self.settings.builds
 
@@ -248,6 +308,19 @@ class Reconciler:
             )
             if package_caches.is_due(self.home) and "packages" not in self.daemons:
                 self.daemons.start("packages", "ml.controller.package_caches")
+
+    def check_disk(self) -> None:
+        """Have people told when the disk is nearly full."""
+        usage, was = disk.read_usage(self.home.root), self.is_disk_low
+        self.is_disk_low = disk.is_nearly_full(usage, was=was is True)
+        if not self.is_disk_low and was is False:
+            return
+        with self.sessions.begin() as session:
+            if self.is_disk_low:
+                facts = {"free_bytes": round_down(usage.free), "total_bytes": usage.total}
+                notifications.begin_state(session, Event.DISK_NEARLY_FULL, "disk", facts)
+            else:
+                notifications.end_state(session, "disk")
 
     def prune_models(self) -> None:
         """Prune what nobody needs any more; the disk is swept where anybody has pruned a release since.
@@ -282,6 +355,11 @@ class Reconciler:
         if due is None:
             return self.settings.poll_seconds
         return min(self.settings.poll_seconds, max(0.2, due))
+
+
+def round_down(size: int) -> int:
+    """Return bytes in steps, so that each small change is not another fact."""
+    return size // DISK_STEP_BYTES * DISK_STEP_BYTES
 
 
 def to_build(release: Release) -> Build:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class LoadedModel:
     feature_schema: FeatureSchema
     predict: Callable[[Any, Any], Any]
     predict_batch: Callable[[Any, list[Any]], Any] | None
+    hides_errors: bool = False  # errors may repeat features, of which the log must have none
 
 
 def prepare_model(given: dict[str, Any]) -> tuple[dict[str, Any], LoadedModel]:
@@ -51,7 +53,9 @@ def prepare_model(given: dict[str, Any]) -> tuple[dict[str, Any], LoadedModel]:
         "batch": batch is not None,
         "load": load is not None,
     }
-    return handshake, LoadedModel(loaded, schema, entry_point.predict, batch)
+    return handshake, LoadedModel(
+        loaded, schema, entry_point.predict, batch, hides_errors=bool(given.get("hides_errors"))
+    )
 
 
 def find_method(entry_point: Any, name: str) -> Callable[..., Any] | None:
@@ -95,7 +99,7 @@ def predict_row(model: LoadedModel, row: Any) -> str:
         message = f"JSON cannot hold what predict() gave: {format_error(unfit)}"
         return encode_json({"error": {"type": "Unfit", "message": message}})
     except BaseException as error:  # noqa: BLE001 (untrusted code, which may even call sys.exit)
-        log_error(error)
+        log_error(error, is_hidden=model.hides_errors)
         return encode_json({"error": {"type": type(error).__name__[:100], "message": format_error(error)}})
 
 
@@ -124,7 +128,7 @@ def predict_batch_or_none(model: LoadedModel, rows: list[Any]) -> list[str] | No
     except (FeatureValidationError, NotSerializableError):
         return None
     except BaseException as error:  # noqa: BLE001 (untrusted code; row by row the failing one is found)
-        log_error(error)
+        log_error(error, is_hidden=model.hides_errors)
         return None
 
 
@@ -146,10 +150,17 @@ def has_surrogates(plain: Any, encoded: str) -> bool:
     return "\\ud" in encoded and bool(find_surrogate(encode_unicode(plain)))
 
 
-def log_error(error: BaseException) -> None:
-    """Print an error to the log without Slipway's own frame, which does not concern the model's author."""
-    trace = error.__traceback__
-    traceback.print_exception(type(error), error, trace and trace.tb_next)
+def log_error(error: BaseException, *, is_hidden: bool) -> None:
+    """Print an error to the log without Slipway's own frame, which does not concern the model's author.
+
+    Of a hidden one, the text and its causes are left out.
+    """
+    trace = error.__traceback__ and error.__traceback__.tb_next
+    if not is_hidden:
+        traceback.print_exception(type(error), error, trace)
+        return
+    traceback.print_tb(trace)
+    sys.stderr.write(f"{type(error).__name__[:100]}: not logged, [record] hides fields\n")
 
 
 def format_error(error: BaseException, limit: int = 500) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from common.problems import ProblemError
 from db.models import Deployment, Release
+from ml.record_section import RecordSection
 from ml.serving.counters import WorkerStats
 from ml.serving.workers.pool import Pool
 from ml.settings import ModelConfig
@@ -45,6 +46,7 @@ class LiveRelease(LoadedRelease):
 
     deployment: Deployment
     since: datetime
+    record: RecordSection = field(default_factory=RecordSection)  # what the request log stores of its calls
     was_probed: bool = True  # True when it returned a prediction before it went live
 
 

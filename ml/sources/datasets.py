@@ -146,7 +146,7 @@ class DatasetResolver:
                 self.check_named(self.named)
         elif os.path.lexists(self.source / self.default_path):
             self.check_named(self.default_path)
-        elif not (self.sources.folders.own / f"{self.name}.csv").is_file():
+        elif not self.own_path.is_file():
             raise self.to_missing_error()
 
     @property
@@ -158,24 +158,36 @@ class DatasetResolver:
     def default_path(self) -> str:
         return f"data/{self.name}.csv"
 
+    @property
+    def own_path(self) -> Path:
+        """The file in the model's folder on the appliance, where neither names another."""
+        return self.sources.folders.own / f"{self.name}.csv"
+
     def resolve_dataset(self) -> DataSet:
         named = self.named
         if named is not None:
             return self.from_address(named) if SCHEME_PATTERN.match(named) else self.from_repository(named)
         if os.path.lexists(self.source / self.default_path):
             return self.from_repository(self.default_path, "csv")
-        if (path := self.sources.folders.own / f"{self.name}.csv").is_file():
-            location = f"{path} on the appliance"
-            return self.from_origin(
-                LocalFile(self.sources.folders.resolve_readable(path, location), path), location, "csv"
-            )
-        raise self.to_missing_error()
+        origin = self.find_origin()
+        assert origin is not None
+        return self.from_origin(origin, f"{self.own_path} on the appliance", "csv")
+
+    def find_origin(self) -> Origin | None:
+        """Return the origin of this data set outside the repository; None where it is in there."""
+        if self.named is not None:
+            return self.sources.open_origin(self.named) if SCHEME_PATTERN.match(self.named) else None
+        if os.path.lexists(self.source / self.default_path):
+            return None
+        if not (path := self.own_path).is_file():
+            raise self.to_missing_error()
+        return LocalFile(self.sources.folders.resolve_readable(path, f"{path} on the appliance"), path)
 
     def to_missing_error(self) -> RejectedError:
-        path = self.sources.folders.own / f"{self.name}.csv"
         return RejectedError(
             f"there is no {self.name} data: put it at data/{self.name}.csv in the repository, or name it as "
-            f"[data] {self.name} in slipway.toml, or put it on the appliance at {path} (SLIPWAY_DATA)"
+            f"[data] {self.name} in slipway.toml, or put it on the appliance at {self.own_path} "
+            "(SLIPWAY_DATA)"
         )
 
     @property

@@ -16,16 +16,19 @@ from common.web.negotiation import HeadMiddleware
 from common.web.proxies import TrustedProxyMiddleware
 from db.listener import NotificationListener
 from db.session import create_sessionmaker
+from ml.paths import HomeLayout
 from ml.serving.deployer.reconciler import DeploymentReconciler
 from ml.serving.predict import mlflow_invocations, v1, v2
 from ml.serving.predict.gateway import Gateway
 from ml.serving.preview.previews import Previews
 from ml.serving.preview.settings import PreviewSettings
 from ml.serving.registry import ModelRegistry
-from ml.serving.telemetry.sampler import PredictionSampler
+from ml.serving.request_log.key import load_key
+from ml.serving.request_log.log import RequestLog
 from ml.serving.telemetry.traffic import TrafficRecorder
 from ml.settings import MlSettings
 from ml.web import api, pages
+from ml.web.api.requests import RequestEraser
 from ml.web.auth import OperatorAuth
 from ml.web.auth_middleware import AuthMiddleware, is_for_programs
 
@@ -39,7 +42,8 @@ def create(settings: MlSettings, shutting_down: threading.Event | None = None) -
     """
     factory = create_sessionmaker(settings.database_url)
     registry = ModelRegistry(settings.list_models())
-    recorder = PredictionSampler(factory, enabled=settings.record)
+    key = load_key(HomeLayout(settings.home.absolute()).record_key) if settings.record else None
+    request_log = RequestLog(factory, key, settings.record_rows)
     previews = Previews(registry, settings, load_settings(PreviewSettings), factory)
 
     @asynccontextmanager
@@ -50,7 +54,7 @@ def create(settings: MlSettings, shutting_down: threading.Event | None = None) -
         ]
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(reconciler.run()) for reconciler in reconcilers]
-        tasks += [loop.create_task(recorder.run()), loop.create_task(traffic.run())]
+        tasks += [loop.create_task(request_log.run()), loop.create_task(traffic.run())]
         stop = start_listening(settings, registry, [reconciler.wake_event for reconciler in reconcilers])
         yield
         stop()
@@ -68,10 +72,16 @@ def create(settings: MlSettings, shutting_down: threading.Event | None = None) -
     operators = OperatorAuth.from_settings(settings)
     authenticated = AuthMiddleware(app, operators, is_private=settings.is_private)
     proxied = TrustedProxyMiddleware(authenticated, settings.trusted_proxies)
-    gateway = Gateway(registry, recorder, HeadMiddleware(proxied))
+    gateway = Gateway(registry, request_log, HeadMiddleware(proxied))
     traffic = TrafficRecorder(gateway.stats, factory)
     api.install(
-        app, settings, registry, factory, operator_auth=operators, ending=shutting_down or threading.Event()
+        app,
+        settings,
+        registry,
+        factory,
+        operator_auth=operators,
+        ending=shutting_down or threading.Event(),
+        eraser=RequestEraser(factory, request_log, previews, HomeLayout(settings.home.absolute())),
     )
     for protocol in (v1, v2, mlflow_invocations):
         app.include_router(protocol.create_router(gateway))

@@ -10,6 +10,7 @@ from common.figures import relative_change
 from common.problems import ProblemError
 from db import deployment_history, deployments, mlflow_state, releases
 from db.models import Deployment, Release, Score, Stage
+from db.retraining_models import Retraining, RetrainingPlan
 from db.states import DeploymentState, Trigger
 from ml.web.metric_order import order_metrics
 
@@ -169,3 +170,32 @@ def serialize_score(score: Score) -> Document:
         "created_at": format_time(score.created_at),
         "finished_at": format_time(score.finished_at),
     }
+
+
+def serialize_retraining(made: Retraining, release: Release | None) -> Document:
+    """Return a retraining with the release that it made: `status` and `ended` are that one's."""
+    reason = release.reason if release is not None else None
+    return {
+        "id": made.id,
+        "model": made.model,
+        "trigger": made.trigger,
+        "reason": made.reason,
+        "scheduled_at": format_time(made.scheduled_at),
+        "state": made.state,
+        "outcome": made.outcome or reason,
+        "commit": made.commit,
+        "live_release": made.live_release,
+        "release": made.release_id,
+        "status": release.status if release is not None else None,
+        "ended": release.status.has_ended if release is not None else made.ended_at is not None,
+        "requested_by": made.requested_by,
+        "created_at": format_time(made.created_at),
+        "ended_at": format_time(release.finished_at if release is not None else made.ended_at),
+    }
+
+
+def serialize_pause(plan: RetrainingPlan) -> Document | None:
+    """Return by whom and since when a model's retraining is paused; None where it is not."""
+    if plan.paused_at is None:
+        return None
+    return {"who": plan.paused_by, "why": plan.paused_why, "since": format_time(plan.paused_at)}

@@ -11,13 +11,14 @@ from pydantic import Field
 from common import log
 from common.settings import Settings as Base
 from common.words import format_count
-from resources.demo.demo_github import DemoPullRequests
+from resources.demo.demo_github import REPOSITORY_NAME, DemoPullRequests
 from resources.demo.github.webhooks import WebhookSender
 from resources.demo.server import create_demo_server
 
 
 class DemoServerSettings(Base):
     home: Path = Field(Path(".slipway"), validation_alias="SLIPWAY_HOME")
+    data: Path | None = Field(None, validation_alias="SLIPWAY_DATA")
     demo_bind: str = "127.0.0.1"
     demo_port: int = 8090
     demo_webhook_url: str = ""
@@ -29,7 +30,7 @@ def main() -> None:
     settings = DemoServerSettings()
     log.configure("demo", settings.log)
     webhook = WebhookSender(settings.demo_webhook_url, settings.webhook_secret)
-    desk = DemoPullRequests(settings.home / "demo", webhook)
+    desk = DemoPullRequests(settings.home / "demo", webhook, find_data_folder(settings))
     try:
         demo = create_demo_server(desk, settings.demo_bind, settings.demo_port)
     except OSError as error:
@@ -47,6 +48,13 @@ def main() -> None:
         pass
     finally:
         demo.server_close()
+
+
+def find_data_folder(settings: DemoServerSettings) -> Path | None:
+    """Return the model's folder on the appliance; None in Docker, where the demo has another disk."""
+    if settings.demo_bind != "127.0.0.1":
+        return None
+    return (settings.data or settings.home / "data") / REPOSITORY_NAME.rpartition("/")[2]
 
 
 def write_address(file: Path, text: str) -> None:

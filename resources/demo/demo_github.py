@@ -11,6 +11,7 @@ from resources.demo.github.written import WrittenStates
 from resources.demo.merge_queue import MergeQueue, QueuedGroup
 from resources.demo.pull_requests import PREPARED_COUNT, make_proposal
 from resources.demo.repository import DemoRepository, opened_time
+from resources.demo.tomorrow import DemoData
 
 REPOSITORY_NAME = "demo/encyclopedia-visits"
 NO_WEBHOOK = WebhookSender()
@@ -19,12 +20,18 @@ NO_WEBHOOK = WebhookSender()
 class DemoPullRequests:
     """Pull requests rebuilt from git at every start, so that they never differ from what was merged."""
 
-    def __init__(self, home: Path, webhook: WebhookSender = NO_WEBHOOK) -> None:
-        """Open the demo in folder `home`; the first start creates the repository in it."""
+    def __init__(
+        self, home: Path, webhook: WebhookSender = NO_WEBHOOK, data_folder: Path | None = None
+    ) -> None:
+        """Open the demo in folder `home`; the first start creates the repository in it.
+
+        `data_folder` is the model's on the appliance, where that has one.
+        """
         self.repository = DemoRepository(home / "encyclopedia-visits.git")
         self.pulls = FakePullRequests(REPOSITORY_NAME)
         self.written = WrittenStates(home / "written.json")
         self.merge_queue = MergeQueue(self.repository, REPOSITORY_NAME, self.written, webhook)
+        self.data = DemoData(self.repository, data_folder)
         self.repository.create()
         with self.repository.lock_exclusively():
             self.sync_with_git()
@@ -73,6 +80,11 @@ class DemoPullRequests:
             base = self.repository.run_git(self.repository.path, "rev-parse", f"{head}^")
             self.pulls.touch(number, head_sha=head, base_sha=base)
             return self.merge_queue.add(change, at)
+
+    def advance_data(self) -> dict[str, Any]:
+        """Let three months pass; raises ValueError where there is no folder of data."""
+        with self.repository.lock_exclusively():
+            return self.data.advance(self.find_next_time())
 
     def advance_queue(self) -> None:
         """Merge what has passed, as GitHub does when a status comes."""

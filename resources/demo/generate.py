@@ -18,6 +18,7 @@ PAGES = 240
 FIRST_DAY = date(2023, 1, 1)
 TRAIN_DAYS, TEST_DAYS = 731, 90  # two years to learn from, the three months after them to be judged by
 
+NEW_READERS = 1.4  # from the first new day on: somebody has made the encyclopedia known
 YEARLY_GROWTH = 0.3
 WEEK_FACTORS = (1.12, 1.16, 1.14, 1.10, 0.98, 0.68, 0.82)  # people look things up at work and at school
 YEAR_FACTORS = (1.16, 1.12, 1.10, 1.02, 1.00, 0.88, 0.76, 0.78, 0.98, 1.04, 1.12, 1.06)
@@ -33,33 +34,36 @@ TOPICS = [
 # fmt: on
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, later: int = 0) -> None:
+    """Write the data as it is `later` times three months after the first; each file is there whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    table = dict(generate_visits())
-    write(folder / "train.csv", 0, TRAIN_DAYS, table)
-    write(folder / "test.csv", TRAIN_DAYS, TRAIN_DAYS + TEST_DAYS, table)
+    split = TRAIN_DAYS + later * TEST_DAYS
+    table = dict(generate_visits(split + TEST_DAYS))
+    write(folder / "test.csv", split, split + TEST_DAYS, table)
+    write(folder / "train.csv", 0, split, table)
 
 
-def generate_visits() -> Iterator[tuple[str, list[int]]]:
+def generate_visits(days: int) -> Iterator[tuple[str, list[int]]]:
     """Yield each page with its visits a day, in the order of the days."""
     chance = random.Random(SEED)
-    everybody = list(shared_factors(chance))
+    everybody = list(shared_factors(chance, days))
     for number in range(PAGES):
         page = f"{KINDS[number % len(KINDS)]}_of_{TOPICS[number // len(KINDS)]}"
         size = 4.0 * 40.0 ** chance.random()
         yield (
             page,
-            [round(size * day * one) for day, one in zip(everybody, page_factors(chance), strict=True)],
+            [round(size * day * one) for day, one in zip(everybody, page_factors(chance, days), strict=True)],
         )
 
 
-def shared_factors(chance: random.Random) -> Iterator[float]:
+def shared_factors(chance: random.Random, days: int) -> Iterator[float]:
     """Yield each day's factor for all pages."""
     mood = 0.0
-    for number in range(TRAIN_DAYS + TEST_DAYS):
+    for number in range(days):
         day = FIRST_DAY + timedelta(days=number)
         mood = 0.6 * mood + 0.03 * draw_noise(chance)
         growth = 1.0 + YEARLY_GROWTH * number / 365.0
+        growth *= NEW_READERS if number >= TRAIN_DAYS and days > TRAIN_DAYS + TEST_DAYS else 1.0
         yield growth * WEEK_FACTORS[day.weekday()] * seasonal_factor(day) * (1.0 + mood)
 
 
@@ -73,10 +77,10 @@ def seasonal_factor(day: date) -> float:
     return here + abs(along) * (adjacent - here)
 
 
-def page_factors(chance: random.Random) -> Iterator[float]:
+def page_factors(chance: random.Random, days: int) -> Iterator[float]:
     """Yield each day's factor for one page: chance, and now and then the news, which fade."""
     news = 0.0
-    for _ in range(TRAIN_DAYS + TEST_DAYS):
+    for _ in range(days):
         news *= 0.6
         if chance.random() < 0.001:
             news += 8.0 * chance.random()
@@ -90,10 +94,12 @@ def draw_noise(chance: random.Random) -> float:
 
 def write(file: Path, start: int, end: int, table: dict[str, list[int]]) -> None:
     days = [FIRST_DAY + timedelta(days=number) for number in range(start, end)]
-    with file.open("w", newline="") as out:
+    new = file.with_suffix(".new")
+    with new.open("w", newline="") as out:
         rows = csv.writer(out, lineterminator="\n")
         rows.writerow(["Page", *days])
         rows.writerows([page, *counts[start:end]] for page, counts in table.items())
+    new.replace(file)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,12 @@ def create_demo_server(desk: DemoPullRequests, host: str = "127.0.0.1", port: in
 
 class DemoServer(FakeGitHub):
     def __init__(self, desk: DemoPullRequests, host: str, port: int) -> None:
-        actions: dict[str, Action] = {"merge": desk.merge, "queue": desk.queue, "list": desk.list_pulls}
+        actions: dict[str, Action] = {
+            "merge": desk.merge,
+            "queue": desk.queue,
+            "list": desk.list_pulls,
+            "tomorrow": desk.advance_data,
+        }
         super().__init__((host, port), (desk.pulls,), None, actions, desk.written)
         self.RequestHandlerClass = GitHttpHandler
         self.bare_path, self.desk = desk.repository.path, desk

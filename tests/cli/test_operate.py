@@ -275,3 +275,19 @@ def test_with_several_models_one_has_to_be_named(
             assert refusal(served, command) == "slipway: name one of the models: one, two\n"
         assert "nothing of two is live: there is nothing to roll back" in refusal(served, "rollback", "two")
         assert "there is one, two" in refusal(served, "rollback", "three")
+
+
+def test_retraining_is_paused_and_resumed(shop: Shop, slipway: Slipway) -> None:  # noqa: F811
+    shop.publish(main_py())
+
+    paused = slipway("pause", "--why", "repairs")
+
+    since = shop.get("/models/web-traffic/retraining").json()["paused"]["since"]
+    assert (paused.returncode, paused.stdout) == (
+        0,
+        f"retraining of web-traffic is paused by dana since {since}\n",
+    )
+    assert slipway("train").returncode == 0
+    assert slipway("resume", "web-traffic").stdout == "retraining of web-traffic goes on\n"
+    assert shop.get("/models/web-traffic/retraining").json()["paused"] is None
+    assert slipway("pause", "nobody").returncode == 1

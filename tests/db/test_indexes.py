@@ -17,7 +17,6 @@ INDEXES = {
     "outbox: prune": "ix_outbox_changed_at",
     "releases of commits": "ix_releases_repository_commit",
     "page: overview": "ix_releases_unsuccessful",
-    "recorder: 50 predictions": "ix_predictions_at",
     "page: when it was live": "ix_deployments_was_live",
 }
 

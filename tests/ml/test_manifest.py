@@ -63,7 +63,8 @@ def test_everything_that_may_be_said_is_read(tmp_path: Path) -> None:
     assert (said.release.on, said.release.promote) == ("tag", "manual")
     assert (said.resources.train_timeout, said.resources.load_timeout) == (3600, 300)
     assert said.resources.memory == 4 << 30
-    assert said.ignored_sections == ("retrain",)
+    assert (said.retrain.schedule, said.retrain.drift) == ("0 3 * * 1", "suggest")
+    assert said.ignored_keys == ("[retrain] drift",)
 
 
 def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
@@ -73,7 +74,8 @@ def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
     assert dict(said.gate.metrics) == {}
     assert said.gate.predictions is None
     assert (said.release.on, said.release.promote) == ("merge", "automatic")
-    assert said.ignored_sections == ()
+    assert said.ignored_keys == ()
+    assert not said.retrain.is_on
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,20 @@ def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
         ("[gate]\nSMAPE = { may_worsen_by = 5 }", "gate.SMAPE.may_worsen_by: has to be a percentage"),
         ("[gate]\npredictions = { max = 1 }", "gate.predictions.may_differ: "),
         ("[release]\non = 'friday'", "release.on: Input should be 'merge', 'push' or 'tag'"),
-        ("[retrain]\nschedule = 'weekly'", "retrain.schedule: "),
+        ("[retrain]\nschedule = 'weekly'", "retrain.schedule: 'weekly' has not five fields"),
+        ("[retrain]\nschedule = '0 0 30 2 *'", "retrain.schedule: '0 0 30 2 *' is not in cron syntax"),
+        ("[retrain]\nschedule = '* * */20 * 1L'", "names a date that never comes: write five fields"),
+        ("[retrain]\nschedule = '0 0 3 * * 1'", "has not five fields"),
+        ("[retrain]\nschedule = '5L/2 0 3 * 1'", "is not in cron syntax (Bad minute)"),
+        (f"[retrain]\nschedule = '{'1,' * 5000}1 * * * *'", "is longer than 100 characters"),
+        ("[retrain]\ntimezone = 'Europe/Rom'", "retrain.timezone: 'Europe/Rom' is not a time zone"),
+        ("[retrain]\ntimezone = '../../etc/passwd'", 'write a name of the IANA database, as "Europe/Berlin"'),
+        ("[retrain]\non_data = 'yes'", "retrain.on_data: 'yes' is neither of both: write true or false"),
+        ("[retrain]\ndecay = 'later'", "retrain.decay: 'later' is not known: write \"off\""),
+        ("[retrain]\ncooldown = 24", "retrain.cooldown: 24 has to be a duration with its unit"),
+        ("[retrain]\nbudget = 0", "retrain.budget: 0 is not a number of retrainings a week: write 1 to 1000"),
+        ("[retrain]\nbudget = true", "retrain.budget: True is not a number"),
+        ("[retrain]\nwarm_start = 1", "retrain.warm_start: 1 is neither of both"),
         ("[resources]\nmemory = '4G'", "resources.memory: has to be a size with its unit"),
         ("[resources]\ntrain_timeout = 3600", "resources.train_timeout: has to be a duration with its unit"),
         ("[data]\ntrain = '../other/train.csv'", "data.train: has to be a path in the repository"),
@@ -158,7 +173,7 @@ def test_the_operators_words_hold_for_a_release(
     assert release.status is Status.REJECTED
     assert "SMAPE" in (release.reason or "")
     assert "0.2" in (release.reason or "")
-    assert "[retrain] is read and has no effect in this version" in appliance.log(release, "checkout")
+    assert "[retrain] drift is read and has no effect in this version" in appliance.log(release, "checkout")
 
 
 def test_a_manifest_that_takes_long_to_read_is_rejected(

@@ -226,7 +226,10 @@ def fill_tables(postgres: Postgres) -> None:
     connection.autocommit = True
     for table, row in {
         "stages": "(release_id, name, outcome) VALUES (1, 'none', 'done')",
-        "predictions": "(model, release_id, request, answer) VALUES ('none', 1, '{}', '{}')",
+        "requests": (
+            "(id, row, at, model, release_id, route, client_id, milliseconds, is_whole, is_reduced) "
+            "VALUES (gen_random_uuid(), 0, now(), 'none', 1, 'predict', 'c', 1, false, false)"
+        ),
     }.items():
         with pytest.raises(psycopg2.errors.DiskFull):
             while True:

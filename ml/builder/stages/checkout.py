@@ -10,7 +10,8 @@ from ml import manifest
 from ml.builder import preflight
 from ml.builder.context import BuildContext
 from ml.builder.stages.result import StageResult
-from ml.manifest import Gate, Manifest, Section
+from ml.manifest import Gate, Manifest
+from ml.section import Section
 from ml.sources import datasets, source_tree
 from ml.sources.git_merge import BASE_FOLDER
 from ml.sources.source_tree import SourceTree
@@ -34,7 +35,12 @@ def run(context: BuildContext, log_line: LogLine) -> CheckoutResult:
         log_line(f"try number {release.attempts}: stages that were done before are not done again")
     fetched = fetch_source(context, log_line)
     checked = check_source(context, fetched.path, log_line)
-    facts = {"entry_point": checked.model.entry_point, "release_on": checked.release.on}
+    facts = {
+        "entry_point": checked.model.entry_point,
+        "release_on": checked.release.on,
+        "retrain": checked.retrain.to_document() or None,
+        "record": checked.record.model_dump(exclude_unset=True),
+    }
     return CheckoutResult(
         source=fetched.path,
         manifest=checked,
@@ -80,8 +86,8 @@ def check_source(context: BuildContext, source: Path, log_line: LogLine) -> Mani
 def read_manifest(context: BuildContext, source: Path, log_line: LogLine) -> Manifest:
     """Return the repository's manifest with the operator's overrides applied."""
     declared = manifest.read(source)
-    for section in declared.ignored_sections:
-        log_line(f"slipway.toml: [{section}] is read and has no effect in this version of Slipway")
+    for key in declared.ignored_keys:
+        log_line(f"slipway.toml: {key} is read and has no effect in this version of Slipway")
     gate = context.model.operator_gate.with_defaults(declared.gate)
     resources = context.model.resources.with_defaults(declared.resources)
     return declared.model_copy(update={"gate": gate, "resources": resources})

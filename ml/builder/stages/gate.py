@@ -9,11 +9,18 @@ from common.errors import RejectedError, UnavailableError
 from db.claims import MAX_ATTEMPTS
 from db.deployments import DeploymentSnapshot
 from db.models import Deployment, StageName
+from db.request_log import ReplayableRequest
 from db.states import DeploymentState, Trigger
 from ml import manifest
 from ml.builder import baseline, prediction_diff, trial
 from ml.builder.baseline import Baseline
-from ml.builder.check_isolation import choose_requests, hide_traces, open_live_folder, share_data
+from ml.builder.check_isolation import (
+    ComparedRequests,
+    choose_requests,
+    hide_traces,
+    open_live_folder,
+    share_data,
+)
 from ml.builder.context import BuildContext
 from ml.builder.judging.trend import Past
 from ml.builder.judging.verdict import Verdict, explain_verdict, judge_release
@@ -25,6 +32,7 @@ from ml.builder.stages.result import StageResult
 from ml.builder.stages.train import TrainResult
 from ml.manifest import Gate, PredictionRule
 from ml.runtime.materialize import RunnableRelease
+from ml.sandbox import rmtree
 from ml.sources.datasets import DataSet
 from ml.stage_log import LogLine
 
@@ -35,7 +43,8 @@ class GateInputs:
 
     snapshot: DeploymentSnapshot
     live: Deployment | None = None  # the wanted, or else the live deployment
-    requests: Sequence[Any] = ()  # recorded ones
+    requests: Sequence[ReplayableRequest] = ()
+    not_compared: str | None = None  # why recorded requests are not, though there are some
     past: Past = ()
 
 
@@ -68,9 +77,12 @@ def run(
     requests = choose_requests(context, inputs.requests, evaluated.scores.rows)
     with open_live_folder(context, inputs.live) as folder:
         live_scores = score_baseline(context, inputs.live, data.test, folder)
-        differences = reuse_comparison(trained, inputs, gate, log_line) or compare_predictions(
-            context, inputs.live, requests, trained.release, gate.predictions, folder
-        )
+        if inputs.not_compared and requests.inputs == prediction_diff.RECORDED:
+            differences: PredictionDiff | str = inputs.not_compared
+        else:
+            differences = reuse_comparison(trained, inputs, gate, log_line) or compare_predictions(
+                context, inputs.live, requests, trained.release, gate.predictions, folder
+            )
     facts: dict[str, Any] = {}
     if isinstance(differences, PredictionDiff):
         facts["differences"] = differences.to_document()
@@ -78,9 +90,9 @@ def run(
     else:
         log_line(differences)
     try:
-        if not requests[0] or answers_none(differences):
+        if not requests.features or answers_none(differences):
             try_prediction(context, trained.release, evaluated, log_line)
-        verdict = judge_scores(evaluated, gate, live_scores, differences, inputs.past, log_line)
+        verdict = judge_scores(evaluated, gate, live_scores, differences, inputs, log_line)
     except (RejectedError, UnavailableError) as failure:  # the differences are recorded all the same
         return GateResult(snapshot=inputs.snapshot, facts=facts, failure=failure)
     return GateResult(
@@ -103,19 +115,22 @@ def judge_scores(
     gate: Gate,
     live_scores: Baseline,
     differences: PredictionDiff | str,
-    past: Past,
+    inputs: GateInputs,
     log_line: LogLine,
 ) -> Verdict:
     """Return the verdict on a release, and log what it is based on."""
     metrics = evaluated.scores.metrics
+    notes = [live_scores.note]
+    if gate.predictions is None and differences == inputs.not_compared:
+        notes.append(inputs.not_compared)
     verdict = judge_release(
         metrics,
         gate,
         live=live_scores.metrics,
         compared_with=live_scores.release,
-        note=live_scores.note,
+        note="; ".join(note for note in notes if note) or None,
         differences=differences,
-        past=past,
+        past=inputs.past,
     )
     for line in explain_verdict(verdict, metrics, live_scores.metrics or {}):
         log_line(line)
@@ -163,7 +178,7 @@ def reuse_comparison(
 def compare_predictions(
     context: BuildContext,
     live: Deployment | None,
-    requests: tuple[Sequence[Any], str],
+    requests: ComparedRequests,
     candidate: RunnableRelease,
     rule: PredictionRule | None,
     live_folder: Path,
@@ -178,8 +193,9 @@ def compare_predictions(
             found = prediction_diff.compare_predictions(
                 live,
                 release,
-                requests[0],
-                inputs=requests[1],
+                requests.features,
+                inputs=requests.inputs,
+                ids=requests.ids,
                 model=context.model,
                 settings=context.settings,
                 output=context.folder / name,
@@ -188,12 +204,15 @@ def compare_predictions(
                 tolerance=rule.tolerance if rule else manifest.TOLERANCE,
             )
         # a failure's text is the code's own, and may have what users sent
-        is_hidden = context.release.trigger is Trigger.CHECK and live is not None and requests[0]
+        is_hidden = context.release.trigger is Trigger.CHECK and live is not None and requests.features
         return "the predictions could not be compared" if is_hidden and isinstance(found, str) else found
     except UnavailableError as fault:
         if rule is not None:
             raise
         return f"the predictions could not be compared: {fault}"
+    finally:  # users' requests: nothing of them stays but what the release's page shows
+        for folder in (context.folder, live_folder):
+            rmtree.remove_tree(folder / name)
 
 
 def try_prediction(

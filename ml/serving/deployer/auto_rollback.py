@@ -21,7 +21,6 @@ from ml.serving.workers.pool import Pool, PoolLimits
 from ml.settings import MlSettings
 
 ROLLBACK_WINDOW = timedelta(minutes=5)
-MAX_SHOWN_CHARS = 200  # characters of features in a reason
 
 Trial = Callable[[Release], Awaitable[str | None]]  # the previous release → why to roll back to it
 
@@ -105,17 +104,25 @@ class AutoRollback:
             return None
         if await self._predict_alone(release, body) is not TrialResult.CRASHED:
             return None  # something else ended the workers
-        features = f" ({format_features(body)})" if self.settings.record else ""
-        return f"its workers die over features{features} that release {previous.id} answers"
+        # not which: a reason is stored for good, and what users sent has to stay erasable
+        return f"its workers die over features that release {previous.id} answers"
 
     async def _fails_to_start(self, reason: str, previous: Release) -> str | None:
         """Return the reason to roll back if the previous release starts: else the machine is at fault."""
-        pool = await start_pool(self.served.model, self.settings, previous, self.limits, logger.info)
+        pool = await self._start_pool(previous)
         await pool.close()
         return f"its workers do not start again, and those of release {previous.id} do: {reason}"
 
+    async def _start_pool(self, release: Release) -> Pool:
+        """Start one worker, which logs no more of features than those of the live release."""
+        live, model = self.served.live, self.served.model
+        hides_errors = live is not None and bool(live.record.hidden_fields)
+        return await start_pool(
+            model, self.settings, release, self.limits, logger.info, hides_errors=hides_errors
+        )
+
     async def _predict_alone(self, release: Release, body: bytes) -> TrialResult:
-        pool = await start_pool(self.served.model, self.settings, release, self.limits, logger.info)
+        pool = await self._start_pool(release)
         try:
             await pool.submit(body)
         except ProblemError:
@@ -136,8 +143,3 @@ class AutoRollback:
                 made.release_id,
                 reason,
             )
-
-
-def format_features(body: bytes) -> str:
-    text = body.decode(errors="replace")
-    return text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "…"

@@ -132,6 +132,9 @@ async def probe_workers(pool: Pool, probe: ReadinessProbe | None) -> PredictionE
 
 
 def tell(fault: PredictionError, chosen: ReadinessProbe) -> str:
+    if chosen.is_recorded:  # what users sent is not repeated, here or by the model
+        kind = f"predict() raised {error}" if (error := fault.extra.get("error")) else fault.title
+        return f"the health prediction failed: {kind} ({chosen.source})"
     features = format_features(msgspec.json.encode(chosen.features))
     return f"the health prediction failed: {fault.detail} (features: {features}, {chosen.source})"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 
 from loguru import logger
@@ -13,11 +14,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common.errors import RejectedError, UnavailableError
 from common.system.threads import run_in_thread
-from db import deployments, predictions, releases
+from db import deployments, releases, request_log
 from db.models import Deployment, Release
 from db.session import DB_ERRORS, describe_error
 from db.states import DeploymentState
 from ml.paths import HomeLayout
+from ml.record_section import RecordSection
 from ml.serving.deployer import readiness
 from ml.serving.deployer.auto_rollback import AutoRollback
 from ml.serving.deployer.deployment_backoff import DeploymentBackoff, limit_slow_starts
@@ -129,7 +131,18 @@ class DeploymentReconciler:
             self._switch_to(live)
         finally:
             self.served.activity = None
+        await self._tell_if_nothing_live(deployment, postponed.tries)
         await self._send_reports()
+
+    async def _tell_if_nothing_live(self, deployment: Deployment, tries: int) -> None:
+        """Have people told when the live release cannot be restored in several tries."""
+        is_restored = self.served.live is not None or deployment.state is not DeploymentState.LIVE
+        if not is_restored and tries >= MAX_FAILED_STARTS and self.served.error:
+            await run_in_thread(self._write_not_restored, deployment, self.served.error)
+
+    def _write_not_restored(self, deployment: Deployment, reason: str) -> None:
+        with self.sessions.begin() as session:
+            deployments.record_not_restored(session, deployment, reason)
 
     async def _start_unless_superseded(self, deployment: Deployment) -> LiveRelease:
         """Start the deployment and mark it live in Postgres.
@@ -178,7 +191,7 @@ class DeploymentReconciler:
         """Start workers of the release next to the live ones, ready to replace them."""
         release = deployment.release
         # now: Postgres may be unavailable when the worker is ready
-        reference_data = await run_in_thread(self._read_reference_data, release.id)
+        reference_data, record = await run_in_thread(self._read_facts, release)
         pool = await start_pool(
             self.served.model,
             self.settings,
@@ -189,6 +202,7 @@ class DeploymentReconciler:
             on_crash=self._auto_rollback.on_crash,
             on_start_failure=self._auto_rollback.on_start_failure,
             make_room=self._make_room,
+            hides_errors=bool(record.hidden_fields),
         )
         try:
             chosen = await run_in_thread(
@@ -206,6 +220,7 @@ class DeploymentReconciler:
             reference_data=reference_data,
             row=(row.features,) if row else None,
             deployment=deployment,
+            record=record,
             since=since,
             was_probed=tried,
         )
@@ -214,9 +229,13 @@ class DeploymentReconciler:
         logger.info("{}", activity)
         self.served.activity = activity
 
-    def _read_reference_data(self, release: int) -> dict[str, Any]:
+    def _read_facts(self, release: Release) -> tuple[dict[str, Any], RecordSection]:
+        """Return a release's reference data, and what is recorded of its calls: the operator's word wins."""
         with self.sessions.begin() as session:
-            return releases.find_reference_data(session, release)
+            reference_data = releases.find_reference_data(session, release.id)
+            sections = releases.list_record_sections(session, release)
+        declared = reduce(RecordSection.narrow, map(RecordSection.model_validate, sections), RecordSection())
+        return reference_data, self.served.model.operator_record.with_defaults(declared)
 
     def _rows(self, release: Release) -> list[readiness.ReadinessProbe]:
         """Return the forms of a row of the test data; none for a series, whose test data has no features."""
@@ -227,7 +246,7 @@ class DeploymentReconciler:
     def _recorded_features(self, model: str) -> Callable[[], list[Any]]:
         def newest() -> list[Any]:
             with self.sessions.begin() as session:
-                return predictions.list_distinct_features(session, model, readiness.MAX_RECORDED_INPUTS)
+                return request_log.list_distinct_features(session, model, readiness.MAX_RECORDED_INPUTS)
 
         return newest
 

@@ -28,6 +28,7 @@ async def start_pool(
     on_crash: CrashHandler | None = None,
     on_start_failure: StartFailureHandler | None = None,
     make_room: MakeRoom | None = None,
+    hides_errors: bool = False,
 ) -> Pool:
     """Return an open pool, which the caller closes; `log_line` gets the steps that take long.
 
@@ -39,6 +40,7 @@ async def start_pool(
         await make_room(limits.workers * runtime.sandbox.memory)
     folder = HomeLayout(settings.home.absolute()).release_path(release.id) / "serve"
     spec = make_worker_spec(replace(ready, runtime=runtime), release, folder)
+    spec = replace(spec, hides_errors=hides_errors)
     limits = replace(limits, load_timeout=ready.load_timeout)
     label = Label(release.model, release.id, release.commit)
     pool = Pool(spec, limits, label, stats, on_crash=on_crash, on_start_failure=on_start_failure)

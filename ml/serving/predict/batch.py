@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,7 +13,7 @@ from starlette.types import Receive
 from common.problems import CLIENT_CLOSED_REQUEST, ProblemError
 from common.system.threads import run_in_thread
 from ml.serving.predict.batch_response import BatchResult, reserve_response
-from ml.serving.predict.gateway import DECODE_ERRORS, Gateway, decode_json, log_model_error
+from ml.serving.predict.gateway import DECODE_ERRORS, Gateway, decode_json, log_model_error, name_call
 from ml.serving.registry import LiveRelease
 from ml.serving.request_body import JSON_STRING, not_json_problem, overloaded_problem, receive_body
 from ml.serving.workers.pool import Pool
@@ -31,6 +31,14 @@ Form = TypeVar("Form")
 Answer = TypeVar("Answer")
 
 
+class RowError(Exception):
+    """The problem of the first row that has no prediction."""
+
+    def __init__(self, problem: ProblemError, row: int) -> None:
+        super().__init__(problem.detail)
+        self.problem, self.row = problem, row
+
+
 @dataclass(frozen=True)
 class RequestData:
     """A call as it arrived."""
@@ -39,14 +47,15 @@ class RequestData:
     headers: dict[bytes, bytes]
     body: bytes
     receive: Receive
+    route: str  # its protocol, in the request log
 
 
-async def read_request(gateway: Gateway, request: Request) -> RequestData:
+async def read_request(gateway: Gateway, request: Request, route: str) -> RequestData:
     headers = dict(request.scope["headers"])
     body = await receive_body(headers, request.receive, gateway.request_budget)
     if body is None:
         raise client_left_problem()
-    return RequestData(request.scope["request_id"], headers, body, request.receive)
+    return RequestData(request.scope["request_id"], headers, body, request.receive, route)
 
 
 def client_left_problem() -> ProblemError:
@@ -93,17 +102,22 @@ async def predict_rows(
         if gateway.get_live(model) is not live:
             continue  # a switch while they were made
         check_row_count(rows)
-        with gateway.request_budget.reserve(sum(map(len, rows))):
-            answered = await run_while_connected(
-                data.receive, predict_all(live.pool, rows, data.request_id, name_row)
-            )
+        call = gateway.request_log.begin(live.pool.label.model, live.record, data.route, data.request_id)
+        try:
+            with gateway.request_budget.reserve(sum(map(len, rows))):
+                answered = await run_while_connected(
+                    data.receive, predict_all(live.pool, rows, data.request_id, name_row)
+                )
+        except RowError as error:
+            gateway.request_log.add_error(call, live.pool.label, error.row, rows[error.row], error.problem)
+            raise log_model_error(name_call(error.problem, call), live, data.request_id) from error
         if answered is not None and answered.label == live.pool.label:
             break
     else:
         raise overloaded_problem("the live release keeps changing")
+    answered = replace(answered, call=call)
     reserve_response(answered, gateway.response_budget)
-    for row, prediction in zip(rows, answered.predictions, strict=True):
-        gateway.sampler.add(answered.label, row, prediction)
+    gateway.request_log.add(call, answered.label, rows, answered.predictions)
     return answered
 
 
@@ -140,7 +154,10 @@ async def wait_for_end(receive: Receive) -> None:
 async def predict_all(
     pool: Pool, rows: list[bytes], request_id: bytes, name_row: Callable[[int], str]
 ) -> BatchResult | None:
-    """Predict all rows; None when several releases answered, or another refused: a switch came between."""
+    """Predict all rows; None when several releases answered, or another refused: a switch came between.
+
+    Raises `RowError` for the first row that has no prediction.
+    """
     futures: list[asyncio.Future[tuple[PredictionJson, Label]]] = []
     predictions: list[PredictionJson] = []
     labels, at, total = set(), 0, 0
@@ -156,9 +173,7 @@ async def predict_all(
     except ProblemError as problem:
         if isinstance(problem, PredictionError) and problem.extra["release"] != pool.label.release:
             return None
-        raise log_model_error(
-            at_row(with_release(problem, pool.label), at, name_row(at)), request_id
-        ) from problem
+        raise RowError(at_row(with_release(problem, pool.label), at, name_row(at)), at) from problem
     finally:
         for future in futures:
             if not future.cancel() and not future.cancelled():

@@ -9,6 +9,7 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from ml.serving.request_body import ByteBudget
+from ml.serving.request_log.log import Call
 from ml.serving.workers.responses import Label, join_pieces
 from ml.serving.workers.wire import MIN_PIECE_BYTES, PredictionJson
 
@@ -19,6 +20,7 @@ class BatchResult:
 
     label: Label
     predictions: list[PredictionJson]
+    call: Call | None = None  # in the request log
 
 
 def reserve_response(result: BatchResult, budget: ByteBudget) -> None:
@@ -34,6 +36,7 @@ def build_response(
     pieces: list[bytes],
     label: Label,
     owner: Sequence[PredictionJson] | BatchResult,
+    call: Call | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return a JSON response of pieces, each sent when the client has taken those before it.
@@ -42,6 +45,8 @@ def build_response(
     """
     length = str(sum(map(len, pieces)))
     named = {"Content-Length": length, "X-Slipway-Release": label.header.decode(), **(headers or {})}
+    if call is not None:
+        named["X-Slipway-Prediction"] = call.id.text.decode()
     if len(pieces) == 1:
         return Response(pieces[0], headers=named, media_type="application/json")
 
@@ -65,4 +70,4 @@ def build_predictions_response(result: BatchResult, name: str = "predictions") -
             pieces += [prediction] if isinstance(prediction, bytes) else prediction.pieces
             pieces.append(b",")
         pieces[-1] = b"]" + result.label.json_suffix
-    return build_response(pieces, result.label, result)
+    return build_response(pieces, result.label, result, result.call)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from loguru import logger
@@ -15,7 +15,7 @@ from ml.serving.counters import RequestStats
 from ml.serving.predict import misdirected
 from ml.serving.registry import LiveRelease, ModelRegistry
 from ml.serving.request_body import ByteBudget, choose_request_id, not_json_problem, receive_body
-from ml.serving.telemetry.sampler import PredictionSampler
+from ml.serving.request_log.log import Call, RequestLog
 from ml.serving.workers.responses import Label, build_success_body, with_release
 from ml.serving.workers.wire import PredictionJson
 
@@ -25,11 +25,19 @@ decode_json = msgspec.json.Decoder().decode
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
+class Answered(NamedTuple):
+    """A prediction, its release, and its call in the request log; None where that is off."""
+
+    prediction: PredictionJson
+    label: Label
+    call: Call | None
+
+
 class Gateway:
     """The ASGI app that answers POST /predict and /models/{name}/predict; `app` answers everything else."""
 
-    def __init__(self, registry: ModelRegistry, sampler: PredictionSampler, app: ASGIApp) -> None:
-        self.registry, self.sampler, self.app = registry, sampler, app
+    def __init__(self, registry: ModelRegistry, request_log: RequestLog, app: ASGIApp) -> None:
+        self.registry, self.request_log, self.app = registry, request_log, app
         self.request_budget = ByteBudget()
         # of calls with many rows
         self.response_budget = ByteBudget(reason="answers wait for their clients to take them")
@@ -58,7 +66,7 @@ class Gateway:
             if body is None:
                 status = CLIENT_CLOSED_REQUEST
                 return
-            prediction, label = await self.predict(model, body, headers, request, scope)
+            prediction, label, call = await self.predict(model, body, headers, request, scope)
             status = 200
         except asyncio.CancelledError:
             if is_task_cancelled():
@@ -80,6 +88,8 @@ class Gateway:
             (b"x-slipway-release", label.header),
             (b"x-request-id", request),
         ]
+        if call is not None:
+            response_headers.append((b"x-slipway-prediction", call.id.text))
         await send({"type": "http.response.start", "status": 200, "headers": response_headers})
         if len(pieces) > 1:
             await send_all_but_last(send, pieces)
@@ -92,18 +102,22 @@ class Gateway:
         headers: dict[bytes, bytes],
         request_id: bytes,
         scope: Scope | None = None,
-    ) -> tuple[PredictionJson, Label]:
-        """Return the prediction and its release; raises `ProblemError`.
+        *,
+        route: str = "predict",
+    ) -> Answered:
+        """Return the prediction, its release and its call; raises `ProblemError`.
 
         It is cancelled when the client of `scope` leaves.
         """
         scope = {} if scope is None else scope
         live = self.get_live(model)
+        call = None
         try:
             try:
                 given = decode_json(body)
             except DECODE_ERRORS as error:
                 raise not_json_problem(error, headers, body, "the features") from error
+            call = self.request_log.begin(live.pool.label.model, live.record, route, request_id)
             with self.request_budget.reserve(len(body)):
                 answer = live.pool.submit(body, request_id)
                 scope[ON_DISCONNECT_KEY] = answer.cancel
@@ -114,9 +128,12 @@ class Gateway:
         except ProblemError as problem:
             if problem.status == 422 and (cure := misdirected.suggest_endpoint(given)):
                 problem.detail = f"{problem.detail}. {cure}"
-            raise log_model_error(with_release(problem, live.pool.label), request_id) from problem
-        self.sampler.add(label, body, prediction)
-        return prediction, label
+            self.request_log.add_error(call, live.pool.label, 0, body, problem)
+            raise log_model_error(
+                name_call(with_release(problem, live.pool.label), call), live, request_id
+            ) from problem
+        self.request_log.add(call, label, (body,), (prediction,))
+        return Answered(prediction, label, call)
 
     def get_live(self, model: str | None) -> LiveRelease:
         """Return the live release of a model, of the only one if none is named; raises `ProblemError`."""
@@ -176,11 +193,22 @@ def nothing_live_problem() -> ProblemError:
     return ProblemError(503, "Nothing is live yet", detail, headers={"Retry-After": "5"})
 
 
-def log_model_error(problem: ProblemError, request_id: bytes) -> ProblemError:
-    """Log the model's error with the request's id, and return it; its output is in the release's own log."""
+def name_call(problem: ProblemError, call: Call | None) -> ProblemError:
+    """Return the problem with the id of its call, where that has one."""
+    if call is not None:
+        problem.headers["X-Slipway-Prediction"] = call.id.text.decode()
+    return problem
+
+
+def log_model_error(problem: ProblemError, live: LiveRelease, request_id: bytes) -> ProblemError:
+    """Log the model's error with the request's id, and return it; its output is in the release's own log.
+
+    Its text may repeat features: where some of them are hidden, the log has the kind of error alone.
+    """
     if problem.status == 500:
+        text = problem.extra.get("error", problem.title) if live.record.hidden_fields else problem.detail
         bound = logger.bind(**{name: problem.extra.get(name) for name in ("model", "release")})
-        bound.bind(request=request_id.decode()).warning("request {}: {}", request_id.decode(), problem.detail)
+        bound.bind(request=request_id.decode()).warning("request {}: {}", request_id.decode(), text)
     return problem
 
 

@@ -46,10 +46,11 @@ def create_router(gateway: Gateway) -> APIRouter:
         return await answer(request, name)
 
     async def answer(request: Request, name: str | None) -> Response:
-        data = await batch.read_request(gateway, request)
+        kind = dict(request.scope["headers"]).get(b"content-type", b"").lower()
+        is_csv = kind.startswith(b"text/csv")
+        data = await batch.read_request(gateway, request, "csv" if is_csv else "invocations")
         gateway.get_live(name)  # before the body is parsed
-        kind = data.headers.get(b"content-type", b"").lower()
-        if kind.startswith(b"text/csv"):
+        if is_csv:
             ignore_unknown = request.query_params.get("columns") == "known"
             has_names = b"header=absent" not in kind.replace(b" ", b"")
 

@@ -28,7 +28,7 @@ def create_router(gateway: Gateway) -> APIRouter:
     @router.post("/models/{name}:predict")
     @router.post("/models/{name}/versions/{version}:predict")
     async def predict(request: Request, name: str, version: str | None = None) -> Response:
-        data = await batch.read_request(gateway, request)
+        data = await batch.read_request(gateway, request, "v1")
         protocols.require_version(gateway.get_live(name), version)
         given = batch.parse_body(data, instances_decoder, EXPECTED_BODY)
         by_column = isinstance(given.instances, UnsetType)

@@ -68,7 +68,7 @@ def create_router(gateway: Gateway) -> APIRouter:
         return build_state_response({"name": name, "ready": live is not None})
 
     async def infer(request: Request, name: str, number: str | None = None) -> Response:
-        data = await batch.read_request(gateway, request)
+        data = await batch.read_request(gateway, request, "v2")
         protocols.require_version(gateway.get_live(name), number)
         if b"inference-header-content-length" in data.headers:
             raise ProblemError(415, "Tensors in binary", BINARY_HINT)
@@ -84,7 +84,7 @@ def create_router(gateway: Gateway) -> APIRouter:
             payload = await run_in_thread(encode_response, answered, identity, given.outputs)
         else:
             payload = encode_response(answered, identity, given.outputs)
-        return batch_response.build_response([payload], answered.label, ())
+        return batch_response.build_response([payload], answered.label, (), answered.call)
 
     for prefix in MODEL_PATHS:
         router.get(prefix)(metadata)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from common.errors import RejectedError, UnavailableError
 from common.problems import ProblemError
 from common.system.threads import run_in_thread
-from db import predictions, releases
+from db import releases, request_log
 from db.models import Release
 from db.session import DB_ERRORS, describe_error
 from ml.paths import HomeLayout
@@ -213,6 +213,12 @@ class Previews:
                     return Replay(note=f"Postgres is unavailable: {describe_error(error)}.")
             return preview.replays[key]
 
+    def forget_replays(self, model: str) -> None:
+        """Forget what was answered to recorded requests: some of them were erased."""
+        for preview in self._running.values():
+            if preview.release.model == model:
+                preview.replays.clear()
+
     async def _replay(self, preview: Preview, live: LiveRelease | None) -> Replay:
         """Send recorded requests to both; raises `NotReplayedError` where there are none to send."""
         assert preview.loaded is not None
@@ -241,4 +247,4 @@ class Previews:
 
     def _read_requests(self, model: str) -> list[Any]:
         with self.sessions.begin() as session:
-            return predictions.list_distinct_features(session, model, MAX_REQUESTS)
+            return request_log.list_distinct_features(session, model, MAX_REQUESTS)

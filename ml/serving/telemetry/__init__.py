@@ -1,1 +1,1 @@
-"""Counters and samples that are taken while predictions are answered."""
+"""Counters that are recorded while predictions are answered."""

@@ -23,6 +23,7 @@ class WorkerSpec:
     kind: str | None
     log: Path
     folder: Path  # of its input.json
+    hides_errors: bool = False  # whose texts may repeat features that are not stored
 
 
 def get_thread_limits() -> dict[str, str]:
@@ -63,6 +64,7 @@ def write_input(spec: WorkerSpec) -> None:
         "entry_point": spec.entry_point,
         "artifact": str(spec.artifact.resolve()),
         "kind": spec.kind,
+        "hides_errors": spec.hides_errors,
     }
     # several workers may start at once, also those of another appliance
     written = spec.folder / f"input.{os.getpid()}.{threading.get_ident()}.json"

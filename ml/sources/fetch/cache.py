@@ -40,7 +40,7 @@ class DataCache:
         good; `UnavailableError` for an external fault, even when an older version is stored.
         """
         name = mask_address(origin.address)
-        base_path = self.root / "addresses" / hashlib.sha256(origin.address.encode()).hexdigest()[:32]
+        base_path = self.base_path(origin)
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # models only read their releases' links
         with filelock.acquire(base_path.with_suffix(".lock")):
             metadata = notes.read_metadata(base_path.with_suffix(".json"))
@@ -58,6 +58,14 @@ class DataCache:
             if pin and pin != stored.sha256:
                 raise to_digest_error(name, stored.sha256, pin)
             return stored
+
+    def base_path(self, origin: Origin) -> Path:
+        """Return the path of what is stored about an address, without the suffix of each file."""
+        return self.root / "addresses" / hashlib.sha256(origin.address.encode()).hexdigest()[:32]
+
+    def find_metadata(self, origin: Origin) -> FileMetadata | None:
+        """Return the version and the sha256 of an address's last download; None where there is none."""
+        return notes.read_metadata(self.base_path(origin).with_suffix(".json"))
 
     def find_stored(self, sha256: str) -> StoredFile | None:
         """Return the content, if it is stored and unchanged; remove it when it was changed."""

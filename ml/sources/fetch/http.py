@@ -1,20 +1,15 @@
 """A file behind http or https, by our own requests: fsspec's read whole answers, and resume with any."""
 
-import base64
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from http import HTTPStatus
-from urllib.parse import unquote
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
 
 from common.allowed_addresses import AddressPolicy
 from common.errors import RejectedError
-from ml.sources.fetch.guard import GuardedBackend
+from common.web.guarded_connections import GuardedBackend, RefusedAddressError, basic_auth, open_pool
 from ml.sources.fetch.http_headers import (
     HttpResponse,
     parse_first_byte,
@@ -89,7 +84,7 @@ class HttpFile:
         host = url.netloc.decode("ascii")
         try:
             with (
-                self.open_pool(url) as pool,
+                open_pool(url, self.guard) as pool,
                 pool.stream(
                     method,
                     target,
@@ -104,33 +99,10 @@ class HttpFile:
                 yield HttpResponse(response.status, decoded_headers, response.iter_stream())
         except httpcore.TimeoutException as error:
             raise OriginError(f"{host} did not answer within {TIMEOUT_SECONDS} s") from error
+        except RefusedAddressError as error:
+            raise to_rejected_error(error) from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
             raise OriginError(f"{host}: {error}") from error
-
-    def open_pool(self, url: httpx.URL) -> httpcore.ConnectionPool:
-        """Connect directly to the host, or through the proxy that this machine is configured to use."""
-        proxy = getproxies().get(url.scheme) or getproxies().get("all")
-        if not proxy or proxy_bypass(url.host) or url.host in ("localhost", "127.0.0.1", "::1"):
-            return httpcore.ConnectionPool(ssl_context=create_ssl_context(), network_backend=self.guard)
-        self.check_host(url)
-        upstream = httpx.Proxy(proxy)
-        return httpcore.HTTPProxy(
-            proxy_url=httpcore.URL(
-                scheme=upstream.url.raw_scheme,
-                host=upstream.url.raw_host,
-                port=upstream.url.port,
-                target=b"/",
-            ),
-            proxy_auth=upstream.raw_auth,
-            ssl_context=create_ssl_context(),
-        )
-
-    def check_host(self, url: httpx.URL) -> None:
-        """Refuse a host by its addresses here, although a proxy's resolver decides in the end."""
-        try:
-            self.guard.resolve_allowed(url.host, url.port or 0)
-        except httpcore.ConnectError:
-            return  # a machine that needs a proxy often resolves nothing
 
     def check_status(self, answer: HttpResponse) -> None:
         """Return for content; raise `RejectedError` where a commit has to fix it, else `OriginError`."""
@@ -165,12 +137,10 @@ def parse_url(address: str, base: httpx.URL | None = None) -> httpx.URL:
     return url
 
 
-def basic_auth(url: httpx.URL) -> str:
-    user, _, password = url.userinfo.partition(b":")
-    pair = f"{unquote(user.decode())}:{unquote(password.decode())}"
-    return "Basic " + base64.b64encode(pair.encode()).decode()
-
-
-@cache
-def create_ssl_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
+def to_rejected_error(error: RefusedAddressError) -> RejectedError:
+    if not error.can_be_allowed:
+        return RejectedError(str(error))
+    return RejectedError(
+        f"data is not fetched from {error.host}, which {error.reason}: if it is meant, "
+        "the operator allows it with SLIPWAY_DATA_ALLOW"
+    )

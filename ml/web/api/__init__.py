@@ -11,7 +11,8 @@ from common.problems import ProblemError
 from db.deployments import RefusedError
 from ml.serving.registry import ModelRegistry
 from ml.settings import MlSettings
-from ml.web.api import builds, deployments, logs, pull_requests, reload_mlflow, scores
+from ml.web.api import builds, deployments, logs, pull_requests, reload_mlflow, requests, retraining, scores
+from ml.web.api.requests import RequestEraser
 from ml.web.auth import OperatorAuth
 
 
@@ -23,6 +24,7 @@ def install(
     *,
     operator_auth: OperatorAuth,
     ending: Event,
+    eraser: RequestEraser,
 ) -> None:
     """Add the API to `app`, at the same paths as the pages; every POST is for operators alone."""
     documented = HTTPBearer(auto_error=False, description="The operators' token")  # only for OpenAPI
@@ -31,6 +33,8 @@ def install(
     app.include_router(builds.create_operator_router(registry, sessions), dependencies=operators)
     app.include_router(scores.create_operator_router(registry, sessions), dependencies=operators)
     app.include_router(pull_requests.create_operator_router(registry, sessions), dependencies=operators)
+    app.include_router(requests.create_operator_router(registry, eraser), dependencies=operators)
+    app.include_router(retraining.create_operator_router(registry, sessions), dependencies=operators)
     app.include_router(reload_mlflow.create_operator_router(settings, sessions), dependencies=operators)
     app.include_router(deployments.create_history_router(registry, sessions))
     app.include_router(scores.create_history_router(registry, sessions))

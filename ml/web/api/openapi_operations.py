@@ -20,6 +20,7 @@ PROBLEMS = {
 }
 HEADERS = {
     "X-Slipway-Release": {"description": "The release that answered", "schema": STRING},
+    "X-Slipway-Prediction": {"description": "The call's id in the request log", "schema": STRING},
     "X-Request-ID": {"description": "The id of this request in the log", "schema": STRING},
 }
 

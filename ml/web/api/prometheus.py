@@ -1,6 +1,6 @@
 """The Prometheus metrics of serve."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -12,34 +12,42 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from db.retraining_models import RetrainingPlan
 from ml.serving.counters import Histogram, RequestStats
 from ml.serving.registry import ModelRegistry
+from ml.serving.request_log.log import RequestLog
 
 
 class ServingMetrics(Collector):
     """The collector of serve's metrics; `read_heartbeat_age` returns the seconds since the controller's
-    last poll, None when that cannot be read.
+    last poll, None when that cannot be read; `read_plans` what is planned of the models' retraining.
     """
 
     def __init__(
         self,
         model_registry: ModelRegistry,
         stats: RequestStats,
+        request_log: RequestLog,
         read_heartbeat_age: Callable[[], float | None],
+        read_plans: Callable[[], Sequence[RetrainingPlan]],
     ) -> None:
-        self.model_registry, self.stats, self.read_heartbeat_age = model_registry, stats, read_heartbeat_age
+        self.model_registry, self.stats, self.request_log = model_registry, stats, request_log
+        self.read_heartbeat_age = read_heartbeat_age
+        self.read_plans = read_plans
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
     def render(self) -> bytes:
-        """Render the metrics; blocking: reads one row from Postgres."""
+        """Render the metrics; blocking: reads a few rows from Postgres."""
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
         yield from self.collect_requests()
+        yield self.collect_recorded()
         yield from self.collect_workers()
         yield from self.collect_releases()
+        yield from self.collect_retraining()
         since_poll = GaugeMetricFamily(
             "slipway_seconds_since_last_look", "Seconds since the controller last looked for work"
         )
@@ -60,6 +68,16 @@ class ServingMetrics(Collector):
         for labels, histogram in list(self.stats.latency.items()):
             add_histogram(seconds, list(labels), histogram)
         yield seconds
+
+    def collect_recorded(self) -> Metric:
+        rows = CounterMetricFamily(
+            "slipway_request_log_rows",
+            "Rows of the request log, and rows that are not in it: not sampled, over the rate, dropped",
+            labels=["model", "outcome"],
+        )
+        for (model, outcome), count in list(self.request_log.counts.items()):
+            rows.add_metric([model, outcome], count)
+        return rows
 
     def collect_workers(self) -> Iterator[Metric]:
         rows = HistogramMetricFamily("slipway_batch_rows", "Rows given to a worker at once", labels=["model"])
@@ -93,6 +111,20 @@ class ServingMetrics(Collector):
                 commit = served.live.release.commit
                 info.add_metric([name], {"release": str(served.live.release.id), "commit": commit})
         yield from (live, since, info)
+
+    def collect_retraining(self) -> Iterator[Metric]:
+        """Yield nothing of models for which nothing is planned."""
+        due = GaugeMetricFamily(
+            "slipway_next_retraining_timestamp_seconds", "When the next retraining is due", labels=["model"]
+        )
+        paused = GaugeMetricFamily(
+            "slipway_retraining_paused", "1 while an operator has paused retraining", labels=["model"]
+        )
+        for plan in self.read_plans():
+            paused.add_metric([plan.model], plan.paused_at is not None)
+            if plan.next_at is not None:
+                due.add_metric([plan.model], plan.next_at.timestamp())
+        yield from (due, paused)
 
 
 def add_histogram(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:

@@ -1,13 +1,15 @@
 """Routes for people, and for programs at the same paths: `Accept: text/html` gets the page."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from fastapi import FastAPI, Request
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.web.templates import STATIC_FOLDER
-from db import appliance
+from db import appliance, retraining_plans
 from db.models import Release
+from db.retraining_models import RetrainingPlan
 from db.session import DB_ERRORS
 from ml.serving.predict.gateway import Gateway
 from ml.serving.preview.previews import Previews
@@ -18,7 +20,17 @@ from ml.web import errors
 from ml.web.api import health, traffic
 from ml.web.api.prometheus import ServingMetrics
 from ml.web.auth import OperatorAuth
-from ml.web.pages import badge, dashboard, docs, predict, preview, pull_requests, releases, sign_in
+from ml.web.pages import (
+    badge,
+    dashboard,
+    docs,
+    predict,
+    preview,
+    pull_requests,
+    releases,
+    retraining,
+    sign_in,
+)
 from ml.web.pages.render import CachedStaticFiles
 from ml.web.preview_access import PreviewAccess
 
@@ -39,6 +51,7 @@ def install(
     app.include_router(dashboard.create_router(settings, registry, sessions, recorder))
     app.include_router(badge.create_router(registry))
     app.include_router(pull_requests.create_router(registry, sessions))
+    app.include_router(retraining.create_router(registry, sessions))
     app.include_router(traffic.create_router(registry, sessions, recorder))
     app.include_router(predict.create_router(registry, gateway, sessions))
     access = PreviewAccess.from_settings(settings, operator_auth)
@@ -50,12 +63,30 @@ def install(
     app.include_router(releases.create_router(sessions, settings, can_try))
     app.include_router(
         health.create_router(
-            registry, ServingMetrics(registry, gateway.stats, partial(read_heartbeat_age, registry, sessions))
+            registry,
+            ServingMetrics(
+                registry,
+                gateway.stats,
+                gateway.request_log,
+                partial(read_heartbeat_age, registry, sessions),
+                partial(read_plans, registry, sessions),
+            ),
         )
     )
     app.include_router(sign_in.create_router(operator_auth))
     docs.install(app, registry)
     errors.install(app)
+
+
+def read_plans(registry: ModelRegistry, sessions: sessionmaker[Session]) -> Sequence[RetrainingPlan]:
+    """Return what is planned for the models; nothing while Postgres is unavailable."""
+    if registry.find_database_error() is not None:
+        return ()
+    try:
+        with sessions.begin() as session:
+            return retraining_plans.list_plans(session, list(registry.by_model))
+    except DB_ERRORS:
+        return ()
 
 
 def read_heartbeat_age(registry: ModelRegistry, sessions: sessionmaker[Session]) -> float | None:

@@ -22,7 +22,7 @@ from ml.settings import MlSettings, ModelConfig
 from ml.web.api import traffic
 from ml.web.db_unavailable import MESSAGE
 from ml.web.metric_order import order_metrics
-from ml.web.pages import github, mlflow
+from ml.web.pages import github, mlflow, retraining
 from ml.web.pages.dashboard_data import ModelSummary, summarize_models
 from ml.web.pages.releases import find_rollback_target
 from ml.web.pages.render import negotiate_response, render_page
@@ -63,6 +63,7 @@ def create_router(
             "outage": outage,
             "webs": webs,
             "traffic": lately,
+            "retraining": {} if outage else retraining.read_notices(sessions, list(webs)),
             "call": checkout(request),
         }
         return render_page(request, "models.html", 200, models=models, **more)
@@ -94,6 +95,7 @@ def create_router(
             "now": now,
             "address": place.model.name if len(registry.by_model) > 1 else None,
             "database_unavailable": history is None,
+            "retraining": {} if history is None else read_retraining(sessions, place.model.name),
             "open_count": 0 if history is None else count_open(sessions, place.model),
             "busy": any(release["status"] in ("queued", "building") for release in history or ())
             or place.activity is not None,
@@ -176,6 +178,10 @@ def read_last_hour(
             return traffic.read_last_hour(session, models, recorder)
     except DB_ERRORS:
         return {}
+
+
+def read_retraining(sessions: sessionmaker[Session], model: str) -> Document:
+    return retraining.read_notices(sessions, [model]).get(model, {})
 
 
 def read_branches(

@@ -1,4 +1,4 @@
-"""Parts of pages about GitHub: messages that it is unavailable or refuses writes, and a repository's URL."""
+"""Parts of pages about what vcs does: what is not seen or told, and a repository's URL."""
 
 from sqlalchemy.orm import Session
 
@@ -11,6 +11,7 @@ def read_status_messages(session: Session) -> list[str]:
     found = {
         "Not all merges are seen": appliance.find_problem(session, "github"),
         "GitHub does not show everything": appliance.find_problem(session, "outbox"),
+        "Not everybody is told": appliance.find_problem(session, "notifications"),
     }
     return [f"{what}: {problem}" for what, problem in found.items() if problem is not None]
 

@@ -14,7 +14,7 @@ from common.web.negotiation import wants_page
 from ml.model_host.feature_kind import resolve_schema
 from ml.serving.predict.batch import run_while_connected
 from ml.serving.predict.batch_response import build_response
-from ml.serving.predict.gateway import Gateway, nothing_live_problem
+from ml.serving.predict.gateway import Answered, Gateway, nothing_live_problem
 from ml.serving.registry import LiveRelease, LoadedRelease, ModelRegistry, ServedModel
 from ml.serving.workers import responses
 from ml.serving.workers.responses import Label
@@ -49,10 +49,10 @@ def create_router(registry: ModelRegistry, gateway: Gateway, sessions: sessionma
     async def table(request: Request, name: str | None) -> Response:
         """Return the data of the page's chart as CSV: the history and the forecast."""
         live, pairs = parse_query(registry.find(name), request)
-        prediction, label = await predicted(request, name, live, pairs)
+        answered = await predicted(request, name, live, pairs, "url")
         async with drawing:
-            text = await run_in_thread(to_csv, live, prediction)
-        return Response(text, media_type="text/csv", headers={"X-Slipway-Release": str(label.release)})
+            text = await run_in_thread(to_csv, live, answered.prediction)
+        return Response(text, media_type="text/csv", headers=name_answer(answered))
 
     async def answer(request: Request, name: str | None) -> Response:
         if name is None and len(registry.by_model) > 1 and wants_page(request):
@@ -66,19 +66,18 @@ def create_router(registry: ModelRegistry, gateway: Gateway, sessions: sessionma
         live, pairs = parse_query(served, request)
         if wants_page(request):
             return await form(request, name, live, pairs)
-        prediction, label = await predicted(request, name, live, pairs)
-        return build_response(
-            responses.build_success_body(prediction, label), label, [prediction], {"Vary": "Accept"}
-        )
+        prediction, label, call = await predicted(request, name, live, pairs, "url")
+        pieces = responses.build_success_body(prediction, label)
+        return build_response(pieces, label, [prediction], call, {"Vary": "Accept"})
 
     async def predicted(
-        request: Request, name: str | None, live: LiveRelease, pairs: list[tuple[str, str]]
-    ) -> tuple[PredictionJson, Label]:
+        request: Request, name: str | None, live: LiveRelease, pairs: list[tuple[str, str]], route: str
+    ) -> Answered:
         if not pairs:
             detail = "Give the features in the address (?num_days=7), or POST them as JSON."
             raise ProblemError(400, "No features", detail)
         body = msgspec.json.encode(query.parse_features(pairs, live.schema))
-        predicting = gateway.predict(name, body, {}, request.scope["request_id"])
+        predicting = gateway.predict(name, body, {}, request.scope["request_id"], route=route)
         return await run_while_connected(request.receive, predicting)
 
     async def form(
@@ -94,10 +93,10 @@ def create_router(registry: ModelRegistry, gateway: Gateway, sessions: sessionma
         values = build_template_values(live, prefix, pairs) | {"query": request.url.query}
         try:
             if pairs:
-                prediction, label = await predicted(request, name, live, pairs)
+                answered = await predicted(request, name, live, pairs, "form")
                 values["call"] = query.parse_features(pairs, live.schema)
                 async with drawing:
-                    return await run_in_thread(render_answer, request, values, live, prediction, label)
+                    return await run_in_thread(render_answer, request, values, live, answered)
         except ProblemError as problem:
             return render_problem(request, "predict.html", values, problem)
         return render_page(request, "predict.html", 200, **values)
@@ -129,13 +128,21 @@ def describe_model(served: ServedModel) -> tuple[str, str, bool]:
     return served.model.name, str(info.get("Name") or served.model.name), served.live is not None
 
 
+def name_answer(answered: Answered) -> dict[str, str]:
+    """Return the headers that name the release and the call of an answer."""
+    named = {"X-Slipway-Release": str(answered.label.release)}
+    if answered.call is not None:
+        named["X-Slipway-Prediction"] = answered.call.id.text.decode()
+    return named
+
+
 def render_answer(
-    request: Request, values: dict[str, Any], live: LiveRelease, prediction: PredictionJson, label: Label
+    request: Request, values: dict[str, Any], live: LiveRelease, answered: Answered
 ) -> Response:
     """Return the form with the answer; slow for a large prediction, a `ProblemError` for one too large."""
-    values = values | build_answer_values(live, prediction, label)
+    values = values | build_answer_values(live, answered.prediction, answered.label)
     response = render_page(request, "predict.html", 200, **values)
-    response.headers["X-Slipway-Release"] = str(label.release)
+    response.headers.update(name_answer(answered))
     return response
 
 

@@ -49,7 +49,7 @@ def create_router(
         """Answer beside the live release; users get nothing from this one, and nothing is recorded."""
         if is_form_post(request):
             return await pages.start(request, number)
-        data = await read_request(gateway, request)
+        data = await read_request(gateway, request, "preview")
         try:
             decode_json(data.body)
         except DECODE_ERRORS as error:
@@ -57,7 +57,7 @@ def create_router(
         preview = previews.find(number) or previews.start(await run_in_thread(pages.find_release, number))
         asking = ask_both(previews, preview, data.body, data.request_id)
         answer, beside = await run_while_connected(data.receive, asking)
-        return build_response(build_body(answer, beside), answer[1], [answer[0]], {"Vary": "Accept"})
+        return build_response(build_body(answer, beside), answer[1], [answer[0]], headers={"Vary": "Accept"})
 
     @router.post("/stop", status_code=202, summary="Stop the preview of a release")
     async def stop(number: int) -> Response:

@@ -2,22 +2,26 @@
 
 import json
 import math
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
-from db import deployments, predictions
-from db.models import Prediction
+from db import deployments, request_erasure
+from db.request_log_models import RecordedRequest
 from db.states import Status
 from ml.builder.prediction_diff import (
     PredictionDiff,
     compare_answers,
     compare_predictions,
 )
+from ml.paths import HomeLayout
 from ml.prediction_delta import compute_delta
 from ml.runtime.materialize import materialize_release
 from ml.sandbox import rmtree
+from tests.harness.recorded import record
 from tests.harness.repositories import Files
 from tests.ml.builder.test_release import live
 from tests.ml.conftest import Appliance
@@ -34,14 +38,7 @@ def model(predict: str, more: str = "", rule: str = "") -> Files:
 
 def asked(appliance: Appliance, *features: Any) -> None:
     """What users asked of the live release, as serve records it."""
-    with appliance.sessions.begin() as session:
-        rows = [
-            Prediction(
-                model=appliance.model, release_id=1, request={"features": one}, answer={"prediction": 0}
-            )
-            for one in features
-        ]
-        predictions.record_batch(session, rows)
+    record(appliance.sessions, appliance.model, *features)
 
 
 def test_recorded_requests_are_asked_of_both_releases(appliance: Appliance) -> None:
@@ -57,8 +54,53 @@ def test_recorded_requests_are_asked_of_both_releases(appliance: Appliance) -> N
     assert (found["compared_with"], found["inputs"]) == (1, "recorded requests")
     assert (found["compared"], found["changed"], found["failed"]) == (4, 2, 0)
     assert (found["mean"], found["largest"]) == (pytest.approx(7 / 4), 4)
-    assert found["worst"][0] == {"features": "4", "live": "40", "this": "44", "change": 4}
+    worst = found["worst"][0]
+    assert (worst["features"], worst["live"], worst["this"], worst["change"]) == ("4", "40", "44", 4)
     assert "predictions differ for 50% of 4 recorded requests" in appliance.log(release, "gate")
+
+
+def test_with_hidden_fields_few_requests_are_not_compared(appliance: Appliance) -> None:
+    live(appliance, model("features * 10"))
+    asked(appliance, 1, 2, 3)
+    record(appliance.sessions, appliance.model, *[{"x": 1}] * 5, is_whole=False, is_reduced=True)
+    commit = appliance.merge(model("features * 11"))
+    appliance.settle()
+
+    release = appliance.release(commit)
+    assert release.status is Status.DEPLOYED, release.reason
+    assert release.differences is None
+    said = "not compared: [record] hides fields of 5 of the newest recorded requests, and 3 are whole"
+    assert said in (release.verdict or {})["note"]
+    assert said in appliance.log(release, "gate")
+
+
+def test_requests_that_were_erased_meanwhile_are_not_stored(appliance: Appliance) -> None:
+    live(appliance, model("features * 10"))
+    kept, erased = record(appliance.sessions, appliance.model, 1, 2)
+    with appliance.sessions.begin() as session:
+        worst = [
+            {"features": "1", "prediction": kept},
+            {"features": "2", "prediction": erased},
+            {"features": "3"},
+        ]
+        session.execute(delete(RecordedRequest).where(RecordedRequest.id == uuid.UUID(erased)))
+        found = request_erasure.without_erased(session, appliance.model, {"worst": worst, "changed": 3})
+    assert found == {"worst": [worst[0], worst[2]], "changed": 3}
+
+
+def test_no_file_of_recorded_requests_is_left(appliance: Appliance) -> None:
+    live(appliance, model("features * 10"))
+    asked(appliance, "left-nowhere")
+    commit = appliance.merge(model("features * 11"))
+    appliance.settle()
+
+    found = appliance.release(commit).differences
+    assert found is not None
+    assert found["worst"][0]["prediction"]
+    home = HomeLayout(appliance.settings.home)
+    files = [path for path in (home.root / "releases").rglob("*") if path.is_file() and not path.is_symlink()]
+    assert home.list_comparisons() == []
+    assert not [path for path in files if b"left-nowhere" in path.read_bytes()]
 
 
 def test_more_change_than_the_rule_allows_is_rejected(appliance: Appliance) -> None:

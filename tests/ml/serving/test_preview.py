@@ -6,13 +6,13 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from sqlalchemy import select
 
-from db.models import Prediction, Release
+from db.models import Release
 from db.states import Status
 from ml.controller import gc
 from ml.paths import HomeLayout
 from tests.harness.processes import mentioning
+from tests.harness.recorded import read_rows
 from tests.harness.waiting import wait_until
 from tests.ml.serving.support import Load, Shop, main_py
 
@@ -74,8 +74,7 @@ def test_rejected_release_answers_beside_the_live_one(small: Shop) -> None:
     assert (document["live"]["prediction"], document["live"]["release"]) == (14, live)
     assert small.predict(7).json()["prediction"] == 14
     assert small.served() == live
-    with small.sessions.begin() as session:
-        assert set(session.scalars(select(Prediction.release_id))) <= {live}
+    assert {row.release_id for row in read_rows(small.sessions)} <= {live}
     assert state(small, rejected)["state"] == "ready"
     assert stop(small, rejected).status_code == 202
     assert workers(small) == []
@@ -312,8 +311,7 @@ def test_the_page_shows_both_answers_and_recorded_requests(small: Shop) -> None:
 
 
 def count_recorded(shop: Shop) -> int:
-    with shop.sessions.begin() as session:
-        return len(session.scalars(select(Prediction.id)).all())
+    return len(read_rows(shop.sessions))
 
 
 def test_recorded_requests_that_end_it_are_not_sent_again(small: Shop) -> None:

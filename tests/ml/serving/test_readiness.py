@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from db import predictions
-from db.models import Prediction
+from tests.harness import recorded
 from tests.ml.serving.support import Shop, main_py
 
 ONLY = "if features != {0!r}: raise ValueError('asked about %r' % (features,))\nreturn 1"
@@ -18,11 +17,7 @@ def only(right: object, **more: str) -> str:
 
 
 def record(shop: Shop, features: object) -> None:
-    with shop.sessions.begin() as session:
-        request, answer = {"features": features}, {"prediction": 1}
-        predictions.record_batch(
-            session, [Prediction(model=shop.model, release_id=1, request=request, answer=answer)]
-        )
+    recorded.record(shop.sessions, shop.model, features)
 
 
 def test_examples_come_first(shop: Shop) -> None:
@@ -61,7 +56,8 @@ def test_a_release_that_fails_all_recorded_requests_stays_down(shop: Shop) -> No
     release = shop.publish(only(7), kind="regression", wait=False)
 
     reason = str(shop.until(release, "failed").reason)
-    assert "asked about 'recorded'" in reason
+    assert "predict() raised ValueError (the newest" in reason
+    assert "'recorded'" not in reason  # users have sent it
     assert "the newest of 2 recorded requests, of which it answers none" in reason
 
 

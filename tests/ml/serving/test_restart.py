@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from cli.up.postgres import Postgres
-from db import listener, migrate
+from db import appliance, listener, migrate, notification_deliveries
 from db.session import create_sessionmaker
 from ml.environments.locked_environment import LockedEnvironment
 from ml.paths import HomeLayout
@@ -87,6 +87,28 @@ def test_an_artifact_that_was_changed_is_never_loaded(make_shop: Callable[..., S
         assert shop.deployment(release).state == "live"
         better = shop.publish(main_py())
         serves(shop, better)
+
+
+def test_people_are_told_that_nothing_is_live(make_shop: Callable[..., Shop]) -> None:
+    shop = make_shop()
+    with shop.sessions.begin() as session:
+        appliance.set_mode(session, "repository")
+        notification_deliveries.set_on(session, ["somebody"])
+    with shop.serving():
+        release = shop.publish(main_py())
+    HomeLayout(shop.settings.home).artifact_path(shop.model, release).write_bytes(b"somebody else's pickle")
+
+    def is_told() -> bool:
+        told = (
+            "SELECT count(*) FROM vcs.notifications WHERE event = 'model.nothing_live' AND ended_at IS NULL"
+        )
+        with shop.sessions() as session:
+            return bool(session.scalar(text(told)))
+
+    with shop.serving():
+        wait_until(is_told, 60, "people are told")
+        shop.publish(main_py())
+        assert not is_told()
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])

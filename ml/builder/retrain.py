@@ -1,0 +1,117 @@
+"""The child process that queues the release of a retraining, unless it would be the live one again.
+
+`python -m ml.builder.retrain RETRAINING`
+"""
+
+import shutil
+import sys
+
+from loguru import logger
+from sqlalchemy.orm import Session, sessionmaker
+
+from common import log
+from common.errors import RejectedError, UnavailableError
+from db import deployments, retrainings
+from db.limits import BUILDER_SECONDS
+from db.models import Release
+from db.retraining_models import Retraining
+from db.session import DB_ERRORS, create_sessionmaker, describe_error
+from db.states import RetrainingState
+from ml import manifest
+from ml.environments import environments
+from ml.git_token import use_git_token
+from ml.paths import HomeLayout
+from ml.sandbox import sandbox
+from ml.settings import MlSettings, ModelConfig
+from ml.sources import datasets, source_tree
+from ml.stage_log import discard
+
+UNCHANGED = "no release was made: files, packages, data and warm start are those of release {}, which is live"
+
+
+def main(number: int) -> None:
+    settings = MlSettings()
+    log.configure("retrain", settings.log)
+    sessions = create_sessionmaker(settings.database_url, BUILDER_SECONDS)
+    try:
+        with sessions.begin() as session:
+            found = retrainings.find(session, number)
+            live = deployments.find_live(session, found.model) if found else None
+        model = next((one for one in settings.list_models() if found and one.name == found.model), None)
+        if not found or not live or not model or found.state is not RetrainingState.WAITING:
+            return
+        warm_start = model.find_retrain(live.release.retrain).warm_start
+        is_same = is_unchanged(settings, sessions, model, live.release, found, warm_start=warm_start)
+        with sessions.begin() as session:
+            if is_same:
+                retrainings.end_unchanged(session, number, UNCHANGED.format(live.release_id))
+                logger.info("retraining {} of {}: nothing has changed", number, found.model)
+                return
+            made = retrainings.start(session, number, model.repository, warm_start=warm_start)
+        if made:
+            logger.info("retraining {} of {}: release {}", number, found.model, made.id)
+    except DB_ERRORS as error:  # nothing can be recorded: the controller starts it again
+        sys.exit(f"retraining {number}: Postgres is away: {describe_error(error)}")
+
+
+def is_unchanged(
+    settings: MlSettings,
+    sessions: sessionmaker[Session],
+    model: ModelConfig,
+    live: Release,
+    asked: Retraining,
+    *,
+    warm_start: bool,
+) -> bool:
+    """Return whether files, packages, data and warm start are those of the live release.
+
+    What cannot be found out is left to the release: its stages try again, and name what is wrong.
+    """
+    if warm_start or live.warm_start is not None or live.commit != asked.commit:
+        return False
+    try:
+        with use_git_token(settings, sessions, model.repository) as access:
+            inputs = find_inputs(access, model, live, asked.id)
+        return inputs == (live.lock, list_digests(live.data or {}))
+    except (RejectedError, UnavailableError) as fault:
+        logger.info("retraining {}: {}", asked.id, fault)
+        return False
+    except DB_ERRORS:
+        raise
+    except Exception:  # noqa: BLE001 (a bug of ours here must not keep a model from being trained)
+        logger.exception("retraining {}: what is live cannot be compared with", asked.id)
+        return False
+
+
+def find_inputs(
+    settings: MlSettings, model: ModelConfig, live: Release, number: int
+) -> tuple[str, dict[str, str]]:
+    """Return the packages and the digests of the data that the live commit would be trained with now."""
+    home = HomeLayout(settings.home.absolute())
+    log_path = home.log_path(live.id, "retrain")
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    source = home.source_path(live.id)
+    if not source.exists():
+        source_tree.checkout_release(settings, model.for_release(live), live, discard)
+    declared = manifest.read(source)
+    resources = model.resources.with_defaults(declared.resources)
+    locked = environments.resolve_environment(
+        source, home, log_path, sandbox.sandbox_for(settings, model, resources)
+    )
+    folder = home.release_path(live.id) / f"retraining-{number}.data"
+    try:
+        found = datasets.fetch_datasets(
+            declared.data, source, datasets.data_sources(settings, model.name), output=folder, log=log_path
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder.with_name(f"{folder.name}.new"), ignore_errors=True)
+    return locked.lock, list_digests(found.to_metadata())
+
+
+def list_digests(data: dict[str, dict[str, str]]) -> dict[str, str]:
+    return {name: data.get(name, {}).get("sha256", "") for name in datasets.DATASET_NAMES}
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

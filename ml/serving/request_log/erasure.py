@@ -1,0 +1,144 @@
+"""The erasure of what users sent, on demand: recorded rows, and every copy that was made of them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from common.system import filelock
+from db import request_erasure, request_partitions
+from db.request_log import ReplayableRequest
+from ml.paths import HomeLayout
+from ml.prediction_delta import format_value
+from ml.sandbox import rmtree
+from ml.serving.request_log.fields import hash_value
+from ml.serving.request_log.ids import CallId
+
+MAX_LISTED = 1000  # ids of erased calls in the answer
+
+
+@dataclass(frozen=True)
+class FieldValue:
+    """A field of the features, and the value whose rows are erased."""
+
+    field: str
+    value: Any
+
+    def list_forms(self, fields_key: bytes, model: str) -> list[Any]:
+        """Return the value, and its hash: it is stored as one of them."""
+        return [self.value, hash_value(fields_key, model, self.field, self.value)]
+
+
+@dataclass
+class Erased:
+    """What was erased: rows and their calls, copies in comparisons, and builds that still hold some."""
+
+    rows: int = 0
+    calls: set[str] = field(default_factory=set)
+    texts: set[bytes] = field(default_factory=set)  # digests of features, as comparisons show them
+    comparisons: list[int] = field(default_factory=list)  # releases
+    building: list[int] = field(default_factory=list)  # releases that are being compared now
+
+    def add(self, rows: Iterable[ReplayableRequest]) -> None:
+        for row in rows:
+            self.rows += 1
+            self.calls.add(str(row.id))
+            self.texts.add(digest_features(format_value(row.features)))
+
+
+def erase_calls(
+    sessions: sessionmaker[Session], home: HomeLayout, model: str, ids: Sequence[CallId]
+) -> Erased:
+    """Erase the rows of these calls, and what was copied of them; blocking."""
+    erased = Erased(calls={str(one.uuid) for one in ids})
+    with sessions.begin() as session:
+        rows = request_erasure.delete_by_id(session, model, [one.uuid for one in ids])
+    erased.add(rows)
+    erase_copies(sessions, home, model, erased)
+    return erased
+
+
+def erase_value(
+    sessions: sessionmaker[Session], home: HomeLayout, model: str, wanted: FieldValue, fields_key: bytes
+) -> Erased:
+    """Erase the rows whose features have this value in a field, and what was copied of them; blocking.
+
+    Each day is a transaction of its own: after an error some are erased, and the call can be repeated.
+    """
+    erased, values = Erased(), wanted.list_forms(fields_key, model)
+    with sessions.begin() as session:
+        days = [partition.day for partition in request_partitions.list_partitions(session)]
+    for day in days:
+        with sessions.begin() as session:
+            erased.add(request_erasure.delete_by_value(session, model, day, wanted.field, values))
+    erase_copies(sessions, home, model, erased, wanted)
+    return erased
+
+
+def erase_copies(
+    sessions: sessionmaker[Session],
+    home: HomeLayout,
+    model: str,
+    erased: Erased,
+    wanted: FieldValue | None = None,
+) -> None:
+    """Erase copies in the stored comparisons, and files that killed builders have left."""
+    with sessions.begin() as session:
+        for release, differences in request_erasure.list_differences(session, model):
+            worst = differences.get("worst") or []
+            kept = [row for row in worst if not is_copy(row, erased, wanted)]
+            if len(kept) < len(worst):
+                request_erasure.save_differences(session, release, {**differences, "worst": kept})
+                erased.comparisons.append(release)
+    erased.building += sweep_comparisons(home)
+
+
+def is_copy(row: Mapping[str, Any], erased: Erased, wanted: FieldValue | None) -> bool:
+    """Return whether a row of a comparison shows an erased request."""
+    if row.get("prediction") in erased.calls or digest_features(row["features"]) in erased.texts:
+        return True
+    return wanted is not None and mentions(row["features"], wanted)
+
+
+def mentions(features: str, wanted: FieldValue) -> bool:
+    """Return whether features have this value in the field; of a text that was cut, whether they may."""
+    try:
+        return has_value(json.loads(features), wanted)
+    except (ValueError, RecursionError):
+        return (
+            json.dumps(wanted.value, ensure_ascii=False) in features or json.dumps(wanted.field) in features
+        )
+
+
+def has_value(value: Any, wanted: FieldValue) -> bool:
+    if isinstance(value, dict):
+        return (wanted.field in value and value[wanted.field] == wanted.value) or any(
+            has_value(one, wanted) for one in value.values()
+        )
+    return isinstance(value, list) and any(has_value(one, wanted) for one in value)
+
+
+def sweep_comparisons(home: HomeLayout) -> list[int]:
+    """Remove requests that builders have left in files; return the releases whose builder has some now.
+
+    A builder removes its own within a minute, and stores nothing of a request that was erased.
+    """
+    building = []
+    for folder in home.list_comparisons():
+        release = int(folder.relative_to(home.root / "releases").parts[0])
+        if filelock.is_locked(home.release_path(release) / "builder.lock"):
+            building.append(release)
+        else:
+            rmtree.remove_tree(folder)
+    return sorted(set(building))
+
+
+def digest_features(text: str) -> bytes:
+    """Return a digest of features as a comparison shows them, whatever the order of their names."""
+    with suppress(ValueError, RecursionError):  # it was cut
+        text = json.dumps(json.loads(text), sort_keys=True)
+    return sha256(text.encode()).digest()

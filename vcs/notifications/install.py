@@ -1,0 +1,43 @@
+"""The installation of Apprise's virtual environment: `python -m vcs.notifications.install`."""
+
+import sys
+from pathlib import Path
+
+from loguru import logger
+
+from common import log
+from common.settings import load_settings
+from common.system.pinned_venv import CACHE_HINT, InstallError, PinnedVenv, lock_folder, remove_unused
+from vcs.notifications.settings import REQUIREMENTS, AppriseInstallSettings
+
+
+def make_venv(folder: Path) -> PinnedVenv:
+    return PinnedVenv(folder, REQUIREMENTS)
+
+
+def install(folder: Path) -> PinnedVenv:
+    """Return the environment in `folder`, made where missing or outdated; a concurrent call waits."""
+    environment = make_venv(folder)
+    if environment.is_current:  # in an image nothing could be locked
+        return environment
+    with lock_folder(folder.parent):
+        if not environment.is_current:
+            logger.info("building the environment of Apprise")
+            environment.create()
+    remove_unused(folder.parent)
+    return environment
+
+
+def main() -> None:
+    settings = load_settings(AppriseInstallSettings)
+    log.configure("notify", settings.log)
+    try:
+        install(settings.venv_folder)
+    except InstallError as error:
+        sys.exit(f"Apprise's environment could not be made: {error}")
+    except OSError as error:
+        sys.exit(f"Apprise's environment cannot be stored in {settings.venv_folder}: {error}; {CACHE_HINT}")
+
+
+if __name__ == "__main__":
+    main()
