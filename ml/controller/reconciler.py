@@ -6,7 +6,7 @@ from collections.abc import Callable
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
-from common.system import disk, filelock
+from common.system import filelock
 from common.system.child_processes import ChildProcesses
 from db import (
     appliance,
@@ -14,7 +14,6 @@ from db import (
     deployments,
     merge_groups,
     newest,
-    notifications,
     pull_requests,
     release_queue,
     releases,
@@ -24,29 +23,19 @@ from db import (
 )
 from db.merge_groups import QueueUse
 from db.models import Release
-from db.notifications import Event
 from db.session import DB_ERRORS
 from db.states import Trigger
-from ml.controller import (
-    checks,
-    gc,
-    package_caches,
-    pruning,
-    queue_polling,
-    request_log,
-    retraining,
-    schedule,
-)
+from ml.controller import checks, queue_polling, retraining, schedule
+from ml.controller.collection import GarbageCollection
+from ml.controller.disk_watch import DiskWatch
 from ml.controller.queue_polling import WITH_QUEUE, LastListing
+from ml.controller.request_log import LogUpkeep
 from ml.controller.schedule import Build
 from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
 
 BUILDER = "ml.builder.pipeline"
-DISK_STEP_BYTES = 100 << 20
-LOG_UPKEEP_SECONDS = 60.0  # between two looks at the partitions of the request log
 NEW = 60.0  # seconds between two checks of the branch of a model that has no release
-PRUNE_SECONDS = 60.0  # between two prunings while no build ends
 MAX_MERGES = 200  # accepted pull requests between two reconciliations; older ones are too old to be reported
 
 
@@ -63,13 +52,10 @@ class Reconciler:
         self.daemons = ChildProcesses()  # processes that build nothing and take no slot
         self.started_at = time.monotonic()
         self.new_model_due: dict[str, float] = {}  # by model: when one without a release is checked
-        self.log_upkeep_due = 0.0
         self.queue_listings: dict[str, LastListing] = {}  # by model: the last one of its merge queue
-        self.needs_gc = True  # a build ended, or a release was pruned, since the last collection
-        self.needs_shared_gc = True  # the same for what builds share
-        self.prune_due = 0.0  # by the monotonic clock: when releases are pruned without any end
-        self.pruned_count = 0  # releases that were pruned, by the last collection
-        self.is_disk_low: bool | None = None  # None: not known yet, an earlier controller may have told
+        self.garbage = GarbageCollection(settings, sessions, self.home)
+        self.disk = DiskWatch(sessions, self.home.root)
+        self.request_log = LogUpkeep(sessions, settings.record_days, settings.record_bytes)
         self.needs_mlflow_forgotten = not settings.tracking_uri  # a problem of an MLflow that was there
 
     def reconcile(self) -> None:
@@ -85,9 +71,9 @@ class Reconciler:
         self.for_each_model(self.check_merge_queue)
         self.plan_retrainings()
         self.stop_ended()
-        self.maintain_request_log()
+        self.request_log.maintain()
         self.collect_garbage()
-        self.check_disk()
+        self.disk.check()
         self.start_builders()
         self.start_scores()
         self.start_retrainings()
@@ -111,7 +97,7 @@ class Reconciler:
 
     def reap_children(self) -> None:
         """Remove the children that ended; a build may have left files."""
-        self.needs_gc |= bool(self.builders.reap_ended())
+        self.garbage.is_due |= bool(self.builders.reap_ended())
         self.daemons.reap_ended()
 
     def ensure_mlflow_sync(self) -> None:
@@ -278,67 +264,17 @@ class Reconciler:
             if f"retraining {number}" not in self.builders and self.has_free_slot():
                 self.builders.start(f"retraining {number}", "ml.builder.retrain", str(number))
 
-    def maintain_request_log(self) -> None:
-        """Make the partitions of the next days, and drop those beyond the bounds of days and bytes."""
-        if time.monotonic() >= self.log_upkeep_due:
-            request_log.maintain_partitions(
-                self.sessions, self.settings.record_days, self.settings.record_bytes
-            )
-            self.log_upkeep_due = time.monotonic() + LOG_UPKEEP_SECONDS
-
     def has_free_slot(self) -> bool:
         return len(self.builders.list_names()) < self.settings.builds
 
     def collect_garbage(self) -> None:
-        """Prune releases and sweep the disk; sweep what builds share only while none runs."""
-        if self.needs_gc or time.monotonic() >= self.prune_due:
-            self.prune_due = time.monotonic() + PRUNE_SECONDS
-            self.prune_models()
-        if self.needs_gc:
-            with self.sessions.begin() as session:
-                retained = releases.list_with_files(session)
-            gc.sweep_releases(self.home, retained)
-            self.needs_gc, self.needs_shared_gc = False, True
-        if self.needs_shared_gc and not self.builders.list_names():
-            with self.sessions.begin() as session:
-                retained = releases.list_with_files(session)
-            gc.sweep_shared(self.home, retained)
-            self.needs_shared_gc = not checks.sweep_isolated(
-                self.home, {release.isolation for release in retained}
-            )
-            if package_caches.is_due(self.home) and "packages" not in self.daemons:
-                self.daemons.start("packages", "ml.controller.package_caches")
-
-    def check_disk(self) -> None:
-        """Have people told when the disk is nearly full."""
-        usage, was = disk.read_usage(self.home.root), self.is_disk_low
-        self.is_disk_low = disk.is_nearly_full(usage, was=was is True)
-        if not self.is_disk_low and was is False:
-            return
-        with self.sessions.begin() as session:
-            if self.is_disk_low:
-                facts = {"free_bytes": round_down(usage.free), "total_bytes": usage.total}
-                notifications.begin_state(session, Event.DISK_NEARLY_FULL, "disk", facts)
-            else:
-                notifications.end_state(session, "disk")
-
-    def prune_models(self) -> None:
-        """Prune what nobody needs any more; the disk is swept where anybody has pruned a release since.
-
-        A release is made superfluous by one that goes live, a pull request that is closed, or a merge group
-        that is gone: not only by the end of a build.
-        """
-        self.for_each_model(self.prune_model)
-        pruning.prune_unfollowed(self.sessions, self.home, self.settings)
-        with self.sessions.begin() as session:
-            count = releases.count_pruned(session)
-        self.needs_gc |= count != self.pruned_count
-        self.pruned_count = count
-
-    def prune_model(self, model: ModelConfig) -> None:
-        with self.sessions.begin() as session:
-            checks.prune_checks(session, model)
-            pruning.prune_artifacts(session, model.name, self.settings.keep)
+        """Prune releases and sweep the disk."""
+        is_building = bool(self.builders.list_names())
+        if (
+            self.garbage.collect(self.for_each_model, is_building=is_building)
+            and "packages" not in self.daemons
+        ):
+            self.daemons.start("packages", "ml.controller.package_caches")
 
     def stop(self) -> None:
         """Stop every child process, and wait until it is gone."""
@@ -355,11 +291,6 @@ class Reconciler:
         if due is None:
             return self.settings.poll_seconds
         return min(self.settings.poll_seconds, max(0.2, due))
-
-
-def round_down(size: int) -> int:
-    """Return bytes in steps, so that each small change is not another fact."""
-    return size // DISK_STEP_BYTES * DISK_STEP_BYTES
 
 
 def to_build(release: Release) -> Build:

@@ -1,5 +1,7 @@
 """The upkeep of the request log: partitions made ahead, and dropped whole, the oldest first."""
 
+import time
+
 from loguru import logger
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
@@ -7,6 +9,22 @@ from sqlalchemy.orm import Session, sessionmaker
 from common.units import format_bytes
 from db import request_partitions
 from db.session import describe_error
+
+UPKEEP_SECONDS = 60.0
+
+
+class LogUpkeep:
+    """Makes the partitions of the next days, and drops those beyond the bounds of days and bytes."""
+
+    def __init__(self, sessions: sessionmaker[Session], max_days: int, max_bytes: int) -> None:
+        self.sessions, self.max_days, self.max_bytes = sessions, max_days, max_bytes
+        self.due = 0.0  # by the monotonic clock
+
+    def maintain(self) -> None:
+        """Maintain the partitions, where that was not done in the last minute."""
+        if time.monotonic() >= self.due:
+            maintain_partitions(self.sessions, self.max_days, self.max_bytes)
+            self.due = time.monotonic() + UPKEEP_SECONDS
 
 
 def maintain_partitions(sessions: sessionmaker[Session], max_days: int, max_bytes: int) -> None:

@@ -246,7 +246,7 @@ def test_the_disk_is_tidied_while_something_is_built(make_appliance: Callable[..
     source = appliance.lookout.home.source_path(appliance.release(first).id)
     building = appliance.merge({**working.quick(seconds=600), "slipway.toml": None})
     appliance.wait_for_stage("train")
-    appliance.lookout.needs_gc = True
+    appliance.lookout.garbage.is_due = True
     appliance.lookout.reconcile()
 
     assert not source.exists()
@@ -262,7 +262,7 @@ def test_old_logs_leave_with_the_folder(appliance: Appliance) -> None:
     logs = [appliance.lookout.home.logs_path(release.id) for release in (old, new)]
     long_ago = time.time() - gc.LOG_RETENTION_SECONDS - 60
     os.utime(logs[0], (long_ago, long_ago))
-    appliance.lookout.needs_gc = True
+    appliance.lookout.garbage.is_due = True
     appliance.lookout.reconcile()
 
     assert [folder.exists() for folder in logs] == [False, True]
@@ -411,7 +411,9 @@ def test_pruned_artifacts_and_ended_releases_leave_the_disk(
     home = appliance.lookout.home
 
     def is_pruned() -> bool:
-        appliance.lookout.needs_gc = True  # as after a build: the last one may have ended before it was live
+        appliance.lookout.garbage.is_due = (
+            True  # as after a build: the last one may have ended before it was live
+        )
         appliance.look()
         return not home.artifact_path(appliance.model, made[1].id).exists()
 

@@ -49,7 +49,7 @@ def offer(appliance: Appliance, number: int, **fields: Any) -> str:
 
 def look(appliance: Appliance) -> list[Release]:
     """Check the merge queue, as the controller's child does, and note its end; return what was queued."""
-    appliance.lookout.needs_gc = True
+    appliance.lookout.garbage.is_due = True
     return check_queue(appliance.lookout.sessions, appliance.settings, appliance.settings.list_models()[0])
 
 

@@ -81,7 +81,7 @@ def roll_back(appliance: Appliance) -> str:
 
 def list_kept(appliance: Appliance) -> dict[str, str]:
     """Prune, and return the trained models that are there, by commit."""
-    appliance.lookout.needs_gc = True
+    appliance.lookout.garbage.is_due = True
     appliance.lookout.collect_garbage()
     return {
         release.commit: artifact(appliance, release).read_text()
@@ -121,8 +121,8 @@ def test_a_rollback_target_stays_behind_many_of_one_commit(crowded: Appliance) -
 def list_later(appliance: Appliance, lookout: Reconciler | None = None) -> list[str]:
     """Reconcile as after a minute in which no build has ended, and return the commits with files."""
     lookout = lookout or appliance.lookout
-    assert not lookout.needs_gc
-    lookout.prune_due = 0.0
+    assert not lookout.garbage.is_due
+    lookout.garbage.prune_due = 0.0
     lookout.collect_garbage()
     return [each.commit for each in reversed(appliance.releases()) if artifact(appliance, each).exists()]
 
@@ -160,7 +160,7 @@ def test_a_model_not_followed_keeps_what_a_rollback_needs(
 
     note = lookout.home.unfollowed / crowded.model
     os.utime(note, (time.time() - UNFOLLOWED_SECONDS - 60,) * 2)
-    crowded.lookout.prune_due = 0.0
+    crowded.lookout.garbage.prune_due = 0.0
     crowded.lookout.collect_garbage()  # named again
     assert not note.exists()
     assert list_later(crowded, lookout) == kept

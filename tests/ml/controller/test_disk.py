@@ -43,21 +43,21 @@ def test_a_disk_that_is_nearly_full_is_told_once(
     make_reconciler: Callable[[], Reconciler], sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     controller = make_reconciler()
-    controller.check_disk()
+    controller.disk.check()
     assert list_open(sessions) == []
 
     monkeypatch.setattr(disk, "MIN_LOW_BYTES", HUGE)
     monkeypatch.setattr(disk, "MAX_LOW_BYTES", HUGE)
-    controller.check_disk()
+    controller.disk.check()
     with sessions() as session:
         first = session.scalar(text("SELECT message FROM vcs.notifications"))
-    controller.check_disk()
+    controller.disk.check()
     assert list_open(sessions) == ["disk.nearly_full"]
     with sessions() as session:
         assert session.scalar(text("SELECT message FROM vcs.notifications")) == first
 
     monkeypatch.setattr(disk, "MAX_LOW_BYTES", 0)
-    make_reconciler().check_disk()  # another controller, which knows nothing of the first one
+    make_reconciler().disk.check()  # another controller, which knows nothing of the first one
     assert list_open(sessions) == []
 
 
