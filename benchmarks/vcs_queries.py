@@ -3,7 +3,7 @@
 from sqlalchemy.orm import Session
 
 from benchmarks.query_plans import Query
-from db import appliance, clone_tokens, merge_groups, outbox, pull_requests, rechecks
+from db import appliance, clone_tokens, merge_groups, outbox, outbox_delivery, pull_requests, rechecks
 from db.checks import MAX_OPEN
 from db.states import OutboxState
 from db.vcs_models import OutboxSubject
@@ -26,10 +26,10 @@ def vcs_queries(repository: str, model: str, lately: str) -> dict[str, Query]:
         "outbox: put a status": lambda s: put_status(s, repository, model),
         "outbox: deliver what is due": lambda s: delivered(s, repository, model),
         "outbox: defer what is refused": lambda s: refused(s, repository, model),
-        "outbox: when the next is due": lambda s: outbox.find_seconds_until_due(s, [repository]),
-        "outbox: what is refused": lambda s: outbox.list_errors(s, [repository]),
-        "outbox: another token": outbox.retry_refused,
-        "outbox: prune": outbox.prune,
+        "outbox: when the next is due": lambda s: outbox_delivery.find_seconds_until_due(s, [repository]),
+        "outbox: what is refused": lambda s: outbox_delivery.list_errors(s, [repository]),
+        "outbox: another token": outbox_delivery.retry_refused,
+        "outbox: prune": outbox_delivery.prune,
     }
 
 
@@ -52,16 +52,16 @@ def put_status(session: Session, repository: str, model: str) -> None:
 
 def claimed(session: Session, repository: str, model: str) -> OutboxSubject:
     put_status(session, repository, model)
-    found = outbox.claim_due(session, [repository], 60)
+    found = outbox_delivery.claim_due(session, [repository], 60)
     assert found is not None
     return found
 
 
 def delivered(session: Session, repository: str, model: str) -> None:
     subject = claimed(session, repository, model)
-    outbox.store_github_id(session, subject.id, 1)
-    outbox.settle(session, subject, OutboxState.DELIVERED)
+    outbox_delivery.store_github_id(session, subject.id, 1)
+    outbox_delivery.settle(session, subject, OutboxState.DELIVERED)
 
 
 def refused(session: Session, repository: str, model: str) -> None:
-    outbox.defer(session, claimed(session, repository, model), 60, "not allowed", is_refused=True)
+    outbox_delivery.defer(session, claimed(session, repository, model), 60, "not allowed", is_refused=True)

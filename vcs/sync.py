@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import appliance, outbox, pull_requests
+from db import appliance, outbox_delivery, pull_requests
 from db.checks import MAX_OPEN
 from db.pull_requests import Accepted
 from db.session import notify
@@ -152,7 +152,7 @@ class PullRequestSync:
                 accepted = self.save_result(session, repository, state, result, whole)
                 newest = self.find_newest_merge(session, repository)
                 if not progress.state:  # once a day, also without a token to deliver them
-                    outbox.prune(session)
+                    outbox_delivery.prune(session)
         if result.missing:  # the pushes to the others are stored
             raise SyncError("git-no-branch", f"no branch {' and no branch '.join(result.missing)}")
         return SyncReport(repository, result.rows, accepted, newest, round(time.perf_counter() - began, 3))

@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, select, text
 
 from cli.up.postgres import Postgres
-from db import claims, databases, merge_groups, migrate, outbox
+from db import claims, databases, merge_groups, migrate, outbox, outbox_delivery
 from db.base import Base
 from db.claims import Finished
 from db.mlflow_models import MlflowRun
@@ -84,7 +84,9 @@ def test_checks_on_their_way_go_on_after_an_upgrade(postgres: Postgres) -> None:
         assert made is not None
         claims.settle(session, made, Finished(Status.REJECTED, "it is worse"))
         told = {
-            due.kind: due.facts["state"] for _ in range(2) if (due := outbox.claim_due(session, ["a/m"], 60))
+            due.kind: due.facts["state"]
+            for _ in range(2)
+            if (due := outbox_delivery.claim_due(session, ["a/m"], 60))
         }
         assert told == {"status": "failure", "comment": "failure"}
         kinds = session.scalars(select(OutboxSubject.kind).order_by(OutboxSubject.kind)).all()

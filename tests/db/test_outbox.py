@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import outbox
+from db import outbox, outbox_delivery
 from db.listener import NotificationListener
 from db.outbox import CommentFacts, MetricChange
 from db.states import OutboxState
@@ -57,7 +57,7 @@ def comment(sessions: sessionmaker[Session], summary: str, position: int) -> Non
 
 def claim(sessions: sessionmaker[Session]) -> OutboxSubject | None:
     with sessions.begin() as session:
-        return outbox.claim_due(session, FOLLOWED, 60)
+        return outbox_delivery.claim_due(session, FOLLOWED, 60)
 
 
 def claimed(sessions: sessionmaker[Session]) -> OutboxSubject:
@@ -68,7 +68,7 @@ def claimed(sessions: sessionmaker[Session]) -> OutboxSubject:
 
 def settle(sessions: sessionmaker[Session], subject: OutboxSubject, state: OutboxState) -> None:
     with sessions.begin() as session:
-        outbox.settle(session, subject, state)
+        outbox_delivery.settle(session, subject, state)
 
 
 def only(sessions: sessionmaker[Session]) -> OutboxSubject:
@@ -118,7 +118,7 @@ def test_a_failure_does_not_defer_a_state_put_meanwhile(
     first = claimed(vcs)
     put(watch, "evaluate")
     with vcs.begin() as session:
-        outbox.defer(session, first, 900, "GitHub has an error")
+        outbox_delivery.defer(session, first, 900, "GitHub has an error")
 
     assert claimed(vcs).facts["description"] == "evaluate"
 
@@ -192,8 +192,8 @@ def test_a_repository_that_is_not_followed_is_not_delivered(
 ) -> None:
     put(watch, "train")
     with vcs.begin() as session:
-        assert outbox.claim_due(session, ["acme/others"], 60) is None
-        assert outbox.find_seconds_until_due(session, ["acme/others"]) is None
+        assert outbox_delivery.claim_due(session, ["acme/others"], 60) is None
+        assert outbox_delivery.find_seconds_until_due(session, ["acme/others"]) is None
 
 
 def test_a_put_wakes_who_delivers(watch: sessionmaker[Session], url_of: Callable[[str], str]) -> None:
@@ -212,26 +212,26 @@ def test_a_refusal_is_shown_once_for_all_subjects(
     for model in ("iris", "prices"):
         put(watch, "train", model)
         with vcs.begin() as session:
-            found = outbox.claim_due(session, FOLLOWED, 60)
+            found = outbox_delivery.claim_due(session, FOLLOWED, 60)
             assert found is not None
-            outbox.defer(session, found, 3600, "no right", is_refused=True)
+            outbox_delivery.defer(session, found, 3600, "no right", is_refused=True)
     with vcs.begin() as session:
-        assert outbox.list_errors(session, FOLLOWED) == ["no right"]
-        assert outbox.claim_due(session, FOLLOWED, 60) is None
+        assert outbox_delivery.list_errors(session, FOLLOWED) == ["no right"]
+        assert outbox_delivery.claim_due(session, FOLLOWED, 60) is None
 
-        outbox.retry_refused(session)  # with another token
+        outbox_delivery.retry_refused(session)  # with another token
     assert claim(vcs) is not None
 
 
 def test_a_single_failure_is_not_shown(watch: sessionmaker[Session], vcs: sessionmaker[Session]) -> None:
     put(watch, "train")
-    for tries in range(1, outbox.SHOWN_ATTEMPTS + 1):
+    for tries in range(1, outbox_delivery.SHOWN_ATTEMPTS + 1):
         with vcs.begin() as session:
-            found = outbox.claim_due(session, FOLLOWED, 60)
+            found = outbox_delivery.claim_due(session, FOLLOWED, 60)
             assert found is not None
-            outbox.defer(session, found, 0, "GitHub has an error")
-            shown = outbox.list_errors(session, FOLLOWED)
-        assert shown == (["GitHub has an error"] if tries == outbox.SHOWN_ATTEMPTS else [])
+            outbox_delivery.defer(session, found, 0, "GitHub has an error")
+            shown = outbox_delivery.list_errors(session, FOLLOWED)
+        assert shown == (["GitHub has an error"] if tries == outbox_delivery.SHOWN_ATTEMPTS else [])
 
 
 def test_old_statuses_are_deleted_and_comments_are_not(
@@ -243,9 +243,11 @@ def test_old_statuses_are_deleted_and_comments_are_not(
     for _ in range(2):
         settle(vcs, claimed(vcs), OutboxState.DELIVERED)
     with sessions.begin() as session:
-        session.execute(update(OutboxSubject).values(changed_at=func.now() - outbox.STATUSES_KEPT * 2))
+        session.execute(
+            update(OutboxSubject).values(changed_at=func.now() - outbox_delivery.STATUSES_KEPT * 2)
+        )
     with vcs.begin() as session:
-        outbox.prune(session)
+        outbox_delivery.prune(session)
 
     with sessions() as session:
         kinds = session.scalars(select(OutboxSubject.kind).order_by(OutboxSubject.kind)).all()
@@ -256,7 +258,7 @@ def test_a_time_far_ahead_is_due(watch: sessionmaker[Session], vcs: sessionmaker
     """Postgres's clock was set back."""
     put(watch, "train")
     with vcs.begin() as session:
-        session.execute(update(OutboxSubject).values(due_at=func.now() + outbox.MAX_PAUSE * 3))
+        session.execute(update(OutboxSubject).values(due_at=func.now() + outbox_delivery.MAX_PAUSE * 3))
 
     assert claim(vcs) is not None
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import outbox, pull_requests
+from db import outbox, outbox_delivery, pull_requests
 from db.listener import NotificationListener
 from db.vcs_models import OutboxSubject
 from resources.demo.github import FakeGitHub, FakePullRequests, GitHubFault
@@ -351,7 +351,9 @@ def test_a_daily_sync_deletes_old_statuses_that_nothing_delivers(
             state="pending",
             description="train",
         )
-        session.execute(update(OutboxSubject).values(changed_at=func.now() - outbox.STATUSES_KEPT * 2))
+        session.execute(
+            update(OutboxSubject).values(changed_at=func.now() - outbox_delivery.STATUSES_KEPT * 2)
+        )
     generate_pulls(pulls, 1)
     sync.run()
     with sessions() as session:

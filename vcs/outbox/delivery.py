@@ -8,7 +8,7 @@ from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.system.backoff import Backoff
-from db import appliance, outbox
+from db import appliance, outbox_delivery
 from db.outbox import SubjectKind
 from db.states import OutboxState
 from db.vcs_models import OutboxSubject
@@ -50,8 +50,8 @@ class OutboxDelivery:
         """Try again what another token was not allowed to write, and delete old rows."""
         with self.sessions.begin() as session:
             self._shown = appliance.find_problem(session, "outbox")
-            outbox.retry_refused(session)
-            outbox.prune(session)
+            outbox_delivery.retry_refused(session)
+            outbox_delivery.prune(session)
         self.show_errors()
 
     def renew_clone_tokens(self) -> None:
@@ -64,7 +64,7 @@ class OutboxDelivery:
     def deliver_next(self) -> bool:
         """Deliver a subject that is due; return whether there was one."""
         with self.sessions.begin() as session:
-            subject = outbox.claim_due(session, self.repositories, LEASE_SECONDS)
+            subject = outbox_delivery.claim_due(session, self.repositories, LEASE_SECONDS)
         if subject is None:
             return False
         self.api.begin(subject.repository, DELIVERY_SECONDS)
@@ -81,7 +81,7 @@ class OutboxDelivery:
         def store_id(github_id: int) -> None:
             if github_id != subject.github_id:
                 with self.sessions.begin() as session:
-                    outbox.store_github_id(session, subject.id, github_id)
+                    outbox_delivery.store_github_id(session, subject.id, github_id)
 
         try:
             self.writer.write(subject, store_id)
@@ -106,31 +106,35 @@ class OutboxDelivery:
         match error:
             case None:
                 self._failures = 0
-                outbox.settle(session, subject, OutboxState.DELIVERED)
+                outbox_delivery.settle(session, subject, OutboxState.DELIVERED)
             case NothingToShowError():
-                outbox.settle(session, subject, OutboxState.REFUSED)
+                outbox_delivery.settle(session, subject, OutboxState.REFUSED)
             case DeletedError():
-                outbox.settle(session, subject, OutboxState.CLOSED)
+                outbox_delivery.settle(session, subject, OutboxState.CLOSED)
             case GitHubRefusalError():
                 pause, reason = (
                     RIGHT_BACKOFF.get_pause(subject.attempts),
                     self.describe_refusal(subject, error),
                 )
                 is_taken_never = error.status == HTTPStatus.UNPROCESSABLE_ENTITY
-                outbox.defer(session, subject, pause, reason, is_refused=True, ends=is_taken_never)
+                outbox_delivery.defer(session, subject, pause, reason, is_refused=True, ends=is_taken_never)
             case RateLimitedError():
                 pause = error.seconds or LIMIT_BACKOFF.get_pause(self._failures + 1)
                 self._pause_all(pause)
-                outbox.defer(
+                outbox_delivery.defer(
                     session, subject, pause, "GitHub asks for a pause: too many calls use this token."
                 )
             case BadTokenError():
                 self._pause_all(pause)
-                outbox.defer(session, subject, pause, self.describe_bad_token(error), is_refused=True)
+                outbox_delivery.defer(
+                    session, subject, pause, self.describe_bad_token(error), is_refused=True
+                )
             case AppError():
-                outbox.defer(session, subject, pause, str(error), is_refused=True)
+                outbox_delivery.defer(session, subject, pause, str(error), is_refused=True)
             case _:
-                outbox.defer(session, subject, pause, f"GitHub does not answer as it should: {error}.")
+                outbox_delivery.defer(
+                    session, subject, pause, f"GitHub does not answer as it should: {error}."
+                )
 
     def _pause_all(self, seconds: float) -> None:
         self._failures += 1
@@ -144,7 +148,10 @@ class OutboxDelivery:
     def show_errors(self) -> None:
         """Store for the overview what GitHub is not told, and why."""
         with self.sessions.begin() as session:
-            errors = {*self.clone_tokens.list_errors(), *outbox.list_errors(session, self.repositories)}
+            errors = {
+                *self.clone_tokens.list_errors(),
+                *outbox_delivery.list_errors(session, self.repositories),
+            }
             text = " ".join(sorted(errors)[:MAX_SHOWN]) or None
             if text != self._shown:
                 appliance.set_problem(session, "outbox", text)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import outbox
+from db import outbox, outbox_delivery
 from vcs.delivery_thread import MAX_WAIT_SECONDS, DeliveryThread
 from vcs.github_app import GitHubAccess
 from vcs.outbox.delivery import OutboxDelivery
@@ -37,6 +37,6 @@ class OutboxThread(DeliveryThread[OutboxDelivery]):
                 break
             delivery.renew_clone_tokens()
         with self.sessions() as session:
-            due = outbox.find_seconds_until_due(session, delivery.repositories)
+            due = outbox_delivery.find_seconds_until_due(session, delivery.repositories)
         pause = max(delivery.seconds_paused, MAX_WAIT_SECONDS if due is None else due)
         return max(0.05, min(MAX_WAIT_SECONDS, pause, delivery.clone_tokens.seconds_until_due))

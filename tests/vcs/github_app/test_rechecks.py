@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import appliance, check_runs, checks, outbox
+from db import appliance, check_runs, checks, outbox_delivery
 from db.models import Release
 from db.outbox import CommentFacts
 from db.outbox_subjects import CommitOf
@@ -103,9 +103,9 @@ def put_ended(sessions: Sessions) -> UUID:
         ended = CommentFacts("error", "ended")
         commit = CommitOf(repository=REPOSITORY, commit=HEAD, model=MODEL)
         check_runs.put_check_run(session, **commit, check=0, state="cancelled", facts=ended)
-        subject = outbox.claim_due(session, [REPOSITORY], 60)
+        subject = outbox_delivery.claim_due(session, [REPOSITORY], 60)
         assert subject is not None
-        outbox.settle(session, subject, OutboxState.DELIVERED)
+        outbox_delivery.settle(session, subject, OutboxState.DELIVERED)
         return subject.id
 
 
