@@ -13,7 +13,12 @@ from db.transitions import TransitionError, change_state, change_status, update_
 
 STATES = [state for state in DeploymentState if state is not DeploymentState.UNKNOWN]
 STATUSES = [status for status in Status if status is not Status.UNKNOWN]
-OTHER_TABLES = {"scores.py", "outbox.py", "pull_requests.py"}  # whose columns have the same names
+OTHER_TABLES = {
+    "scores.py",
+    "outbox.py",
+    "pull_requests.py",
+    "notification_deliveries.py",
+}  # whose columns have the same names
 
 
 def make_release(status: Status) -> Release:
