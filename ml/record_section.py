@@ -11,7 +11,7 @@ FieldRule = Literal["keep", "hash", "drop"]
 
 
 class RecordSection(Section):
-    """What the request log stores of calls; `fields` are names in the features, at any depth."""
+    """The rules of what the request log stores; `fields` are names in the features, at any depth."""
 
     enabled: bool = True
     sample: float = Field(1.0, ge=0, le=1, allow_inf_nan=False)  # share of the calls

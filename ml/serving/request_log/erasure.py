@@ -35,7 +35,7 @@ class FieldValue:
 
 @dataclass
 class Erased:
-    """What was erased: rows and their calls, copies in comparisons, and builds that still hold some."""
+    """The result of an erasure: rows and their calls, copies in comparisons, builds that still hold some."""
 
     rows: int = 0
     calls: set[str] = field(default_factory=set)

@@ -22,7 +22,7 @@ OUTCOMES = ("recorded", "not_sampled", "over_rate", "dropped")  # of a row
 
 @dataclass(slots=True)
 class ModelState:
-    """What the log needs of one model, and its rows by what became of them."""
+    """The state of one model: its ids, its rate, and its rows by what became of them."""
 
     ids: IdMaker
     rate: RowRate
