@@ -83,12 +83,15 @@ def to_refused_error(host: str, address: str, reason: str) -> RefusedAddressErro
 def open_pool(
     url: httpx.URL, guard: GuardedBackend, proxy_backend: httpcore.NetworkBackend | None = None
 ) -> httpcore.ConnectionPool:
-    """Connect directly to the host, or through the proxy that this machine is configured to use."""
+    """Connect directly to the host, or through the proxy that this machine is configured to use.
+
+    Raises `httpcore.ProxyError` where that has no address of http.
+    """
     proxy = getproxies().get(url.scheme) or getproxies().get("all")
     if not proxy or proxy_bypass(url.host) or url.host in ("localhost", "127.0.0.1", "::1"):
         return httpcore.ConnectionPool(ssl_context=create_ssl_context(), network_backend=guard)
     check_host(url, guard)
-    upstream = httpx.Proxy(proxy)
+    upstream = parse_proxy(proxy)
     return httpcore.HTTPProxy(
         proxy_url=httpcore.URL(
             scheme=upstream.url.raw_scheme,
@@ -100,6 +103,14 @@ def open_pool(
         ssl_context=create_ssl_context(),
         network_backend=proxy_backend,
     )
+
+
+def parse_proxy(address: str) -> httpx.Proxy:
+    """Return the proxy at an address, which may be a secret; raises `httpcore.ProxyError` for other text."""
+    try:
+        return httpx.Proxy(address)
+    except (httpx.InvalidURL, ValueError):
+        raise httpcore.ProxyError("the proxy of this machine has no address of http") from None
 
 
 def check_host(url: httpx.URL, guard: GuardedBackend) -> None:

@@ -120,4 +120,6 @@ def describe_failure(error: Exception) -> str:
         if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text.lower():
             return "its certificate is not accepted"
         return "it cannot be reached"
+    if isinstance(error, httpcore.ProxyError):
+        return "the proxy of this machine (HTTPS_PROXY) does not lead to it"
     return "it breaks the connection off"

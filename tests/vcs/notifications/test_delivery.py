@@ -1,5 +1,8 @@
 """Every event arrives in the end, once by its id, and no more than there is to be told."""
 
+from datetime import UTC, datetime
+
+import pytest
 from sqlalchemy import text
 
 from common.system.backoff import Backoff
@@ -7,6 +10,9 @@ from db.notifications import Event
 from tests.harness.receivers import SECRET, WebhookReceiver
 from tests.vcs.notifications.conftest import Telling, make_settings
 from vcs.notifications.delivery import NotificationSender
+from vcs.notifications.message import make_test_message
+from vcs.notifications.receivers import Receiver
+from vcs.notifications.send import send_message
 
 
 def test_an_event_arrives_signed_as_the_standard_has_it(telling: Telling, receiver: WebhookReceiver) -> None:
@@ -110,6 +116,26 @@ def test_a_receiver_away_holds_up_no_other(
     telling.pass_time("10 minutes")
     telling.deliver(lambda: len(receiver.received) == 2)
     assert len(other.received) == 2
+
+
+def test_a_proxy_that_is_no_address_holds_up_no_other(
+    telling: Telling, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "user:hidden@proxy:3128")  # without http://
+    telling.restart(make_settings(webhooks=f"https://a.invalid/x {SECRET} {receiver.url} {SECRET}"))
+    telling.put()
+    telling.deliver(lambda: len(receiver.received) == 1 and "HTTPS_PROXY" in (telling.problem() or ""))
+
+    assert "hidden" not in str(telling.problem())
+
+
+def test_a_fault_of_ours_is_an_error_of_its_receiver(telling: Telling) -> None:
+    message = make_test_message("msg_1", datetime.now(UTC))
+    outcome = send_message(telling.settings, Receiver(1, "of another kind"), message)
+
+    assert outcome.holds_up
+    assert "by a fault of Slipway" in str(outcome.error)
 
 
 def test_a_pause_that_is_asked_for_is_made(telling: Telling, receiver: WebhookReceiver) -> None:
