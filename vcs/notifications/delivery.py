@@ -18,6 +18,7 @@ from vcs.notifications.settings import NotificationSettings
 LEASE_SECONDS = 90.0  # until a message is due again whose delivery was killed
 RETRY_BACKOFF = Backoff(5.0, 1800.0, factor=4)
 MESSAGE_INTERVAL_SECONDS = 1.0  # from one message to a receiver to the next
+PRUNE_SECONDS = 3600.0  # between two looks for what was delivered long ago
 MAX_SHOWN = 5  # reasons on the overview
 
 
@@ -30,6 +31,7 @@ class NotificationSender:
         sessions: sessionmaker[Session],
         backoff: Backoff = RETRY_BACKOFF,
         interval: float = MESSAGE_INTERVAL_SECONDS,
+        prune_seconds: float = PRUNE_SECONDS,
     ) -> None:
         self.settings, self.sessions, self.backoff, self.interval = settings, sessions, backoff, interval
         self.receivers = {receiver.key: receiver for receiver in settings.receivers}
@@ -37,11 +39,11 @@ class NotificationSender:
         self._resting_until: dict[str, float] = {}  # by receiver, by `time.monotonic`
         self._failures: dict[str, int] = {}  # of a receiver that answers nothing, in a row
         self._shown: str | None = None  # on the overview
+        self._prune_seconds, self._prune_at = prune_seconds, 0.0  # by `time.monotonic`
 
     def prepare(self) -> None:
-        """Find out who wants no more messages, and delete old ones."""
+        """Find out who wants no more messages."""
         with self.sessions.begin() as session:
-            notification_deliveries.prune(session)
             self._gone = notification_deliveries.list_gone(session)
             self._shown = appliance.find_problem(session, "notifications")
         self.show_errors()
@@ -59,6 +61,7 @@ class NotificationSender:
 
     def deliver_next(self) -> bool:
         """Deliver the message that is due longest; return whether there was one."""
+        self.prune()
         with self.sessions.begin() as session:
             notification_deliveries.begin_due(session, self.active)
             claim = notification_deliveries.claim_due(session, self.ready, LEASE_SECONDS)
@@ -70,6 +73,13 @@ class NotificationSender:
             self.settle(session, claim, receiver, outcome)
         self.show_errors()
         return True
+
+    def prune(self) -> None:
+        """Delete what was delivered long ago, once an hour."""
+        if (now := time.monotonic()) >= self._prune_at:
+            with self.sessions.begin() as session:
+                notification_deliveries.prune(session)
+            self._prune_at = now + self._prune_seconds
 
     def send_claimed(self, claim: DeliveryClaim, receiver: Receiver) -> SendOutcome:
         try:

@@ -205,6 +205,20 @@ def test_a_failed_delivery_is_shown_and_forgotten(telling: Telling, receiver: We
     assert telling.problem() is None
 
 
+def test_old_messages_are_deleted_without_a_restart(telling: Telling) -> None:
+    telling.delivery = NotificationSender(telling.settings, telling.own, prune_seconds=0)
+    telling.delivery.prepare()
+    telling.put()
+    telling.deliver_all()
+    assert telling.states() == ["delivered"]
+    telling.pass_time("31 days")
+    telling.delivery.deliver_next()
+
+    assert telling.states() == []
+    with telling.own() as session:
+        assert session.scalar(text("SELECT count(*) FROM vcs.notifications")) == 0
+
+
 def test_what_was_replaced_is_not_sent(telling: Telling, receiver: WebhookReceiver) -> None:
     receiver.status = 500
     telling.put("live iris", Event.LIVE, release=1, who="gate")
