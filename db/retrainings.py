@@ -54,12 +54,17 @@ def find_previous(session: Session, model: str, at: datetime, now: datetime) -> 
 
 
 def list_begun(session: Session, model: str, since: datetime, now: datetime) -> Sequence[Retraining]:
-    """Return the retrainings of a model since then that wait or were begun, newest first."""
+    """Return what limits the next retraining of a model, newest first: the newest that was begun since then,
+    and all those that make a release, however many made none after them.
+    """
     is_begun = Retraining.release_id.is_not(None) | Retraining.state.in_(
         (RetrainingState.WAITING, RetrainingState.STARTED, RetrainingState.UNCHANGED)
     )
     lately = (Retraining.created_at > since) & (Retraining.created_at <= now + MAX_AHEAD)
-    found = select(Retraining).where(Retraining.model == model, lately, is_begun)
+    begun = (Retraining.model == model) & lately & is_begun
+    makes_release = Retraining.release_id.is_not(None) | Retraining.ended_at.is_(None)
+    is_newest = Retraining.id == select(func.max(Retraining.id)).where(begun).scalar_subquery()
+    found = select(Retraining).where(begun, makes_release | is_newest)
     return session.scalars(found.order_by(Retraining.id.desc()).limit(MAX_BEGUN)).all()
 
 

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
+from db import retrainings
 from db.retraining_models import Retraining
+from db.states import RetrainingState, Trigger
 from db.superseding import end_retrainings
 from ml import cron
 from ml.retrain_section import RetrainSection
@@ -139,6 +141,32 @@ def test_a_schedule_of_every_minute_is_bounded(sessions: Sessions) -> None:
         session.execute(update(Retraining).values(created_at=MONDAY + 4 * DAY, scheduled_at=None))
     look(sessions, minutely, MONDAY + 8 * DAY)
     assert "budget of 3 a week is used up: the next is possible at 2026-12-04" in str(plan_of(sessions).waits)
+
+
+def test_many_without_a_release_hide_no_part_of_the_budget(sessions: Sessions) -> None:
+    live = make_live(sessions)
+    minutely = RetrainSection(schedule="* * * * *", cooldown="1s", budget=2)
+    look_each(sessions, minutely, MONDAY, MONDAY + 2 * HOUR, HOUR)
+    assert len(list_all(sessions)) == 2
+    rows = [
+        {
+            "model": "m",
+            "trigger": Trigger.DATA,
+            "occasion": str(number),
+            "reason": "the data has changed",
+            "state": RetrainingState.UNCHANGED,
+            "commit": "a" * 40,
+            "live_release": live,
+            "created_at": MONDAY + 3 * HOUR,
+            "ended_at": MONDAY + 3 * HOUR,
+        }
+        for number in range(retrainings.MAX_BEGUN)
+    ]
+    with sessions.begin() as session:
+        session.execute(insert(Retraining), rows)
+
+    assert look(sessions, minutely, MONDAY + 4 * HOUR) is None
+    assert "the budget of 2 a week is used up" in str(plan_of(sessions).waits)
 
 
 def test_a_busy_model_is_waited_for(sessions: Sessions) -> None:
