@@ -23,7 +23,7 @@ from ml.serving.predict.gateway import Gateway
 from ml.serving.preview.previews import Previews
 from ml.serving.preview.settings import PreviewSettings
 from ml.serving.registry import ModelRegistry
-from ml.serving.request_log.key import load_key
+from ml.serving.request_log.key import find_key, load_key
 from ml.serving.request_log.log import RequestLog
 from ml.serving.telemetry.traffic import TrafficRecorder
 from ml.settings import MlSettings
@@ -42,8 +42,9 @@ def create(settings: MlSettings, shutting_down: threading.Event | None = None) -
     """
     factory = create_sessionmaker(settings.database_url)
     registry = ModelRegistry(settings.list_models())
-    key = load_key(HomeLayout(settings.home.absolute()).record_key) if settings.record else None
-    request_log = RequestLog(factory, key, settings.record_rows)
+    key_path = HomeLayout(settings.home.absolute()).record_key
+    key = load_key(key_path) if settings.record else find_key(key_path)
+    request_log = RequestLog(factory, key, settings.record_rows, is_on=settings.record)
     previews = Previews(registry, settings, load_settings(PreviewSettings), factory)
 
     @asynccontextmanager

@@ -3,6 +3,8 @@
 from hashlib import blake2b
 from pathlib import Path
 
+from loguru import logger
+
 from common.system import secret_file
 
 KEY_BYTES = 32
@@ -21,6 +23,16 @@ def load_key(path: Path) -> bytes:
     if secret is None:
         raise SystemExit(f"{path} is empty: remove it, and Slipway makes a new key")
     return secret.encode()
+
+
+def find_key(path: Path) -> bytes | None:
+    """Return the key where one can be read: without it nothing that was recorded earlier can be erased by id."""
+    try:
+        secret = secret_file.read(path)
+    except OSError as error:
+        logger.warning("the key of the request log at {} cannot be read: {}", path, error.strerror)
+        return None
+    return secret.encode() if secret else None
 
 
 def derive_key(key: bytes, purpose: str) -> bytes:

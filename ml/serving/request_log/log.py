@@ -46,11 +46,20 @@ class Call:
 
 
 class RequestLog:
-    """A log whose `begin` and `add` cost microseconds; without a key it is off, and calls get no ids."""
+    """A log whose `begin` and `add` cost microseconds.
+
+    Off, or without a key, calls get no ids; with a key, those of earlier calls are still known.
+    """
 
     def __init__(
-        self, sessions: sessionmaker[Session], key: bytes | None, rows_per_second: float = ROWS_PER_SECOND
+        self,
+        sessions: sessionmaker[Session],
+        key: bytes | None,
+        rows_per_second: float = ROWS_PER_SECOND,
+        *,
+        is_on: bool = True,
     ) -> None:
+        self._is_on = is_on and key is not None
         self._rows_per_second = rows_per_second
         self._ids_key = None if key is None else derive_key(key, "ids")
         self.fields_key = b"" if key is None else derive_key(key, "fields")
@@ -68,7 +77,7 @@ class RequestLog:
 
     async def run(self) -> None:
         """Write rows until cancelled."""
-        if self._ids_key is not None:
+        if self._is_on:
             await self._writer.run()
 
     async def flush(self) -> None:
@@ -83,7 +92,7 @@ class RequestLog:
 
     def begin(self, model: str, rules: RecordSection, route: str, client_id: bytes) -> Call | None:
         """Return a call with its id; None where the log is off."""
-        if self._ids_key is None or not rules.enabled:
+        if not self._is_on or not rules.enabled:
             return None
         state = self._models.get(model) or self._create_state(model)
         began = time.monotonic()

@@ -1,6 +1,7 @@
 """An operator erases recorded requests, and every copy of them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,19 @@ def test_forged_and_foreign_ids_erase_nothing(shop: Shop) -> None:
     forged = made[:-1] + ("0" if made[-1] != "0" else "1")
     assert erase(shop, ids=[forged, "x", ""]).json()["erased"] == 0
     assert erase(shop, ids=[made]).json()["erased"] == 1  # although it has just been queued
+
+
+def test_what_was_recorded_is_erased_with_the_log_off(make_shop: Callable[..., Shop]) -> None:
+    with make_shop().serving() as shop:
+        shop.publish(main_py("return 1"), record={"fields": {"who": "hash"}})
+        by_id = shop.predict({"x": 1})
+        rows_of(shop, shop.predict({"who": SECRET}), 1)
+        rows_of(shop, by_id, 1)
+    with make_shop(SLIPWAY_RECORD="0").serving() as shop:
+        assert erase(shop, ids=[by_id.headers[ID]]).json()["erased"] == 1
+        assert erase(shop, field="who", value=SECRET).json()["erased"] == 1
+        assert ID not in shop.predict({"x": 2}).headers
+    assert read_rows(shop.sessions) == []
 
 
 def test_a_release_that_is_being_compared_is_named(shop: Shop) -> None:
