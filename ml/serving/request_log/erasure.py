@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -27,6 +28,10 @@ class FieldValue:
 
     field: str
     value: Any
+
+    def is_in(self, found: Any) -> bool:
+        """Return whether this is the value that was found, or one of a list: as Postgres compares them."""
+        return bool(found == self.value) or (isinstance(found, list) and self.value in found)
 
     def list_forms(self, fields_key: bytes, model: str) -> list[Any]:
         """Return the value, and its hash: it is stored as one of them."""
@@ -67,16 +72,29 @@ def erase_value(
 ) -> Erased:
     """Erase the rows whose features have this value in a field, and what was copied of them; blocking.
 
-    Each day is a transaction of its own: after an error some are erased, and the call can be repeated.
+    Some rows of a day are a transaction of their own: after an error some are erased, and the call can be
+    repeated.
     """
     erased, values = Erased(), wanted.list_forms(fields_key, model)
     with sessions.begin() as session:
         days = [partition.day for partition in request_partitions.list_partitions(session)]
     for day in days:
-        with sessions.begin() as session:
-            erased.add(request_erasure.delete_by_value(session, model, day, wanted.field, values))
+        begin, end = to_utc(day), to_utc(day + timedelta(days=1))
+        while begin < end:
+            with sessions.begin() as session:
+                until = request_erasure.find_period_end(session, model, begin, end)
+                rows = request_erasure.delete_by_value(
+                    session, model, wanted.field, values, begin=begin, end=until
+                )
+            erased.add(rows)
+            begin = until
     erase_copies(sessions, home, model, erased, wanted)
     return erased
+
+
+def to_utc(day: date) -> datetime:
+    """Return the time at which a day begins in UTC."""
+    return datetime.combine(day, time(), UTC)
 
 
 def erase_copies(
@@ -116,7 +134,7 @@ def mentions(features: str, wanted: FieldValue) -> bool:
 
 def has_value(value: Any, wanted: FieldValue) -> bool:
     if isinstance(value, dict):
-        return (wanted.field in value and value[wanted.field] == wanted.value) or any(
+        return (wanted.field in value and wanted.is_in(value[wanted.field])) or any(
             has_value(one, wanted) for one in value.values()
         )
     return isinstance(value, list) and any(has_value(one, wanted) for one in value)

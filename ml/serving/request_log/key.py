@@ -26,7 +26,7 @@ def load_key(path: Path) -> bytes:
 
 
 def find_key(path: Path) -> bytes | None:
-    """Return the key where one can be read: without it nothing that was recorded earlier can be erased by id."""
+    """Return the key where one can be read: without it nothing that was recorded can be erased by id."""
     try:
         secret = secret_file.read(path)
     except OSError as error:

@@ -115,6 +115,17 @@ def test_a_value_is_erased_at_any_depth_and_hashed(shop: Shop) -> None:
     assert shown(shop, release) == ['{"who": "other"}']
 
 
+def test_a_value_in_a_list_is_erased_in_copies_too(shop: Shop) -> None:
+    old = json.dumps({"who": ["a", SECRET], "z": 1})  # its row is gone
+    release = shop.publish(main_py("return 1"), differences=compared([{"features": old}]))
+    shop.predict({"who": ["a", SECRET]})
+
+    answer = erase(shop, field="who", value="a").json()
+
+    assert (answer["erased"], answer["comparisons"]) == (1, [release])
+    assert SECRET not in everything(shop, release)
+
+
 def test_numbers_and_quotes_are_erased_as_they_are(shop: Shop) -> None:
     shop.publish(main_py("return 1"))
     for features in ({'a"b': 7}, {"n": 7.0}, {"n": "7"}, {"n": None}, {"n": True}):
