@@ -17,7 +17,7 @@ PREFIX = "requests_"
 SIZES = text("""
     SELECT child.relname, pg_total_relation_size(child.oid)
     FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
-    WHERE inhparent = to_regclass('requests')
+    WHERE inhparent = to_regclass('requests') AND child.relname ~ '^requests_[0-9]{8}$'
     ORDER BY child.relname
 """)
 
@@ -40,7 +40,7 @@ def create_missing(session: Session) -> None:
 
 
 def list_partitions(session: Session) -> Sequence[Partition]:
-    """Return the partitions, the oldest first."""
+    """Return the partitions that are made here, the oldest first; another one is its maker's to drop."""
     return [
         Partition(datetime.strptime(name.removeprefix(PREFIX), "%Y%m%d").replace(tzinfo=UTC).date(), size)
         for name, size in session.execute(SIZES)

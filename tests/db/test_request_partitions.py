@@ -46,6 +46,14 @@ def test_days_are_made_ahead(sessions: sessionmaker[Session], url_of: Callable[[
     watch.kw["bind"].dispose()
 
 
+def test_a_partition_that_an_owner_adds_is_left_alone(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        session.execute(text("CREATE TABLE requests_other PARTITION OF requests DEFAULT"))
+    maintain_partitions(sessions, 3, 0)
+
+    assert days(sessions) == [-1, 0, 1, 2, 3]
+
+
 def test_days_beyond_the_bound_are_dropped_whole(
     sessions: sessionmaker[Session], url_of: Callable[[str], str]
 ) -> None:

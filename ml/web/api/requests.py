@@ -1,5 +1,6 @@
 """The call by which an operator erases recorded requests and what was copied of them."""
 
+import math
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends
@@ -32,7 +33,16 @@ class ErasureRequest(OperatorRequest):
             raise ValueError('give "ids", or "field" and "value"')
         if self.field is not None and "value" not in self.model_fields_set:
             raise ValueError('give the "value" of the field')
+        if not all(map(is_storable, (self.field, self.value))):
+            raise ValueError("no row has such a field or value: Postgres stores neither NUL nor NaN")
         return self
+
+
+def is_storable(value: str | int | float | bool | None) -> bool:
+    """Return whether Postgres can hold this in JSON, and compare it."""
+    if isinstance(value, str):
+        return "\x00" not in value
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 class RequestEraser:

@@ -10,6 +10,7 @@ import pytest
 
 from common.auth.operator_token import read_stored
 from common.system import filelock
+from db import request_partitions
 from ml.paths import HomeLayout
 from tests.harness.recorded import read_rows
 from tests.harness.waiting import wait_until
@@ -139,6 +140,29 @@ def test_numbers_and_quotes_are_erased_as_they_are(shop: Shop) -> None:
     left = [row.features for row in read_rows(shop.sessions)]
     assert len(left) == 2
     assert all(one in left for one in ({"n": "7"}, {"n": True}))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"field": "a", "value": NaN}',
+        '{"field": "a", "value": 1e999}',
+        '{"field": "a", "value": "\\u0000"}',
+        '{"field": "\\u0000", "value": 1}',
+        '{"field": "a", "value": ' + "9" * 5000 + "}",
+        '{"field": "\\ud800", "value": 1}',
+    ],
+)
+def test_what_no_row_can_hold_is_refused(shop: Shop, body: str) -> None:
+    headers = {
+        "Authorization": f"Bearer {read_stored(shop.settings.home)}",
+        "Content-Type": "application/json",
+    }
+    address = f"{shop.url}/models/{shop.model}/requests"
+    with shop.sessions.begin() as session:
+        request_partitions.create_missing(session)
+
+    assert shop.client.request("DELETE", address, content=body, headers=headers).status_code == 422
 
 
 def test_forged_and_foreign_ids_erase_nothing(shop: Shop) -> None:
