@@ -4,6 +4,7 @@
 """
 
 import shutil
+import signal
 import sys
 
 from loguru import logger
@@ -32,6 +33,7 @@ UNCHANGED = "no release was made: files, packages, data and warm start are those
 def main(number: int) -> None:
     settings = MlSettings()
     log.configure("retrain", settings.log)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"retraining {number} waits no longer"))
     sessions = create_sessionmaker(settings.database_url, BUILDER_SECONDS)
     try:
         with sessions.begin() as session:

@@ -132,7 +132,7 @@ class Reconciler:
     def stop_ended(self) -> None:
         """Stop the builders of releases that an operator has cancelled, or that nobody waits for any more."""
         building = {
-            parse_release_id(name): name for name in self.builders.list_names() if name.startswith("release ")
+            parse_number(name): name for name in self.builders.list_names() if name.startswith("release ")
         }
         if building:
             with self.sessions.begin() as session:
@@ -257,9 +257,15 @@ class Reconciler:
                 self.builders.start(f"score {score}", "ml.builder.rescore", str(score))
 
     def start_retrainings(self) -> None:
-        """Start the comparison of retrainings that wait with what is live, which queues their releases."""
+        """Start the comparison of retrainings that wait with what is live, which queues their releases.
+
+        One that waits no longer, as it is paused or something was merged, gives its place to others.
+        """
         with self.sessions.begin() as session:
             waiting = retrainings.list_waiting(session, [model.name for model in self.settings.list_models()])
+        for name in self.builders.list_names():
+            if name.startswith("retraining ") and parse_number(name) not in waiting:
+                self.builders.stop_child(name)
         for number in waiting:
             if f"retraining {number}" not in self.builders and self.has_free_slot():
                 self.builders.start(f"retraining {number}", "ml.builder.retrain", str(number))
@@ -297,6 +303,6 @@ def to_build(release: Release) -> Build:
     return Build(release.id, release.model, release.trigger is Trigger.CHECK)
 
 
-def parse_release_id(name: str) -> int:
-    """Return the release in the name of its builder."""
+def parse_number(name: str) -> int:
+    """Return the release, or the retraining, in the name of its builder."""
     return int(name.split()[1])

@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 
 from db.retraining_models import Retraining, RetrainingPlan
 from db.states import RetrainingState, Status, Trigger
-from tests.harness.shelf import Shelf
+from tests.harness.shelf import PIECE, Shelf
 from tests.harness.waiting import wait_until
 from tests.ml.builder.test_release import go_live
 from tests.ml.checks.support import stages as outcomes
@@ -140,6 +140,24 @@ def test_a_merge_ends_a_retraining_that_is_built(live_on: LiveOn, shelf: Shelf) 
     assert left.reason == "#2 was merged after it, before it was finished"
     assert appliance.release(commit).status is Status.DEPLOYED
     assert set(outcomes(appliance, left).values()) == {"done", "failed"}
+
+
+def test_a_merge_frees_the_place_of_a_slow_comparison(live_on: LiveOn, shelf: Shelf) -> None:
+    """The data of a retraining takes minutes to come, and builds have one place."""
+    appliance = live_on("on_data = true")
+    shelf.put(rows(0.8) + b"\n" * 20 * PIECE, "/train.csv").pause = 20
+    shelf.methods()
+    wait_until(lambda: look_again(appliance) and "GET" in shelf.methods(), 30, "its data is downloaded")
+    assert "retraining 1" in appliance.lookout.builders
+
+    shelf.put(rows(0.2), "/train.csv")
+    commit = appliance.merge(working.quick(smape=0.0))
+    wait_until(
+        lambda: look_again(appliance) and appliance.release(commit).status.has_ended, 30, "it is built"
+    )
+
+    assert list_all(appliance.sessions)[0].state is RetrainingState.SUPERSEDED
+    assert not list(appliance.settings.home.rglob("retraining-1.data*"))
 
 
 def test_a_killed_controller_begins_what_fell_due(live_on: LiveOn) -> None:
