@@ -1,6 +1,8 @@
 """The upkeep of the request log: partitions made ahead, and dropped whole, the oldest first."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from loguru import logger
 from sqlalchemy.exc import OperationalError
@@ -28,21 +30,23 @@ class LogUpkeep:
 
 
 def maintain_partitions(sessions: sessionmaker[Session], max_days: int, max_bytes: int) -> None:
-    """Drop what is beyond the bounds, a day in a transaction of its own, and make what is missing.
-
-    A day that somebody reads for longer than Postgres waits here is dropped the next time.
-    """
-    try:
+    """Drop what is beyond the bounds, a day in a transaction of its own, and then make what is missing."""
+    with put_off_if_locked():
         with sessions.begin() as session:
-            request_partitions.create_missing(session)
             expired = request_partitions.find_expired(session, max_days, max_bytes)
         for partition in expired:
             with sessions.begin() as session:
                 request_partitions.drop(session, partition.day)
             logger.info("the request log of {} was dropped: {}", partition.day, format_bytes(partition.size))
-        if expired:
-            with sessions.begin() as session:
-                request_partitions.create_missing(session)  # today's, where it was too large alone
+    with put_off_if_locked(), sessions.begin() as session:
+        request_partitions.create_missing(session)  # also today's, where it was too large alone
+
+
+@contextmanager
+def put_off_if_locked() -> Iterator[None]:
+    """Leave the rest for the next time where somebody reads for longer than Postgres waits here."""
+    try:
+        yield
     except OperationalError as error:
         if getattr(error.orig, "pgcode", None) != request_partitions.LOCKED_CODE:
             raise

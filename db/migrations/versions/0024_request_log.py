@@ -36,7 +36,8 @@ def upgrade() -> None:
     schema = op.get_bind().exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
     op.execute(f"""
         CREATE FUNCTION create_request_partition(day date) RETURNS boolean
-        LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '5s' AS $$
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '5s'
+        SET timezone = 'UTC' SET datestyle = 'ISO' AS $$  -- of the bounds, whatever the caller has set
         DECLARE
             name text := 'requests_' || to_char(day, 'YYYYMMDD');
         BEGIN
