@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection
+from pathlib import Path
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
@@ -22,7 +23,8 @@ def prune_artifacts(session: Session, model: str, keep: int) -> None:
 def prune_unfollowed(sessions: sessionmaker[Session], home: HomeLayout, settings: MlSettings) -> None:
     """Prune models that have been followed no more for `UNFOLLOWED_SECONDS`.
 
-    The live release stays, with what a rollback from it goes to, should the model come back.
+    The live release stays, with what a rollback from it goes to, should the model come back. Without room on
+    the disk for the note of a model, that is noted later.
     """
     followed = {model.name for model in settings.list_models()}
     with sessions.begin() as session:
@@ -37,12 +39,19 @@ def prune_unfollowed(sessions: sessionmaker[Session], home: HomeLayout, settings
 def find_expired(home: HomeLayout, unfollowed: Collection[str]) -> list[str]:
     """Return the models not followed for long enough; note since when each is, and forget the others."""
     since = home.unfollowed
-    since.mkdir(parents=True, exist_ok=True)
-    for note in since.iterdir():
+    for note in since.iterdir() if since.is_dir() else ():
         if note.name not in unfollowed:
             note.unlink(missing_ok=True)
-    for model in unfollowed:
-        (since / model).open("a").close()  # an old one keeps its time
-    return [
-        model for model in unfollowed if time.time() - (since / model).stat().st_mtime >= UNFOLLOWED_SECONDS
-    ]
+    noted = [model for model in unfollowed if note_unfollowed(since / model)]
+    return [model for model in noted if time.time() - (since / model).stat().st_mtime >= UNFOLLOWED_SECONDS]
+
+
+def note_unfollowed(note: Path) -> bool:
+    """Make a model's note, of which an old one keeps its time; return False where the disk has no room."""
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.open("a").close()
+    except OSError as error:
+        logger.warning("it is not noted that {} is followed no more: {}", note.name, error.strerror)
+        return False
+    return True

@@ -16,6 +16,7 @@ STATUSES = [status for status in Status if status is not Status.UNKNOWN]
 OTHER_TABLES = {
     "scores.py",
     "outbox.py",
+    "outbox_delivery.py",
     "pull_requests.py",
     "notification_deliveries.py",
 }  # whose columns have the same names

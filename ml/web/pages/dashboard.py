@@ -63,7 +63,8 @@ def create_router(
             "outage": outage,
             "webs": webs,
             "traffic": lately,
-            "retraining": {} if outage else retraining.read_notices(sessions, list(webs)),
+            "nothing_due": retraining.NO_NOTICES,
+            "retraining": retraining.read_notices(sessions, [] if outage else list(webs)),
             "call": checkout(request),
         }
         return render_page(request, "models.html", 200, models=models, **more)
@@ -95,7 +96,9 @@ def create_router(
             "now": now,
             "address": place.model.name if len(registry.by_model) > 1 else None,
             "database_unavailable": history is None,
-            "retraining": {} if history is None else read_retraining(sessions, place.model.name),
+            "retraining": retraining.NO_NOTICES
+            if history is None
+            else read_retraining(sessions, place.model.name),
             "open_count": 0 if history is None else count_open(sessions, place.model),
             "busy": any(release["status"] in ("queued", "building") for release in history or ())
             or place.activity is not None,
@@ -181,7 +184,7 @@ def read_last_hour(
 
 
 def read_retraining(sessions: sessionmaker[Session], model: str) -> Document:
-    return retraining.read_notices(sessions, [model]).get(model, {})
+    return retraining.read_notices(sessions, [model])[model]
 
 
 def read_branches(

@@ -65,6 +65,9 @@ def serialize_data(plan: RetrainingPlan | None) -> Document:
     }
 
 
+NO_NOTICES: Document = {"paused": None, "suggested": [], "next": None}
+
+
 def read_notices(sessions: sessionmaker[Session], models: Sequence[str]) -> dict[str, Document]:
     """Return what the overview has of these models' retraining; nothing while Postgres is unavailable."""
     with suppress(*DB_ERRORS), sessions.begin() as session:
@@ -78,7 +81,7 @@ def read_notices(sessions: sessionmaker[Session], models: Sequence[str]) -> dict
             }
             for model in models
         }
-    return {}
+    return dict.fromkeys(models, NO_NOTICES)
 
 
 def describe_pause(plan: RetrainingPlan) -> str | None:

@@ -108,5 +108,5 @@ def test_a_change_is_found_within_four_windows(
     for seed in range(seeds):
         judge, _ = make_judge(seed)
         found.update(change for change in CHANGED if find_change(judge, change, seed))
-    record_property("found", dict(found))
+    record_property("found", {str(change): count for change, count in found.items()})
     assert all(found[change] >= 0.95 * seeds for change in CHANGED), found
