@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -229,7 +230,10 @@ def test_answers_that_nobody_reads_are_bounded_and_forgotten(shop: Shop) -> None
         return answer.status_code == 503 and "answers wait for their clients" in answer.text
 
     with ExitStack() as connections:
-        for _ in range(5):
-            connections.enter_context(connect(shop.url)).sendall(f"{head}\r\n\r\n{body}".encode())
+        waiting = [connections.enter_context(connect(shop.url)) for _ in range(5)]
+        for connection in waiting:
+            connection.sendall(f"{head}\r\n\r\n{body}".encode())
+        for connection in waiting:
+            assert connection.recv(1, socket.MSG_PEEK)  # its answer has begun, or was refused
         wait_until(refused, 25, "there is no room for more")
     wait_until(lambda: not refused(), 60, "what they left is forgotten")
