@@ -53,4 +53,4 @@ def test_a_pause_ends_when_the_clock_is_set(
     number = pulls.open("Meanwhile", head="a")
     wait_until(lambda: "limit" in client.get("/health").text, 30, "vcs waits for GitHub")
     clock.set(hours * HOUR)
-    wait_until(lambda: is_synced(client, number), 30, "the sync after the pause has it")
+    wait_until(lambda: is_synced(client, number), 120, "the sync after the pause has it")
