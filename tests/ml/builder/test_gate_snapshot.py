@@ -34,7 +34,7 @@ def test_what_goes_live_during_the_gate_was_not_compared_with(
     with sessions.begin() as session:
         compared = go_live(session, "1")
     with ThreadPoolExecutor(1) as pool, sessions.begin() as session:
-        session.execute(text("LOCK TABLE predictions"))
+        session.execute(text("LOCK TABLE requests"))
         looking = pool.submit(build.read_gate_inputs, sessions, "m", "")
 
         def waits() -> bool:
