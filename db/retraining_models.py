@@ -44,7 +44,7 @@ class Retraining(Base):
 
 
 class RetrainingPlan(Base):
-    """What is planned for one model, and what was seen of its data; times are by Postgres's clock."""
+    """The plan of one model's retraining, and what was seen of its data; times are by Postgres's clock."""
 
     __tablename__ = "retraining_plans"
 

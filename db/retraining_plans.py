@@ -17,7 +17,7 @@ from db.states import DeploymentState, Trigger
 
 @dataclass(frozen=True)
 class LiveModel:
-    """What a model serves, as far as retraining it needs that, and what is planned for it."""
+    """A model's live release, as far as retraining needs it, and the plan for the model."""
 
     model: str
     release: int

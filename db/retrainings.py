@@ -31,7 +31,7 @@ MAX_BEGUN = 1000  # of a model, in the time that its budget is of
 
 @dataclass(frozen=True)
 class Occasion:
-    """Why a model is to be trained again; `key` has at most one retraining for each trigger."""
+    """A reason to train a model again; `key` has at most one retraining for each trigger."""
 
     trigger: Trigger
     key: str

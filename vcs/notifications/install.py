@@ -7,7 +7,7 @@ from loguru import logger
 
 from common import log
 from common.settings import load_settings
-from common.system.pinned_venv import CACHE_HINT, InstallError, PinnedVenv, lock_folder, remove_unused
+from common.system.pinned_venv import CACHE_HINT, InstallError, PinnedVenv, remove_unused
 from vcs.notifications.settings import REQUIREMENTS, AppriseInstallSettings
 
 
@@ -18,12 +18,9 @@ def make_venv(folder: Path) -> PinnedVenv:
 def install(folder: Path) -> PinnedVenv:
     """Return the environment in `folder`, made where missing or outdated; a concurrent call waits."""
     environment = make_venv(folder)
-    if environment.is_current:  # in an image nothing could be locked
+    if environment.is_current:  # in an image nothing could be removed
         return environment
-    with lock_folder(folder.parent):
-        if not environment.is_current:
-            logger.info("building the environment of Apprise")
-            environment.create()
+    environment.ensure_current(lambda: logger.info("building the environment of Apprise"))
     remove_unused(folder.parent)
     return environment
 
