@@ -58,6 +58,10 @@ GRANTS: dict[str, dict[str, str]] = {
         "quarantines": "",
         "scores": "",
         "requests": "",
+        "ground_truth": "",
+        "drift_windows": "",
+        "quality_windows": "",
+        "monitor_states": "",
         "traffic": "",
         "tracked": "",
         "aliases": "",
@@ -84,6 +88,10 @@ GRANTS: dict[str, dict[str, str]] = {
         "quarantines": "SELECT, UPDATE (ended_at)",  # a promotion in MLflow ends one
         "scores": "SELECT, UPDATE",
         "requests": "SELECT",
+        "ground_truth": "SELECT, DELETE",  # what has no row after a day
+        "drift_windows": "SELECT, INSERT, DELETE",
+        "quality_windows": "SELECT, INSERT, DELETE",
+        "monitor_states": "SELECT, INSERT, UPDATE, DELETE",
         "traffic": "",
         "tracked": "SELECT, INSERT, UPDATE, DELETE",
         "aliases": "SELECT, INSERT, UPDATE",
@@ -110,6 +118,10 @@ GRANTS: dict[str, dict[str, str]] = {
         "quarantines": "SELECT, INSERT, UPDATE (ended_at)",
         "scores": "SELECT, INSERT",
         "requests": "SELECT, INSERT, DELETE",
+        "ground_truth": "SELECT, INSERT, UPDATE, DELETE",
+        "drift_windows": "SELECT, UPDATE (findings), DELETE",  # whose values a person erases
+        "quality_windows": "SELECT",
+        "monitor_states": "SELECT, UPDATE (suspicion)",
         "traffic": "SELECT, INSERT, DELETE",
         "tracked": "SELECT",
         "aliases": "SELECT",

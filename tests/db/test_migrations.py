@@ -10,8 +10,10 @@ from cli.up.postgres import Postgres
 from db import claims, databases, merge_groups, migrate, outbox, outbox_delivery
 from db.base import Base
 from db.claims import Finished
+from db.ground_truth_models import GroundTruth
 from db.mlflow_models import MlflowRun
 from db.models import Release
+from db.monitor_models import DriftWindow
 from db.request_log_models import RecordedRequest
 from db.session import create_sessionmaker, to_driver_url
 from db.states import Status
@@ -21,7 +23,7 @@ from db.vcs_models import OutboxSubject, PullRequest
 def test_migrations_make_the_tables_that_the_code_expects(database_url: str) -> None:
     """Singer's columns are beside ours in `vcs.pull_requests`, and its indexes are written by hand."""
     assert Release.metadata is MlflowRun.metadata is PullRequest.metadata is Base.metadata
-    assert RecordedRequest.metadata is Base.metadata
+    assert RecordedRequest.metadata is GroundTruth.metadata is DriftWindow.metadata is Base.metadata
     engine = create_engine(to_driver_url(database_url))
     with engine.connect() as connection:
         options = {"include_schemas": True, "include_object": ours, "compare_type": True}
@@ -33,7 +35,7 @@ def test_migrations_make_the_tables_that_the_code_expects(database_url: str) -> 
 
 def ours(item: Any, name: str, kind: str, reflected: bool, _: object) -> bool:
     singers = kind in ("column", "index") and item.table.fullname == "vcs.pull_requests"
-    is_partition = kind == "table" and name.startswith("requests_")
+    is_partition = kind == "table" and name.startswith(("requests_", "ground_truth_"))
     return not (reflected and (singers or is_partition or name == "alembic_version"))
 
 
