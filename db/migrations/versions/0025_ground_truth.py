@@ -52,7 +52,7 @@ def upgrade() -> None:
             END LOOP;
             RETURN is_new;
         END $$
-    """)
+    """)  # noqa: S608 (the schema is quoted)
     op.execute(f"""
         CREATE OR REPLACE FUNCTION drop_request_partition(day date) RETURNS boolean
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '5s' AS $$
