@@ -1,6 +1,7 @@
 """Releases as they are stored: found, listed, pruned; those that wait are in `release_queue`."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Text, exists, func, select, true
@@ -13,6 +14,28 @@ from db.states import CHANGE_TRIGGERS, RETRAIN_TRIGGERS, Status, Trigger
 
 MAX_RECENT = 10  # releases that were live
 MAX_LIVE_DEPLOYMENTS = 50  # of a model, among which a newer release is looked for
+
+
+@dataclass(frozen=True)
+class JudgedChange:
+    """A merge, push or tag that the gate or the checkout has judged, and whether it is live."""
+
+    release: Release
+    is_live: bool
+
+
+def find_last_judged(session: Session, release: Release) -> JudgedChange | None:
+    """Return the newest change of a model before this one that was judged, whatever has become of it since.
+
+    One that failed, was cancelled or overtaken was not judged; one that did not touch the model is none.
+    """
+    judged = Release.status.in_((Status.DEPLOYED, Status.PASSED, Status.REJECTED))
+    before = (Release.model == release.model) & (Release.position < release.position)
+    found = session.scalar(select(Release).where(before, judged).order_by(Release.position.desc()).limit(1))
+    if found is None:
+        return None
+    live = deployments.find_live(session, release.model)
+    return JudgedChange(found, is_live=live is not None and live.release_id == found.id)
 
 
 def find_newest_of_commit(session: Session, model: str, commit: str) -> Release | None:
@@ -206,5 +229,7 @@ def find_by_commits(session: Session, repository: str, commits: Sequence[str]) -
     columns = load_only(Release.commit, Release.status, Release.reason, raiseload=True)
     query = select(Release).where(Release.repository == repository, Release.commit.in_(commits))
     query = query.where(Release.trigger.not_in((Trigger.CHECK, *RETRAIN_TRIGGERS)))
-    found = session.scalars(query.options(columns).order_by(Release.id))
+    # of several models in one repository, one that the commit touches
+    is_touched = Release.status != Status.UNTOUCHED
+    found = session.scalars(query.options(columns).order_by(is_touched, Release.id))
     return {release.commit: release for release in found}

@@ -93,12 +93,14 @@ def build_claimed(
     with sessions.begin() as session:
         parent = session.get(Release, release.warm_start) if release.warm_start else None
     model = next((model for model in settings.list_models() if model.name == release.model), None)
+    with sessions.begin() as session:
+        last = releases.find_last_judged(session, release) if model and model.path else None
 
     def attempt() -> BuildOutcome:
         if model is None:
             raise RejectedError(f"the appliance no longer follows {release.repository}")
         with use_git_token(settings, sessions, release.repository) as access:
-            context = BuildContext(access, model.for_release(release), release, parent)
+            context = BuildContext(access, model.for_release(release), release, parent, last)
             return run_stages(
                 context,
                 BuildProgress(sessions, claim, context.log_path),

@@ -4,18 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.models import Release, StageName
+from db.releases import JudgedChange
 from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
 
 
 @dataclass(frozen=True)
 class BuildContext:
-    """The inputs of a build; `parent` is the release of a warm start."""
+    """The inputs of a build; `parent` is the release of a warm start, `last` the change judged before it."""
 
     settings: MlSettings
     model: ModelConfig
     release: Release
     parent: Release | None = None
+    last: JudgedChange | None = None
 
     @property
     def home(self) -> HomeLayout:
