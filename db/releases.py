@@ -1,7 +1,6 @@
 """Releases as they are stored: found, listed, pruned; those that wait are in `release_queue`."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Text, exists, func, select, true
@@ -16,26 +15,14 @@ MAX_RECENT = 10  # releases that were live
 MAX_LIVE_DEPLOYMENTS = 50  # of a model, among which a newer release is looked for
 
 
-@dataclass(frozen=True)
-class JudgedChange:
-    """A merge, push or tag that the gate or the checkout has judged, and whether it is live."""
-
-    release: Release
-    is_live: bool
-
-
-def find_last_judged(session: Session, release: Release) -> JudgedChange | None:
+def find_last_judged(session: Session, release: Release) -> Release | None:
     """Return the newest change of a model before this one that was judged, whatever has become of it since.
 
     One that failed, was cancelled or overtaken was not judged; one that did not touch the model is none.
     """
     judged = Release.status.in_((Status.DEPLOYED, Status.PASSED, Status.REJECTED))
     before = (Release.model == release.model) & (Release.position < release.position)
-    found = session.scalar(select(Release).where(before, judged).order_by(Release.position.desc()).limit(1))
-    if found is None:
-        return None
-    live = deployments.find_live(session, release.model)
-    return JudgedChange(found, is_live=live is not None and live.release_id == found.id)
+    return session.scalar(select(Release).where(before, judged).order_by(Release.position.desc()).limit(1))
 
 
 def find_newest_of_commit(session: Session, model: str, commit: str) -> Release | None:
@@ -178,10 +165,14 @@ def list_releases(
 
 
 def list_newest_by_model(session: Session, models: Sequence[str], limit: int) -> dict[str, list[Release]]:
-    """Return the newest releases of each of these models but checks, newest first, with a page's columns."""
+    """Return the newest releases of each of these models but checks, newest first, with a page's columns.
+
+    Left out is what did not touch a model: it has no metrics, and hides none that needs attention.
+    """
     each = func.unnest(array(models, type_=Text)).table_valued("model").render_derived()
     of_model = aliased(Release)
-    ids = select(of_model.id).where(of_model.model == each.c.model, of_model.trigger != Trigger.CHECK)
+    is_shown = (of_model.trigger != Trigger.CHECK) & (of_model.status != Status.UNTOUCHED)
+    ids = select(of_model.id).where(of_model.model == each.c.model, is_shown)
     last = ids.order_by(of_model.id.desc()).limit(limit).lateral()
     columns = (Release.model, Release.commit, Release.pull_request, Release.title, Release.status)
     rows = session.scalars(

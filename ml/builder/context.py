@@ -4,9 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.models import Release, StageName
-from db.releases import JudgedChange
 from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
+
+
+@dataclass(frozen=True)
+class JudgedChange:
+    """A merge, push or tag that was judged: by the gate, or before it."""
+
+    release: Release
+    is_live: bool
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """Whether a change leaves alone what a model in a folder of its repository is made of."""
 
 from common.words import join_words
-from db.releases import JudgedChange
 from db.states import CHANGE_TRIGGERS, Trigger
-from ml.builder.context import BuildContext
+from ml.builder.context import BuildContext, JudgedChange
 from ml.sources.source_tree import SourceTree
 
 
