@@ -18,8 +18,11 @@ MAX_LIVE_DEPLOYMENTS = 50  # of a model, among which a newer release is looked f
 def find_last_judged(session: Session, release: Release) -> Release | None:
     """Return the newest change of a model before this one that was judged, whatever has become of it since.
 
-    One that failed, was cancelled or overtaken was not judged; one that did not touch the model is none.
+    One that failed, was cancelled or overtaken was not judged; one that did not touch the model is none. None
+    of a release without a position, as a check.
     """
+    if release.position is None:
+        return None
     judged = Release.status.in_((Status.DEPLOYED, Status.PASSED, Status.REJECTED))
     before = (Release.model == release.model) & (Release.position < release.position)
     return session.scalar(select(Release).where(before, judged).order_by(Release.position.desc()).limit(1))

@@ -197,12 +197,17 @@ class DatasetResolver:
 
     def check_named(self, named: str) -> Path:
         """Return the file of the repository, when it exists and is no pointer of Git LFS."""
-        path = self.source / named
+        path, export = self.source / named, find_export(self.source)
+        is_outside = not is_inside(path, export)
+        if is_outside and named.startswith("..") and not path.is_symlink():
+            raise RejectedError(
+                f"slipway.toml names {named} as [data] {self.name}, which is not in the repository"
+            )
         if not path.exists():
             raise RejectedError(
                 f"slipway.toml names {named} as [data] {self.name}, and the repository has no such file"
             )
-        if not is_inside(path, find_export(self.source)):
+        if is_outside:
             raise RejectedError(f"{named} is a link out of the repository")
         if (read_start(path.resolve(), len(LFS_PREFIX)) or b"") == LFS_PREFIX:
             raise to_pointer_error(named)

@@ -12,20 +12,23 @@ from ml.settings import MlSettings
 from tests.ml.conftest import Appliance
 from tests.models import working
 
-MODELS = """
+LIBRARY = """
 [churn]
 repository = "acme/models"
 clone_url = "{url}"
 path = "models/churn"
 paths = ["libs/common"]
-
+"""
+MODELS = (
+    LIBRARY
+    + """
 [fraud]
 repository = "acme/models"
 clone_url = "{url}"
 path = "models/fraud"
 paths = ["libs/common", "shared.txt"]
-
 """
+)
 TRAFFIC = """
 [traffic]
 repository = "acme/models"
