@@ -59,7 +59,7 @@ class ModelConfig:
 
     @property
     def is_whole_repository(self) -> bool:
-        """Whether every change of its branch is one of the model."""
+        """Return whether every change of its branch is one of the model."""
         return not self.path
 
     @property

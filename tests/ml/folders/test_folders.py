@@ -1,6 +1,7 @@
 """Models in folders of one repository: a change builds those that it touches, and leaves the others alone."""
 
 from db.states import Status
+from ml.web.api.builds import describe_last_end
 from tests.ml.folders.support import ALL, Monorepo, below, reader, statuses
 from tests.models import working
 
@@ -62,6 +63,9 @@ def test_an_unrelated_merge_brings_no_bad_code_back(single: Monorepo) -> None:
     assert f"since release {bad.id}, which was deployed" in (unrelated.reason or "")
     again = single.merge({"README.md": "And more"})["traffic"]
     assert again.reason == unrelated.reason, "what was untouched is looked past"
+    with single.appliance.sessions.begin() as session:
+        warning = describe_last_end(session, "traffic", again.commit) or ""
+    assert warning.startswith(f"commit {bad.commit[:8]} was rolled back, and goes live again when it passes")
 
 
 def test_a_rejected_change_is_not_rejected_again(single: Monorepo) -> None:
