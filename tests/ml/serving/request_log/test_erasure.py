@@ -18,6 +18,7 @@ from tests.ml.serving.request_log.test_recorded import ID, rows_of
 from tests.ml.serving.support import Shop, differences, main_py
 
 SECRET = "erase-me"
+NOTHING = {"erased": 0, "ground_truth": 0, "comparisons": [], "building": [], "trained_on": []}
 
 
 def erase(shop: Shop, **body: Any) -> httpx.Response:
@@ -55,7 +56,7 @@ def everything(shop: Shop, release: int) -> str:
 def test_it_needs_the_operators_token(shop: Shop) -> None:
     address = f"{shop.url}/models/{shop.model}/requests"
     assert shop.client.request("DELETE", address, json={"ids": []}).status_code == 401
-    assert erase(shop, ids=[]).json() == {"erased": 0, "comparisons": [], "building": [], "trained_on": []}
+    assert erase(shop, ids=[]).json() == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_an_erased_row_is_found_nowhere(shop: Shop) -> None:
 
     answer = erase(shop, ids=[response.headers[ID]]).json()
 
-    assert answer == {"erased": 1, "comparisons": [release], "building": [], "trained_on": []}
+    assert answer == {**NOTHING, "erased": 1, "comparisons": [release]}
     assert SECRET not in everything(shop, release)
     assert shown(shop, release) == ['{"name": "kept", "x": 2}']
     assert [row.features for row in read_rows(shop.sessions)] == [{"name": "kept", "x": 2}]
