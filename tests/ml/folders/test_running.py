@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
 
 from db import deployments, releases, retrainings
 from db.models import Release
@@ -100,6 +102,24 @@ def test_an_untouched_release_hides_none_that_waits(single: Monorepo) -> None:
         assert [release.status for release in listed] == [Status.UNTOUCHED, Status.PASSED]
         of_commits = releases.find_by_commits(session, "acme/models", [f"{2:040}"])
         assert of_commits[f"{2:040}"].status is Status.UNTOUCHED
+
+
+@pytest.mark.parametrize("judged", [Status.DEPLOYED, Status.PASSED, Status.REJECTED])
+def test_only_what_was_judged_is_compared_with(sessions: sessionmaker[Session], judged: Status) -> None:
+    """What failed or was cancelled has its files on record, and is built again."""
+    others = (Status.FAILED, Status.CANCELLED, Status.SUPERSEDED, Status.UNTOUCHED)
+    facts = {"model": "m", "repository": "a/m", "trigger": Trigger.MERGE, "files": "same"}
+    with sessions.begin() as session:
+        made = [
+            Release(commit=f"{position:040}", position=position, status=status, **facts)
+            for position, status in enumerate((judged, *others, Status.BUILDING, judged))
+        ]
+        session.add_all(made)
+        session.flush()
+        assert releases.find_last_judged(session, made[-2]) is made[0]
+        assert releases.find_last_judged(session, made[0]) is None
+        manual = Release(commit="m", status=Status.QUEUED, **facts)
+        assert releases.find_last_judged(session, manual) is None
 
 
 def test_data_may_lie_in_a_named_folder_and_nowhere_else(make_monorepo: Callable[[str], Monorepo]) -> None:
