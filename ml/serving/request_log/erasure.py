@@ -1,18 +1,19 @@
 """The erasure of what users sent, on demand: recorded rows, and every copy that was made of them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.system import filelock
-from db import request_erasure, request_partitions
-from db.request_log import ReplayableRequest
+from db import recorded_rows, request_erasure, request_partitions
+from db.request_log import ReplayableRequest, read_id_time
 from ml.paths import HomeLayout
 from ml.prediction_delta import format_value
 from ml.sandbox import rmtree
@@ -46,7 +47,8 @@ class Erased:
     calls: set[str] = field(default_factory=set)
     texts: set[bytes] = field(default_factory=set)  # digests of features, as comparisons show them
     comparisons: list[int] = field(default_factory=list)  # releases
-    building: list[int] = field(default_factory=list)  # releases that are being compared now
+    building: list[int] = field(default_factory=list)  # releases that are being compared or trained now
+    trained_on: list[int] = field(default_factory=list)  # releases whose training had rows of these times
 
     def add(self, rows: Iterable[ReplayableRequest]) -> None:
         for row in rows:
@@ -112,7 +114,10 @@ def erase_copies(
             if len(kept) < len(worst):
                 request_erasure.save_differences(session, release, {**differences, "worst": kept})
                 erased.comparisons.append(release)
-    erased.building += sweep_comparisons(home)
+        trained = recorded_rows.list_trained(session, model, map(read_id_time, map(UUID, erased.calls)))
+        mine = recorded_rows.list_releases(session, model)
+    erased.trained_on = trained
+    erased.building = sorted({*sweep_comparisons(home), *sweep_training_data(home, mine)})
 
 
 def is_copy(row: Mapping[str, Any], erased: Erased, wanted: FieldValue | None) -> bool:
@@ -147,12 +152,29 @@ def sweep_comparisons(home: HomeLayout) -> list[int]:
     """
     building = []
     for folder in home.list_comparisons():
-        release = int(folder.relative_to(home.root / "releases").parts[0])
+        release = home.find_release(folder)
         if filelock.is_locked(home.release_path(release) / "builder.lock"):
             building.append(release)
         else:
             rmtree.remove_tree(folder)
     return sorted(set(building))
+
+
+def sweep_training_data(home: HomeLayout, releases: Collection[int]) -> list[int]:
+    """Remove recorded rows that a model's releases have in files; return those that are being built now.
+
+    A release that is tried again reads them again.
+    """
+    building = []
+    for folder in home.list_recorded_data():
+        release = home.find_release(folder)
+        if release not in releases:
+            continue
+        if filelock.is_locked(home.release_path(release) / "builder.lock"):
+            building.append(release)
+        else:
+            rmtree.remove_tree(folder)
+    return building
 
 
 def digest_features(text: str) -> bytes:

@@ -84,7 +84,7 @@ def create_operator_router(registry: ModelRegistry, eraser: RequestEraser) -> AP
             "erased": erased.rows,
             "comparisons": erased.comparisons,
             "building": erased.building,
-            "trained_on": [],  # releases whose training had the rows: none has any yet
+            "trained_on": erased.trained_on,
         }
 
     return router
