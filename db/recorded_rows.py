@@ -120,9 +120,9 @@ def list_trained(session: Session, model: str, times: Iterable[datetime]) -> lis
 
 def list_releases(session: Session, model: str) -> list[int]:
     """Return the releases whose files may have recorded rows: trained on some, or still to be."""
-    has_recorded = Release.data["train"].has_key("recorded") | Release.data["test"].has_key("recorded")
+    train, test = (Release.data[name]["recorded"].astext.is_not(None) for name in ("train", "test"))
     is_open = Release.status.in_((Status.QUEUED, Status.BUILDING))
-    return list(session.scalars(select(Release.id).where(Release.model == model, has_recorded | is_open)))
+    return list(session.scalars(select(Release.id).where(Release.model == model, train | test | is_open)))
 
 
 def _list_periods(session: Session, model: str) -> list[tuple[int, datetime, datetime]]:

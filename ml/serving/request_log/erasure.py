@@ -114,10 +114,23 @@ def erase_copies(
             if len(kept) < len(worst):
                 request_erasure.save_differences(session, release, {**differences, "worst": kept})
                 erased.comparisons.append(release)
-        trained = recorded_rows.list_trained(session, model, map(read_id_time, map(UUID, erased.calls)))
-        mine = recorded_rows.list_releases(session, model)
-    erased.trained_on = trained
-    erased.building = sorted({*sweep_comparisons(home), *sweep_training_data(home, mine)})
+    erased.building += sweep_comparisons(home)
+    find_trained(sessions, home, model, erased)
+
+
+def find_trained(sessions: sessionmaker[Session], home: HomeLayout, model: str, erased: Erased) -> None:
+    """Remove training data in files, then name the releases whose training had erased rows, or may have.
+
+    In this order: a builder whose files are gone has stored which rows it read.
+    """
+    with sessions.begin() as session:
+        releases = recorded_rows.list_releases(session, model)
+    training = sweep_training_data(home, releases)
+    times = [read_id_time(UUID(call)) for call in erased.calls]
+    with sessions.begin() as session:
+        trained = recorded_rows.list_trained(session, model, times)
+    erased.building = sorted({*erased.building, *training})
+    erased.trained_on = sorted({*trained, *(training if times else ())})
 
 
 def is_copy(row: Mapping[str, Any], erased: Erased, wanted: FieldValue | None) -> bool:
