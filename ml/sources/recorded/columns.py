@@ -49,7 +49,7 @@ class ColumnCounts:
     def choose_columns(self, usual: Sequence[str]) -> list[str]:
         """Return the columns: those of the usual file, else the most frequent by name; the target is one."""
         if usual:
-            return [*usual, *([] if self.target in usual else [self.target])]
+            return list(usual)
         ranked = sorted((name for name in self.names if name != self.target), key=self._rank)
         return [*sorted(ranked[: MAX_COLUMNS - 1]), self.target]
 
@@ -67,14 +67,14 @@ class ColumnCounts:
         return found
 
 
-def read_usual_columns(source: Path) -> list[str]:
-    """Return the header of the repository's own training file; empty where it has none to go by."""
+def read_usual_columns(source: Path, target: str) -> list[str]:
+    """Return the header of the repository's own training file; empty where none has the target."""
     file = source / USUAL_FILE
     found = read_start(file, MAX_HEADER_BYTES) if is_inside(file, source) else None
     start = (found or b"").decode("utf-8-sig", "replace")
     line, end, _ = start.partition("\n")
     with suppress(csv.Error, StopIteration):
         header = next(csv.reader([line.rstrip("\r")]))
-        if end and 0 < len(header) <= MAX_COLUMNS and len(set(header)) == len(header):
+        if end and target in header and len(set(header)) == len(header) <= MAX_COLUMNS:
             return header
     return []

@@ -40,7 +40,7 @@ class RecordedPeriod:
 
 @dataclass(frozen=True)
 class Growth:
-    """How much training data has grown: so many rows at least.
+    """Say how much training data has grown: so many rows at least.
 
     The step is 0 for too few, 1 for the first rows that make it new data, and one more each time that they
     double: a model is not trained again at each look.
@@ -83,7 +83,7 @@ class RecordedRows:
         has_columns = self.section.format == "csv"
         file = output / f"{name}.{'csv' if has_columns else 'json'}"
         output.mkdir(parents=True, exist_ok=True)
-        usual = read_usual_columns(self.source) if has_columns else []
+        usual = read_usual_columns(self.source, self.target) if has_columns else []
         table = TableWriter(self.target, usual, max_bytes)
         write = table.write_csv if has_columns else table.write_json
         written = write(recorded_rows.read_rows(self.sessions, period), file)

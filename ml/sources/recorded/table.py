@@ -22,7 +22,7 @@ Entry = list[Any]  # time, features, value
 
 @dataclass
 class Written:
-    """What a file has: rows with the times of the first and the last, and how many were left out."""
+    """Count what a file has: rows with the times of the first and the last, and how many were left out."""
 
     rows: int = 0
     begin: str = ""

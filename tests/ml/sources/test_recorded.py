@@ -148,7 +148,7 @@ HOSTILE = [
     7,
     {"age": int("9" * 400)},
     {"age": True},
-    {"left": 1, "age": 1},
+    {"left": 7, "age": 1},
     {"age": 2**70},
     {"age": None, "name": 'a"b\n,c'},
 ]
