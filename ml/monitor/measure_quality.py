@@ -13,4 +13,5 @@ def measure_quality(
     live: LiveModel,
 ) -> str | None:
     """Measure and store the quality of what a model serves; return why it decays, None where it does not."""
+    del sessions, settings, model, live
     return None
