@@ -20,6 +20,8 @@ from db.states import Trigger
 MAX_PROBLEM_CHARS = 1000
 MAX_DAYS, MAX_WINDOWS = 90, 6000  # of a model's history, in each table: a month at the default interval
 WHOLE_WINDOWS = 200  # with all their columns
+# of a finding: what is no value of any row, and stays when rows are erased
+STATISTICS = ("name", "is_prediction", "kind", "status", "probability", "reason", "comparisons")
 EVENTS = {Trigger.DRIFT: Event.DRIFT, Trigger.DECAY: Event.DECAY}
 CUT_OFF = "the last measurement was cut off: is there enough memory?"
 

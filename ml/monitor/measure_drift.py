@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import monitor_results, releases, request_samples
+from db import deployments, monitor_results, releases, request_samples
 from db.models import Deployment, Release
 from db.monitor_models import MonitorState
-from db.monitor_results import Measured
+from db.monitor_results import STATISTICS, Measured
 from db.request_samples import Period, RowKey, SampledRow
 from db.session import open_snapshot, read_time
 from ml.monitor.baselines import MAX_BYTES, NotYetError, prepare_baseline
@@ -47,6 +47,11 @@ class Draw:
     seed: int
     now: datetime
     windows: dict[WindowName, list[SampledRow]]
+
+    @property
+    def keys(self) -> list[RowKey]:
+        """Return the keys of all rows, each once."""
+        return list(dict.fromkeys(row.key for rows in self.windows.values() for row in rows))
 
 
 def measure_drift(
@@ -86,7 +91,7 @@ def measure_drift(
     }
     lines = make_lines(header, drawn, release, has_columns=baseline.has_columns)
     answer = run_program(drift_command(require_venv()), lines)
-    return save_answer(sessions, release, answer)
+    return save_answer(sessions, release, drawn, answer)
 
 
 def draw_rows(sessions: sessionmaker[Session], model: str, since: datetime | None) -> Draw:
@@ -145,16 +150,27 @@ def save_too_few(sessions: sessionmaker[Session], release: Release, reason: str)
         monitor_results.save_drift(session, release.model, Measured(release.id, [window], None))
 
 
-def save_answer(sessions: sessionmaker[Session], release: Release, answer: Json) -> str | None:
-    """Store what the program answered; return why it is drift, None where it is not."""
+def save_answer(sessions: sessionmaker[Session], release: Release, drawn: Draw, answer: Json) -> str | None:
+    """Store what the program answered; return why it is drift, None where it is not.
+
+    Of rows that were erased meanwhile, only statistics are stored.
+    """
     windows = [to_window(found) for found in answer["windows"]]
     with sessions.begin() as session:
+        deployments.lock_model(session, release.model)  # whoever erases rows takes it before their copies
+        if request_samples.count_present(session, drawn.keys) < len(drawn.keys):
+            for window in windows:
+                window["findings"] = [keep_statistics(finding) for finding in window["findings"]]
         measured = Measured(release.id, windows, answer["suspicion"])
         monitor_results.save_drift(session, release.model, measured)
         if all(window["status"] == DriftStatus.TOO_FEW for window in windows):
             return monitor_results.find_drift_reason(session, release.model, release.id)
     drifting = [window["reason"] for window in windows if window["status"] == DriftStatus.DRIFT]
     return drifting[0] if drifting else None
+
+
+def keep_statistics(finding: Json) -> Json:
+    return {name: value for name, value in finding.items() if name in STATISTICS}
 
 
 def to_window(found: Json) -> Json:
