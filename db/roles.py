@@ -89,7 +89,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "scores": "SELECT, UPDATE",
         "requests": "SELECT",
         "ground_truth": "SELECT, UPDATE (is_early), DELETE",  # what has no row after a day
-        "drift_windows": "SELECT, INSERT, DELETE",
+        "drift_windows": "SELECT, INSERT, UPDATE (findings), DELETE",
         "quality_windows": "SELECT, INSERT, DELETE",
         "monitor_states": "SELECT, INSERT, UPDATE, DELETE",
         "traffic": "",
@@ -112,16 +112,19 @@ GRANTS: dict[str, dict[str, str]] = {
         "vcs.clone_tokens": "",
         "vcs.recheck_requests": "",
         "appliance": "SELECT",
-        "releases": "SELECT, INSERT, UPDATE (status, reason, token, finished_at, hold, differences)",
+        "releases": (
+            "SELECT, INSERT, "
+            "UPDATE (status, reason, token, finished_at, hold, differences, drift_baseline, drift_source)"
+        ),
         "stages": "SELECT, UPDATE (outcome, ended_at)",
         "deployments": "SELECT, INSERT, UPDATE (state, live_at, reason)",
         "quarantines": "SELECT, INSERT, UPDATE (ended_at)",
         "scores": "SELECT, INSERT",
         "requests": "SELECT, INSERT, DELETE",
         "ground_truth": "SELECT, INSERT, UPDATE, DELETE",
-        "drift_windows": "SELECT, UPDATE (findings), DELETE",  # whose values a person erases
+        "drift_windows": "SELECT, UPDATE (findings)",  # whose values a person erases
         "quality_windows": "SELECT",
-        "monitor_states": "SELECT, UPDATE (suspicion)",
+        "monitor_states": "SELECT",
         "traffic": "SELECT, INSERT, DELETE",
         "tracked": "SELECT",
         "aliases": "SELECT",

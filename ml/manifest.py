@@ -17,7 +17,6 @@ from ml.retrain_section import RetrainSection
 from ml.section import Section, merge_sections
 
 ModelKind = Literal["regression", "classification", "time-series", "generic"]
-UNIMPLEMENTED = ("drift", "decay")  # of [retrain]: parsed and validated, without effect in this version
 OPERATORS_SECTION = "checks"  # of models.toml alone: a pull request would decide who is trusted
 MAX_BYTES = 64 << 10
 # share of the larger of two numbers: a smaller difference is rounding noise of sums in another order
@@ -178,11 +177,6 @@ class Manifest(Section):
                 "recorded requests as [data] need the name of the column that is predicted: [model] target"
             )
         return self
-
-    @property
-    def ignored_keys(self) -> tuple[str, ...]:
-        """Keys that are set but have no effect in this version."""
-        return tuple(f"[retrain] {name}" for name in UNIMPLEMENTED if getattr(self.retrain, name) != "off")
 
 
 def read(source: Path) -> Manifest:

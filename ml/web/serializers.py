@@ -81,6 +81,7 @@ def serialize_release(session: Session, release: Release) -> Document:
         "warm_start": release.warm_start,
         "check": serialize_check(release),
         "trained_by": release.trained_by,
+        "drift_source": release.drift_source,
         "started_at": format_time(release.started_at),
         "pruned_at": format_time(release.pruned_at),
         "differences": release.differences,

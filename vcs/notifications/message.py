@@ -92,6 +92,11 @@ def describe_of_model(event: Event, facts: dict[str, Any], reason: str) -> tuple
         case Event.ROLLED_BACK:
             how = f"{release} was rolled back to release {facts['back_to']} by {clean(facts['who'])}"
             return f"{model}: release {number} was rolled back", f"{how}: {reason}"
+        case Event.RETRAINED:
+            is_live = facts.get("outcome") == "live"
+            how = "is live" if is_live else "passed the gate, and waits for a person"
+            title = f"{model}: release {number} was retrained and {'is live' if is_live else 'waits'}"
+            return title, f"{release} was trained again and {how}. The cause: {reason}"
         case Event.NOTHING_LIVE:
             return f"{model}: nothing is live", f"{model} answers no predictions. {release}: {reason}"
     title = f"{model}: release {number} {VERBS[event]}" if number else f"{model} {VERBS[event]}"
@@ -105,7 +110,6 @@ UNREACHABLE = {
 VERBS = {
     Event.REJECTED: "was rejected",
     Event.FAILED: "failed",
-    Event.RETRAINED: "was retrained",
     Event.DRIFT: "gets other requests than before",
     Event.DECAY: "predicts worse than before",
 }

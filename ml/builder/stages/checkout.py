@@ -70,7 +70,7 @@ def check_source(context: BuildContext, source: Path, log_line: LogLine) -> Mani
     """
     problems = []
     try:
-        declared = read_manifest(context, source, log_line)
+        declared = read_manifest(context, source)
         if needs_tag(context, declared):
             return declared
     except RejectedError as fault:
@@ -83,11 +83,9 @@ def check_source(context: BuildContext, source: Path, log_line: LogLine) -> Mani
     return declared
 
 
-def read_manifest(context: BuildContext, source: Path, log_line: LogLine) -> Manifest:
+def read_manifest(context: BuildContext, source: Path) -> Manifest:
     """Return the repository's manifest with the operator's overrides applied."""
     declared = manifest.read(source)
-    for key in declared.ignored_keys:
-        log_line(f"slipway.toml: {key} is read and has no effect in this version of Slipway")
     gate = context.model.operator_gate.with_defaults(declared.gate)
     resources = context.model.resources.with_defaults(declared.resources)
     return declared.model_copy(update={"gate": gate, "resources": resources})

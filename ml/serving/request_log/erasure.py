@@ -111,7 +111,7 @@ def erase_copies(
     erased: Erased,
     wanted: FieldValue | None = None,
 ) -> None:
-    """Erase copies in the stored comparisons, and files that killed builders have left."""
+    """Erase copies in stored comparisons, in what drift is measured by, and in files of killed builders."""
     with sessions.begin() as session:
         for release, differences in request_erasure.list_differences(session, model):
             worst = differences.get("worst") or []
@@ -119,6 +119,10 @@ def erase_copies(
             if len(kept) < len(worst):
                 request_erasure.save_differences(session, release, {**differences, "worst": kept})
                 erased.comparisons.append(release)
+        for measured in request_erasure.forget_baselines(session, model):
+            home.drift_baseline_path(measured.isolation, measured.id).unlink(missing_ok=True)
+            home.drift_thresholds_path(measured.id).unlink(missing_ok=True)
+        request_erasure.erase_findings(session, model)
     erased.building += sweep_comparisons(home)
     find_trained(sessions, home, model, erased)
 

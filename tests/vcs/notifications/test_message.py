@@ -52,7 +52,7 @@ EXAMPLES = {
     Event.FAILED: ({}, "iris: release 7 failed"),
     Event.ROLLED_BACK: ({"back_to": 6}, "iris: release 7 was rolled back"),
     Event.NOTHING_LIVE: ({}, "iris: nothing is live"),
-    Event.RETRAINED: ({}, "iris: release 7 was retrained"),
+    Event.RETRAINED: ({"outcome": "live"}, "iris: release 7 was retrained and is live"),
     Event.DRIFT: ({"release": None}, "iris gets other requests than before"),
     Event.DECAY: ({"release": None}, "iris predicts worse than before"),
     Event.GITHUB_UNREACHABLE: ({"problem": "GitHub does not answer"}, "GitHub cannot be reached"),
