@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-DRAWS = 1000
+DRAWS = 2000
 LEVEL = 0.95
 MAX_UNDEFINED = 0.05  # share of draws in which a metric may be undefined, as R2 of equal values
 CHUNK_WEIGHTS = 2_000_000  # of clusters at once, which bounds memory

@@ -51,14 +51,14 @@ WORLDS: dict[Kind, Callable[[np.random.Generator, int, int], World]] = {
 }
 
 
-def measure(kind: Kind, world: World) -> dict[str, dict[str, float]]:
+def measure(kind: Kind, world: World, seed: int = 0) -> dict[str, dict[str, float]]:
     answers, truth = world
     rows = [
         AnsweredRow(str(call), answer if kind is Kind.REGRESSION else {"0": 1 - answer, "1": answer}, value)
         for call, (of_call, true) in enumerate(zip(answers.tolist(), truth.tolist(), strict=True))
         for answer, value in zip(of_call, true, strict=True)
     ]
-    found: dict[str, dict[str, float]] = measure_release(kind, rows, 0)["metrics"]
+    found: dict[str, dict[str, float]] = measure_release(kind, rows, seed)["metrics"]
     return found
 
 
@@ -77,7 +77,8 @@ def test_intervals_contain_the_true_value(
     expected = true_values(kind, rows)
     hits = dict.fromkeys(expected, 0)
     for seed in range(seeds):
-        found = measure(kind, WORLDS[kind](np.random.default_rng([seed, calls, rows]), calls, rows))
+        world = WORLDS[kind](np.random.default_rng([seed, calls, rows]), calls, rows)
+        found = measure(kind, world, seed)
         for name, value in expected.items():
             hits[name] += found[name]["low"] <= value <= found[name]["high"]
     record_property("hits", hits)
