@@ -129,15 +129,15 @@ def draw_rows(session: Session, window: Window, releases: Sequence[int], seed: i
     session.execute(USE_INDEXES)
     draw = random.Random(seed)  # noqa: S311 (a draw, no secret)
     parameters = {"model": window.model, "begin": window.begin, "end": window.end, "releases": list(releases)}
-    share = find_share(count_rows(session, GroundTruth, window))
+    parts = count_parts(count_rows(session, GroundTruth, window))
     limits = {"sources": list(TRUSTED_SOURCES), "seed": seed, "rows": MAX_ROWS}
-    rows, labelled = read_bounded(session, parameters | limits | draw_periods(window, share, draw))
-    answered_share = find_share(count_rows(session, RecordedRequest, window))
-    counts = session.execute(COUNT_ANSWERED, parameters | draw_periods(window, answered_share, draw))
+    rows, labelled = read_bounded(session, parameters | limits | draw_periods(window, parts, draw))
+    answered_parts = count_parts(count_rows(session, RecordedRequest, window))
+    counts = session.execute(COUNT_ANSWERED, parameters | draw_periods(window, answered_parts, draw))
     return LabelledRows(
         rows,
-        {release: round(number / share) for release, number in labelled.items()},
-        {row.release_id: round(row.rows / answered_share) for row in counts},
+        {release: number * parts for release, number in labelled.items()},
+        {row.release_id: row.rows * answered_parts for row in counts},
     )
 
 
@@ -147,17 +147,18 @@ def count_rows(session: Session, table: type[GroundTruth | RecordedRequest], win
     return session.scalar(select(func.count()).select_from(table).where(of_window)) or 0
 
 
-def find_share(rows: int) -> float:
-    return min(1.0, MAX_SEARCHED_ROWS / rows) if rows else 1.0
+def count_parts(rows: int) -> int:
+    """Return into how many slices each cell of a window is cut, of which one is read."""
+    return max(1, -(-rows // MAX_SEARCHED_ROWS))
 
 
-def draw_periods(window: Window, share: float, draw: random.Random) -> dict[str, Any]:
-    """Return the whole window, or a slice of each of its cells that begins anywhere in it."""
-    if share >= 1:
+def draw_periods(window: Window, parts: int, draw: random.Random) -> dict[str, Any]:
+    """Return the whole window, or one slice of each of its cells: any row is in it as probably as another."""
+    if parts == 1:
         return {"begins": [window.begin], "ends": [window.end]}
-    cell = (window.end - window.begin) / CELLS
-    begins = [window.begin + (number + draw.random() * (1 - share)) * cell for number in range(CELLS)]
-    return {"begins": begins, "ends": [begin + share * cell for begin in begins]}
+    width = (window.end - window.begin) / (CELLS * parts)
+    begins = [window.begin + (number * parts + draw.randrange(parts)) * width for number in range(CELLS)]
+    return {"begins": begins, "ends": [begin + width for begin in begins]}
 
 
 def read_bounded(session: Session, parameters: dict[str, Any]) -> tuple[list[LabelledAnswer], dict[int, int]]:

@@ -82,10 +82,11 @@ def judged_definitions(rules: GateRules, measured: Measured, name: str) -> list[
 
     Where the repository's own code was run on these rows, those alone that give what it gave.
     """
+    rule = rules.of_metrics[name]
+    sizes = (rules.metrics.get(name), rule.max, rule.min)
+    size = next((one for one in sizes if one is not None), None)
     definitions = [
-        one
-        for one in find_definitions(name, rules.metrics.get(name))
-        if measured.get(one.name, {}).get("low") is not None
+        one for one in find_definitions(name, size) if measured.get(one.name, {}).get("low") is not None
     ]
     own = measured.get(OWN_PREFIX + name, {}).get("value")
     if own is None:

@@ -1,8 +1,9 @@
 """The quality of a model's recorded predictions that have ground truth."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -60,20 +61,34 @@ def measure_quality(
 ) -> str | None:
     """Measure and store the quality of what a model serves; return why it decays, None where it does not.
 
-    The shortest window with enough rows decides. Where none has, what was found before lasts.
-    Raises UnavailableError where quality cannot be measured now.
+    Raises UnavailableError where quality cannot be measured now, and InstallError without an environment.
+    """
+    return measure_windows(sessions, live, read_gate(settings, model, live.release), find_python)
+
+
+def find_python() -> Path:
+    """Return the Python of the monitor's environment, which is made when it is first needed."""
+    return install(load_settings(MonitorInstallSettings).venv_folder).python
+
+
+def measure_windows(
+    sessions: sessionmaker[Session], live: LiveModel, gate: Gate | None, find_python: Callable[[], Path]
+) -> str | None:
+    """Measure each window that is due; the shortest with enough rows decides.
+
+    Where none has enough, what was found before lasts.
     """
     served = read_served(sessions, live)
-    gate = read_gate(settings, model, live.release)
     judged: dict[str, QualityWindow] = {}
     for kind in WINDOWS:
         last = served.last.get(kind.name)
         if last is not None and not quality_windows.is_due(last, served.now, kind.interval):
             judged[kind.name] = last
             continue
-        for window in measure_window(sessions, kind, served, gate, model.name):
-            if window.release_id == live.release:
-                judged[kind.name] = window
+        window = Window(live.model, kind.name, served.now - kind.length, served.now)
+        for made in measure_window(sessions, window, served, gate, find_python):
+            if made.release_id == live.release:
+                judged[kind.name] = made
     return decide(judged, served.decay)
 
 
@@ -106,24 +121,26 @@ def read_gate(settings: MlSettings, model: ModelConfig, release: int) -> Gate | 
 
 
 def measure_window(
-    sessions: sessionmaker[Session], kind: WindowKind, served: Served, gate: Gate | None, model: str
+    sessions: sessionmaker[Session],
+    window: Window,
+    served: Served,
+    gate: Gate | None,
+    find_python: Callable[[], Path],
 ) -> list[QualityWindow]:
     """Measure one window of all releases that have ground truth in it, and store what was found."""
-    window = Window(model, kind.name, served.now - kind.length, served.now)
-    seed = int(served.now.timestamp())
+    seed = int(window.end.timestamp())
     with sessions.begin() as session:
         found = quality_rows.draw_rows(session, window, list(served.releases), seed)
     if not found.labelled:
         return []
     kinds = {number: served.releases[number].kind for number in found.labelled}
-    python = install(load_settings(MonitorInstallSettings).venv_folder).python
-    measured = run_quality(python, kinds, found.rows, seed)
+    measured = run_quality(find_python(), kinds, found.rows, seed)
     made = [
         judge_release(window, found, served.releases[number], gate, answer)
         for number, answer in measured.items()
     ]
     with sessions.begin() as session:
-        quality_windows.save(session, model, made)
+        quality_windows.save(session, window.model, made)
     return made
 
 
