@@ -134,6 +134,7 @@ class Release(Base):
     differences: Mapped[dict[str, Any] | None]  # of its predictions from the live release's in the gate
     record: Mapped[dict[str, Any] | None]  # `[record]` of its manifest, without the operator's
     drift_baseline: Mapped[str | None]  # sha256 of the file that its drift is measured against
+    drift_source: Mapped[str | None]  # the origin of its rows: training, or requests
     # reference data of its predictions; read only by `releases.find_reference_data`, as it may be long
     known: Mapped[dict[str, Any] | None] = mapped_column(deferred=True, deferred_raiseload=True)
     hold: Mapped[str | None]  # why it stops at `passed` when the gate passes it

@@ -58,6 +58,9 @@ class MonitorState(Base):
     model: Mapped[str] = mapped_column(primary_key=True)
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"))  # the live one that it is about
     checked_at: Mapped[datetime | None]
+    began_at: Mapped[datetime | None]  # of a measurement that has not ended
+    read_until: Mapped[datetime | None]  # the time of the newest recorded row when it was last measured
+    baseline_until: Mapped[datetime | None]  # of the requests that are its baseline: they are in no window
     problem: Mapped[str | None]  # why it was not monitored, for a person
     suspicion: Mapped[dict[str, Any]]  # what the next drift request has to contain
     drift_since: Mapped[datetime | None]  # None: there is no drift

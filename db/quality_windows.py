@@ -1,14 +1,11 @@
-"""What was measured of a model's quality: written window by window, and bounded."""
+"""What was measured of a model's quality before."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.monitor_models import MonitorState, QualityWindow
-
-MAX_AGE = timedelta(days=90)
 
 
 def list_last(session: Session, model: str, release: int) -> dict[str, QualityWindow]:
@@ -25,16 +22,6 @@ def list_last(session: Session, model: str, release: int) -> dict[str, QualityWi
         if (row := session.scalar(newest)) is not None:
             found[name] = row
     return found
-
-
-def save(session: Session, model: str, windows: Sequence[QualityWindow]) -> None:
-    """Add windows, and remove those that are too old."""
-    session.execute(
-        delete(QualityWindow).where(
-            QualityWindow.model == model, QualityWindow.made_at < func.now() - MAX_AGE
-        )
-    )
-    session.add_all(windows)
 
 
 def find_decay(session: Session, model: str, release: int) -> str | None:

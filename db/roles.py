@@ -89,7 +89,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "scores": "SELECT, UPDATE",
         "requests": "SELECT",
         "ground_truth": "SELECT, DELETE",  # what has no row after a day
-        "drift_windows": "SELECT, INSERT, DELETE",
+        "drift_windows": "SELECT, INSERT, UPDATE (findings), DELETE",
         "quality_windows": "SELECT, INSERT, DELETE",
         "monitor_states": "SELECT, INSERT, UPDATE, DELETE",
         "traffic": "",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+DRIFT_SUFFIX = ".drift"  # of the file beside a trained model
+
 
 @dataclass(frozen=True)
 class HomeLayout:
@@ -53,6 +55,19 @@ class HomeLayout:
     def artifact_path(self, isolation: str, release: int) -> Path:
         """Return the trained model of a release, as its `train` produced it; see `Release.isolation`."""
         return self.root / "artifacts" / isolation / str(release)
+
+    def drift_baseline_path(self, isolation: str, release: int) -> Path:
+        """Return what the drift of a release is measured against; it lies beside its trained model."""
+        return self.root / "artifacts" / isolation / f"{release}{DRIFT_SUFFIX}"
+
+    def drift_thresholds_path(self, release: int) -> Path:
+        """Return the thresholds of that baseline, which can be made again."""
+        return self.release_path(release) / "drift-thresholds"
+
+    @property
+    def monitor_lock(self) -> Path:
+        """The file that is locked while the monitor measures."""
+        return self.root / "monitor.lock"
 
     @property
     def project_boundary(self) -> Path:

@@ -31,7 +31,10 @@ KNOWS_IN_ML = {
     "runtime": {"sources", "environments", "sandbox", "model_host"},
     "mlflow_sync": {"environments", "sandbox"},
     "monitor": set(),
-    "builder": {"mlflow_sync", "runtime", "sources", "environments", "sandbox", "readers", "model_host"},
+    "builder": {
+        *("mlflow_sync", "runtime", "sources", "environments", "sandbox", "readers", "model_host"),
+        "monitor",  # its baselines
+    },
     "controller": {"sources", "environments", "sandbox"},
     "serving": {"runtime", "sandbox", "model_host"},
     "web": {"serving", "environments", "model_host"},
@@ -154,7 +157,7 @@ def test_only_the_runner_starts_foreign_programs() -> None:
         "common/system/child_processes.py",
         "common/system/spare_child.py",
         "ml/sources/git_server.py",
-        "ml/monitor/quality_run.py",
+        "ml/monitor/program.py",
         "ml/serving/workers/validation.py",
         "cli/",
         "vcs/singer.py",

@@ -15,6 +15,7 @@ FIXED = {
     "SLIPWAY_REPOSITORY": "",
     "SLIPWAY_MODELS": os.devnull,
     "MLFLOW_TRACKING_URI": "",
+    "SLIPWAY_MONITOR": "0",
 }
 
 

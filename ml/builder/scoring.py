@@ -19,6 +19,7 @@ class ModelScores:
     rows: list[Any] | None = None  # rows to try a prediction with; None: the model provides its own
     typed: bool = False  # whether the type of the features provides an example, which is then tried
     history: bool = False  # whether the model can return the values before its forecasts
+    features: list[str] | None = None  # their names, where they have names
 
 
 def score_release(
@@ -52,7 +53,12 @@ def check_result(result: dict[str, Any]) -> dict[str, Any]:
         "rows": rows if isinstance(rows, list) else None,
         "typed": result.get("typed") is True,
         "history": result.get("history") is True,
+        "features": check_names(result.get("features")),
     }
+
+
+def check_names(names: Any) -> list[str] | None:
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 def check_metrics(metrics: dict[str, Any]) -> None:

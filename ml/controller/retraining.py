@@ -1,12 +1,12 @@
 """Retrainings that fall due: by a schedule, or because the data has changed; limits and pauses hold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import deployments, retraining_plans, retrainings
+from db import alarms, deployments, retraining_plans, retrainings
 from db.retraining_models import Retraining, RetrainingPlan
 from db.retraining_plans import LiveModel
 from db.retrainings import Occasion
@@ -52,7 +52,7 @@ def plan_retraining(
     """
     if live.plan is not None and live.plan.paused_at is not None:
         return None
-    if live.plan is None or not is_followed(live.plan, section) or find_due(session, live.plan, section, now):
+    if live.plan is None or not is_followed(live.plan, section) or find_due(session, live, section, now):
         plan = retraining_plans.lock_plan(session, live.model)
         if plan.paused_at is not None:
             return None
@@ -86,7 +86,7 @@ def begin_due(
 ) -> Retraining | None:
     """Record the retraining that is due, unless a limit or something on its way holds it back."""
     plan.next_at, plan.waits = find_next(section, now), None
-    due = find_due(session, plan, section, now)
+    due = find_due(session, replace(live, plan=plan), section, now)
     if due is None:
         return None
     deployments.lock_model(session, live.model)
@@ -105,11 +105,20 @@ def begin_due(
     return made
 
 
-def find_due(session: Session, plan: RetrainingPlan, section: RetrainSection, now: datetime) -> Due | None:
-    """Return what has fallen due and has no retraining yet: new data first, as its training serves both."""
+def find_due(session: Session, live: LiveModel, section: RetrainSection, now: datetime) -> Due | None:
+    """Return what has fallen due and has no retraining yet: new data first, as its training serves all."""
+    plan = live.plan
+    if plan is None:
+        return None
     if section.on_data and plan.data_due is not None:
         reason = plan.data_reason or "the data has changed"
         return Due(Occasion(Trigger.DATA, plan.data_due, reason), now)
+    return find_scheduled(session, plan, section, now) or find_alarm(session, live, section, now)
+
+
+def find_scheduled(
+    session: Session, plan: RetrainingPlan, section: RetrainSection, now: datetime
+) -> Due | None:
     if section.schedule is None or plan.since is None:
         return None
     at = cron.find_previous(section.schedule, section.timezone, to_minute(now))
@@ -121,6 +130,16 @@ def find_due(session: Session, plan: RetrainingPlan, section: RetrainSection, no
     reason = f"the schedule {section.schedule} ({section.timezone}) was due at {at:%Y-%m-%d %H:%M} UTC"
     occasion = Occasion(Trigger.SCHEDULE, at.isoformat(), reason, at)
     return Due(occasion, at, max(plan.since, last) if last else plan.since)
+
+
+def find_alarm(session: Session, live: LiveModel, section: RetrainSection, now: datetime) -> Due | None:
+    """Return an alarm of the monitor that begins a retraining; of one that only suggests it, nothing."""
+    for trigger, reaction in ((Trigger.DECAY, section.decay), (Trigger.DRIFT, section.drift)):
+        if reaction == "retrain":
+            occasion = alarms.find_alarm(session, live.model, live.release, trigger)
+            if occasion is not None:
+                return Due(occasion, now)
+    return None
 
 
 def find_next(section: RetrainSection, now: datetime) -> datetime | None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.errors import RejectedError
-from common.settings import load_settings
-from db import quality_rows, quality_windows
+from db import monitor_results, quality_rows, quality_windows
 from db.monitor_models import QualityWindow
 from db.quality_rows import LabelledRows, ServedRelease, Window
 from db.retraining_plans import LiveModel
@@ -17,9 +16,8 @@ from db.session import read_time
 from ml import manifest
 from ml.manifest import Gate
 from ml.monitor.decay import GateRules, QualityStatus, judge_window
-from ml.monitor.install import install
 from ml.monitor.quality_run import ReleaseAnswer, run_quality
-from ml.monitor.settings import MonitorInstallSettings
+from ml.monitor.venv import require_venv
 from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
 
@@ -61,14 +59,14 @@ def measure_quality(
 ) -> str | None:
     """Measure and store the quality of what a model serves; return why it decays, None where it does not.
 
-    Raises UnavailableError where quality cannot be measured now, and InstallError without an environment.
+    Raises `MeasurementError` where that cannot be found out.
     """
     return measure_windows(sessions, live, read_gate(settings, model, live.release), find_python)
 
 
 def find_python() -> Path:
     """Return the Python of the monitor's environment, which is made when it is first needed."""
-    return install(load_settings(MonitorInstallSettings).venv_folder).python
+    return require_venv().python
 
 
 def measure_windows(
@@ -140,7 +138,9 @@ def measure_window(
         for number, answer in measured.items()
     ]
     with sessions.begin() as session:
-        quality_windows.save(session, window.model, made)
+        session.add_all(made)
+        session.flush()
+        monitor_results.prune(session, window.model)
     return made
 
 

@@ -35,11 +35,19 @@ def make_row(model: str, features: Any, at: datetime | None = None, **facts: Any
     }
 
 
-def record(sessions: sessionmaker[Session], model: str, *requests: Any, **facts: Any) -> list[str]:
-    """Record requests, the newest last; return their ids."""
+def record(
+    sessions: sessionmaker[Session], model: str, *requests: Any, answers: Sequence[Any] = (), **facts: Any
+) -> list[str]:
+    """Record requests, the newest last, each with its answer where there are some; return their ids."""
     began = datetime.now(UTC) - timedelta(milliseconds=len(requests))
     rows = [
-        make_row(model, features, at=began + timedelta(milliseconds=number), **facts)
+        make_row(
+            model,
+            features,
+            at=began + timedelta(milliseconds=number),
+            **({"answer": json.dumps(answers[number])} if answers else {}),
+            **facts,
+        )
         for number, features in enumerate(requests)
     ]
     with sessions.begin() as session:

@@ -1,6 +1,6 @@
 """The judgement of a window: which columns changed, counted over all columns and two windows in a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scipy import stats
@@ -30,8 +30,7 @@ class DriftJudge:
         """Return how a window differs; what was suspected before in older rows, and still is, is drift."""
         if lacking := self._explain_too_few(window):
             return summarize(window, DriftStatus.TOO_FEW, lacking, ())
-        comparer = Comparer(self.cache, number_calls([row.call for row in window.rows]))
-        compared = [(one, comparer.compare(one, self._measure(one, window.rows))) for one in self.columns]
+        compared = list(self._compare(window.rows))
         adjusted = stats.false_discovery_control([combine(comparisons) for _, comparisons in compared])
         found = [
             judge_column(column, comparisons, float(probability))
@@ -52,6 +51,17 @@ class DriftJudge:
         if len(window.rows) < MIN_ROWS:
             return f"{len(window.rows)} rows to compare, and {MIN_ROWS} are needed"
         return ""
+
+    def _compare(self, rows: Sequence[Row]) -> Iterator[tuple[ReferenceColumn, list[Comparison]]]:
+        """Yield the columns with their comparisons; the prediction only where enough rows have one."""
+        predicted = [row for row in rows if row.has_prediction]
+        has_enough = len(predicted) >= MIN_ROWS and len({row.call for row in predicted}) >= MIN_CALLS
+        for column in self.columns:
+            if column.is_prediction and not has_enough:
+                continue
+            chosen = predicted if column.is_prediction else rows
+            comparer = Comparer(self.cache, number_calls([row.call for row in chosen]))
+            yield column, comparer.compare(column, self._measure(column, chosen))
 
     def _measure(self, reference: ReferenceColumn, rows: Sequence[Row]) -> Column:
         name, kind = reference.column.name, reference.column.kind

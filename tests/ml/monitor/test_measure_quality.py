@@ -13,7 +13,6 @@ from sqlalchemy import event, func, insert, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.query_plans import with_children
-from common.errors import UnavailableError
 from db import quality_rows, request_log
 from db.ground_truth_models import GroundTruth
 from db.monitor_models import MonitorState, QualityWindow
@@ -21,6 +20,7 @@ from db.quality_rows import Window
 from db.retraining_plans import list_live
 from ml.manifest import Gate
 from ml.monitor.measure_quality import measure_windows
+from ml.monitor.program import MeasurementError
 from tests.harness.recorded import make_row
 from tests.ml.retraining.support import make_live
 
@@ -202,7 +202,7 @@ def test_a_process_that_fails_is_a_problem_and_no_crash(recorded: Sessions, tmp_
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\nhead -c 100 >/dev/null; echo 'no luck' >&2; exit 1\n")
     broken.chmod(0o755)
-    with pytest.raises(UnavailableError, match="no luck"):
+    with pytest.raises(MeasurementError, match="no luck"):
         measure(recorded, python=str(broken))
 
 
