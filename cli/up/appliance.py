@@ -185,6 +185,7 @@ def demo_environment(folder: Path, port: int, settings: CliSettings) -> dict[str
     return {
         "SLIPWAY_DEMO": "1",
         "SLIPWAY_DATA_SECONDS": os.environ.get("SLIPWAY_DATA_SECONDS") or "5",
+        "SLIPWAY_MONITOR_SECONDS": os.environ.get("SLIPWAY_MONITOR_SECONDS") or "5",
         "SLIPWAY_REPOSITORY": "",
         "SLIPWAY_MODELS": str(write_demo_models(folder / "demo")),
         "DEMO_PORT": str(port),
