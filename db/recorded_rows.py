@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, cast, column, func, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Session, aliased, sessionmaker
 
 from db import deployments
@@ -17,7 +18,9 @@ from db.request_log_models import RecordedRequest
 from db.states import Status
 
 TRUSTED_SOURCES = ("person", "system")  # a model's own predictions are no truth to learn from
-PAGE_ROWS = 2000  # of one statement
+PAGE_ROWS = 500  # of one statement, each of at most 64 KiB
+
+Key = tuple[datetime, uuid.UUID, int]
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,13 @@ def is_labelled(period: Period) -> ColumnElement[bool]:
     # the time once more: Postgres does not conclude from a join which partitions have no match
     is_true_in = (truth.model == period.model) & (truth.at >= period.begin) & (truth.at < period.end)
     is_same = (truth.id == requests.id) & (truth.row == requests.row) & (truth.at == requests.at)
-    is_usable = requests.is_whole & requests.error.is_(None) & requests.features.is_not(None)
-    return is_in & is_true_in & is_same & is_usable & truth.source.in_(TRUSTED_SOURCES)
+    return is_in & is_true_in & is_same & is_usable() & truth.source.in_(TRUSTED_SOURCES)
+
+
+def is_usable() -> ColumnElement[bool]:
+    """Return the condition of rows that were answered, and are exactly what was sent."""
+    requests = RecordedRequest
+    return requests.is_whole & requests.error.is_(None) & requests.features.is_not(None)
 
 
 def count_rows(session: Session, period: Period) -> int:
@@ -72,23 +80,42 @@ def read_rows(sessions: sessionmaker[Session], period: Period) -> Iterator[Label
 
     A transaction over all of it would stop the days of the log from being dropped.
     """
-    last: LabelledRow | None = None
+    last: Key | None = None
     while True:
         with sessions.begin() as session:
-            page = [LabelledRow(*row) for row in session.execute(_select_page(period, last))]
-        yield from page
+            page = session.execute(select_truth(period, last)).all()
+            found = find_features(session, period.model, [row[:3] for row in page]) if page else {}
+        for at, id_, row, value in page:
+            if (id_, row) in found:
+                yield LabelledRow(at, id_, row, found[id_, row], value)
         if len(page) < PAGE_ROWS:
             return
-        last = page[-1]
+        last = page[-1][:3]
 
 
-def _select_page(period: Period, last: LabelledRow | None) -> Select[Any]:
-    columns = (RecordedRequest.at, RecordedRequest.id, RecordedRequest.row)
-    page = select(*columns, RecordedRequest.features, GroundTruth.value).order_by(*columns).limit(PAGE_ROWS)
-    if last is None:
-        return page.where(is_labelled(period))
-    rest = Period(period.model, last.at, period.end)
-    return page.where(is_labelled(rest), tuple_(*columns) > (last.at, last.id, last.row))
+def select_truth(period: Period, last: Key | None) -> Select[Any]:
+    """Return a page of ground truth. Its rows are read apart: joined, Postgres reads all for each page."""
+    truth = GroundTruth
+    key = (truth.at, truth.id, truth.row)
+    is_in = (truth.model == period.model) & (truth.at >= period.begin) & (truth.at < period.end)
+    page = select(*key, truth.value).where(is_in, truth.source.in_(TRUSTED_SOURCES))
+    if last is not None:
+        page = page.where(truth.at >= last[0], tuple_(*key) > last)
+    return page.order_by(*key).limit(PAGE_ROWS)
+
+
+def find_features(session: Session, model: str, keys: Sequence[Key]) -> dict[tuple[uuid.UUID, int], Any]:
+    """Return the features of these rows, in the order of time, as far as they are usable."""
+    requests = RecordedRequest
+    ids, rows = cast([key[1] for key in keys], ARRAY(UUID)), cast([key[2] for key in keys], ARRAY(Integer))
+    names = (column("id", UUID), column("row", Integer))
+    wanted = func.unnest(ids, rows).table_valued(*names, name="wanted").render_derived()
+    is_wanted = (requests.id == wanted.c.id) & (requests.row == wanted.c.row)
+    of_page = (requests.model == model) & requests.at.between(keys[0][0], keys[-1][0]) & is_usable()
+    found = session.execute(
+        select(requests.id, requests.row, requests.features).join(wanted, is_wanted).where(of_page)
+    )
+    return {(id_, row): features for id_, row, features in found}
 
 
 def find_trained_until(session: Session, model: str, warm_start: int | None = None) -> datetime | None:
