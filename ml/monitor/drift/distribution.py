@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from ml.monitor.drift.baseline import Column
 from ml.monitor.drift.values import Kind
@@ -30,8 +31,8 @@ class Measured(StrEnum):
 class Distribution:
     """Shares of the values in each bin or of each label, on both sides.
 
-    The first and the last bin have what lies beyond them as well. Labels are those of the baseline alone: what
-    only a window has is counted in `unseen`, so that no finding holds what one request contained.
+    The first and the last bin have what lies beyond them as well. Labels are those of the baseline alone:
+    what only a window has is counted in `unseen`, so that no finding holds what one request contained.
     """
 
     of: Measured
@@ -96,7 +97,7 @@ def choose_edges(before: Sequence[float], now: Sequence[float]) -> tuple[float, 
         for step in list_steps((high - low) / MAX_BINS, are_whole):
             first, bins = math.floor(low / step), math.floor(high / step) - math.floor(low / step) + 1
             edges = [float(f"{(first + bin_) * step:.{EDGE_DIGITS}g}") for bin_ in range(bins + 1)]
-            if bins <= MAX_BINS and all(one < other for one, other in zip(edges, edges[1:], strict=False)):
+            if bins <= MAX_BINS and all(one < other for one, other in pairwise(edges)):
                 return tuple(edges)
     half = magnitude / 20 or 0.5
     return (low - half, high + half)

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ def test_of_any_values_each_is_counted_once(before: list[Any], now: list[Any]) -
     json.dumps(asdict(found), allow_nan=False)
     assert len(found.before) == len(found.now) <= MAX_BINS
     assert len(found.labels) <= MAX_LABELS
-    assert all(one < other for one, other in zip(found.edges, found.edges[1:], strict=False))
+    assert all(one < other for one, other in pairwise(found.edges))
     for shares, extra, count in (
         (found.before, found.other[0], found.values[0]),
         (found.now, found.other[1] + found.unseen, found.values[1]),
