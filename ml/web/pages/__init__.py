@@ -24,6 +24,7 @@ from ml.web.pages import (
     badge,
     dashboard,
     docs,
+    monitor,
     predict,
     preview,
     pull_requests,
@@ -52,6 +53,7 @@ def install(
     app.include_router(badge.create_router(registry))
     app.include_router(pull_requests.create_router(registry, sessions))
     app.include_router(retraining.create_router(registry, sessions))
+    app.include_router(monitor.create_router(settings, registry, sessions, recorder))
     app.include_router(traffic.create_router(registry, sessions, recorder))
     app.include_router(predict.create_router(registry, gateway, sessions))
     access = PreviewAccess.from_settings(settings, operator_auth)
