@@ -1,5 +1,6 @@
 """Reads of what the monitor measured, as pages and metrics show it: bounded, and by indexes alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -57,6 +58,10 @@ class LivePeriod:
 
 def find_state(session: Session, model: str) -> MonitorState | None:
     return session.get(MonitorState, model)
+
+
+def list_states(session: Session, models: Sequence[str]) -> Sequence[MonitorState]:
+    return session.scalars(select(MonitorState).where(MonitorState.model.in_(models))).all()
 
 
 def list_newest_drift(session: Session, model: str) -> list[DriftWindow]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.monitor_history import DRIFT_WINDOWS, QUALITY_WINDOWS
+from db.monitor_history import DRIFT_WINDOWS, QUALITY_WINDOWS, list_states
 from db.monitor_models import MonitorState
 
 NEWEST_DRIFT = text("""
@@ -69,7 +69,7 @@ def summarize(session: Session, models: Sequence[str]) -> MonitorSummary:
     drift = session.execute(NEWEST_DRIFT, {"models": list(models), "windows": list(DRIFT_WINDOWS)})
     quality = session.execute(NEWEST_QUALITY, {"models": list(models), "windows": list(QUALITY_WINDOWS)})
     return MonitorSummary(
-        session.scalars(select(MonitorState).where(MonitorState.model.in_(models))).all(),
+        list_states(session, models),
         [DriftSummary(*row) for row in drift],
         [QualitySummary(*row) for row in quality],
     )

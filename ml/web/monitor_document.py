@@ -1,7 +1,7 @@
 """What the monitor measured of a model as JSON, for programs and for the page."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from db.monitor_history import DriftPoint
@@ -90,7 +90,8 @@ def read_value(value: Any) -> float | None:
     return float(value) if abs(value) <= MAX_VALUE else None
 
 
-def list_metric_names(measured: Sequence[Document]) -> list[str]:
-    """Return the names of all metrics in their order, the newest window's first."""
-    names = dict.fromkeys(name for one in reversed(measured) for name in one["metrics"])
-    return list(names)[:MAX_METRICS]
+def list_metric_names(measured: Sequence[Document], first: Collection[str]) -> list[str]:
+    """Return the names of all metrics: those like one of `first` in that order, the others by name."""
+    order = {name.lower(): place for place, name in enumerate(first)}
+    names = {name for one in measured for name in one["metrics"]}
+    return sorted(names, key=lambda name: (order.get(name.lower(), len(order)), name))[:MAX_METRICS]

@@ -106,13 +106,7 @@ function drawTraffic() {
   ]);
 }
 
-let isOpen = false; // the table, when the page has looked again
-document.addEventListener("htmx:beforeSwap", () => { isOpen = document.querySelector("#traffic details")?.open; });
-document.addEventListener("htmx:afterSwap", () => {
-  const table = document.querySelector("#traffic details");
-  if (table && isOpen) table.open = true;
-  drawTraffic();
-});
+document.addEventListener("htmx:afterSwap", drawTraffic);
 addEventListener("resize", drawTraffic);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawTraffic);
 drawTraffic();

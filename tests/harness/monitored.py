@@ -81,7 +81,13 @@ def record_answers(
     sessions: sessionmaker[Session], model: str, release: int, at: datetime, answers: Sequence[Any]
 ) -> None:
     rows = [
-        make_row(model, {"age": 1}, at=at + timedelta(milliseconds=place), release_id=release, answer=json.dumps(answer))
+        make_row(
+            model,
+            {"age": 1},
+            at=at + timedelta(milliseconds=place),
+            release_id=release,
+            answer=json.dumps(answer),
+        )
         for place, answer in enumerate(answers)
     ]
     with sessions.begin() as session:
@@ -90,13 +96,20 @@ def record_answers(
         request_log.record_batch(session, rows)
 
 
+def age_deployments(sessions: sessionmaker[Session], hours: dict[int, int]) -> None:
+    """Let releases have gone live so many hours ago."""
+    with sessions.begin() as session:
+        for release, ago in hours.items():
+            live_at = func.now() - timedelta(hours=ago)
+            session.execute(
+                update(Deployment).where(Deployment.release_id == release).values(live_at=live_at)
+            )
+
+
 def fill(sessions: sessionmaker[Session], model: str, before: int, live: int) -> None:
     """Leave a day in which release `live` took over, and its world then changed."""
     now = datetime.now(UTC)
-    with sessions.begin() as session:
-        for release, hours in ((before, 30), (live, 14)):
-            ago = func.now() - timedelta(hours=hours)
-            session.execute(update(Deployment).where(Deployment.release_id == release).values(live_at=ago))
+    age_deployments(sessions, {before: 30, live: 14})
     draw = np.random.default_rng(5)
     for quarter in range(4 * HOURS):
         requests = int(200 + 120 * math.sin(quarter / 15) + draw.integers(40))

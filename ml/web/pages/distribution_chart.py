@@ -1,9 +1,11 @@
 """The chart of one column's values on two sides: bins as steps, labels as bars."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from common.figures import format_short
 from ml.web.pages import plot
@@ -12,8 +14,31 @@ from ml.web.pages.plot import TOP, WIDTH, Tick
 ROW_HEIGHT, LABEL_ROOM, SHARE_ROOM = 26, 118, 44
 MAX_BARS = 7
 OTHERS = "all others"
-MAX_EDGE = 1e300  # of either sign
+Share = Annotated[float, Field(ge=0, le=1)]
+Edge = Annotated[float, Field(ge=-1.5e300, le=1.5e300)]
 TITLES = {"numbers": "value", "lengths": "length: characters or elements"}
+
+
+class StoredDistribution(BaseModel):
+    """A distribution as the monitor stores it: see `ml.monitor.drift.distribution`."""
+
+    of: Literal["numbers", "lengths", "labels"]
+    edges: list[Edge] = Field(max_length=100)
+    labels: list[str] = Field(max_length=100)
+    before: list[Share]
+    now: list[Share]
+    other: tuple[Share, Share]
+    unseen: Share
+    values: tuple[int, int]
+
+    @model_validator(mode="after")
+    def check_lengths(self) -> Self:
+        bars = len(self.edges) - 1 if self.edges else len(self.labels)
+        if not bars == len(self.before) == len(self.now) or bars < 0:
+            raise ValueError("there is not one share for each bin or label")
+        if any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError("the edges do not rise")
+        return self
 
 
 @dataclass(frozen=True)
@@ -63,6 +88,7 @@ class BarChart:
 
 @dataclass(frozen=True)
 class DistributionChart:
+    of: str  # what of the values: numbers, lengths or labels
     bars: list[Bar]  # all of them, for the table
     values: tuple[int, int]
     steps: StepChart | None = None
@@ -76,32 +102,19 @@ class DistributionChart:
 
 
 def build_distribution(stored: Any, unseen_name: str) -> DistributionChart | None:
-    """Return the chart of a stored distribution; None where there is none, or it cannot be drawn."""
-    if not isinstance(stored, Mapping):
+    """Return the chart of a stored distribution; None where there is none, or it is of another version."""
+    try:
+        found = StoredDistribution.model_validate(stored)
+    except ValidationError:
         return None
-    before, now = read_shares(stored.get("before")), read_shares(stored.get("now"))
-    edges, labels = stored.get("edges") or (), stored.get("labels") or ()
-    values = tuple(stored.get("values") or (0, 0))
-    if len(before) != len(now) or len(values) != 2:
-        return None
-    if edges and len(edges) == len(before) + 1:
-        bounds = [min(max(float(edge), -MAX_EDGE), MAX_EDGE) for edge in edges]
-        bars = list(map(Bar, name_bins(bounds), before, now))
-        return DistributionChart(
-            bars, values, steps=draw_steps(bars, bounds, TITLES.get(stored.get("of", ""), "value"))
-        )
-    if len(labels) != len(before):
-        return None
-    bars = [Bar(str(label), *shares) for label, *shares in zip(labels, before, now, strict=True)]
-    other = read_shares(stored.get("other")) or [0.0, 0.0]
-    bars += [Bar(OTHERS, *other[:2])] if any(other) else []
-    unseen = read_shares([stored.get("unseen") or 0])[0]
-    bars += [Bar(unseen_name, 0.0, unseen)] if unseen else []
-    return DistributionChart(bars, values, rows=draw_rows(bars)) if bars else None
-
-
-def read_shares(values: Any) -> list[float]:
-    return [min(max(float(value), 0.0), 1.0) for value in values or ()]
+    if found.edges:
+        bars = list(map(Bar, name_bins(found.edges), found.before, found.now))
+        steps = draw_steps(bars, found.edges, TITLES.get(found.of, "value"))
+        return DistributionChart(found.of, bars, found.values, steps=steps)
+    bars = list(map(Bar, found.labels, found.before, found.now))
+    bars += [Bar(OTHERS, *found.other)] if any(found.other) else []
+    bars += [Bar(unseen_name, 0.0, found.unseen)] if found.unseen else []
+    return DistributionChart(found.of, bars, found.values, rows=draw_rows(bars)) if bars else None
 
 
 def name_bins(edges: Sequence[float]) -> list[str]:
@@ -112,9 +125,7 @@ def name_bins(edges: Sequence[float]) -> list[str]:
 
 
 def draw_steps(bars: Sequence[Bar], edges: Sequence[float], title: str) -> StepChart:
-    across = (
-        plot.across(edges[0], edges[-1]) if edges[0] < edges[-1] else plot.across(edges[0] - 1, edges[0] + 1)
-    )
+    across = plot.across(edges[0], edges[-1])
     highest = max(max(bar.before, bar.now) for bar in bars) or 1.0
     upward = plot.upward(0.0, highest * 1.08)
     floor = upward.place(0.0)

@@ -15,7 +15,6 @@ from ml.serving.registry import ModelRegistry, ServedModel
 from ml.serving.telemetry.traffic import TrafficRecorder
 from ml.settings import MlSettings
 from ml.web.api import traffic
-from ml.web.drift_strength import STATISTICS
 from ml.web.metric_order import order_metrics
 from ml.web.monitor_document import (
     serialize_drift_point,
@@ -79,7 +78,6 @@ def create_router(
             "repository": served.model.repository,
             "now": now,
             "view": view,
-            "statistics": STATISTICS,
             "suggested": [serialize_retraining(one, None) for one in suggested],
             "charts": build_charts(document, gate_metrics or {}) if wants_page(request) else None,
         }

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.figures import format_short
 from db.monitor_history import DRIFT_WINDOWS
 from db.monitor_models import DriftWindow
-from ml.web.drift_strength import find_strongest
+from ml.web.drift_strength import STATISTICS, find_strongest, to_number
 from ml.web.monitor_document import list_metric_names
 from ml.web.pages.distribution_chart import DistributionChart, build_distribution
 from ml.web.pages.render import format_utc, parse_time
@@ -28,12 +28,21 @@ class MetricChart:
     rows: list[tuple[Document, Document]]  # a window and the metric in it
 
 
+class StatisticLine(NamedTuple):
+    """One statistic of a column for the table."""
+
+    name: str
+    value: float
+    threshold: float
+
+
 @dataclass(frozen=True)
 class ColumnChart:
     """One column of a drift window."""
 
     finding: Document
     strength: float
+    comparisons: list[StatisticLine]
     chart: DistributionChart | None
 
 
@@ -70,7 +79,7 @@ def build_charts(document: Document, gate_metrics: Mapping[str, float]) -> Monit
     return MonitorCharts(
         [
             build_metric(name, points, frame, document["release"], gate_metrics)
-            for name in list_metric_names([*reversed(newest), *points])
+            for name in list_metric_names([*newest, *points], gate_metrics)
         ],
         build_drift(document["drift"]["points"], frame),
         columns[:MAX_DRAWN],
@@ -113,7 +122,7 @@ def build_metric(
         ),
         None,
     )
-    level = (gate, f"at its gate {format_short(gate)}") if gate is not None else None
+    level = (gate, f"{format_short(gate)} at the gate of the live release") if gate is not None else None
     return MetricChart(name, draw_time(measured, frame, level), rows[::-1])
 
 
@@ -145,8 +154,17 @@ def build_drift(points: Sequence[Document], frame: TimeFrame) -> TimeChart | Non
 
 
 def build_column(finding: Mapping[str, Any]) -> ColumnChart:
+    comparisons = finding.get("comparisons") or ()
     return ColumnChart(
         dict(finding),
-        find_strongest(finding.get("comparisons") or ()),
+        find_strongest(comparisons),
+        [
+            StatisticLine(
+                STATISTICS.get(one.get("statistic"), "another statistic"),
+                to_number(one.get("value")),
+                to_number(one.get("threshold")),
+            )
+            for one in comparisons
+        ],
         build_distribution(finding.get("distribution"), "not in the baseline"),
     )
