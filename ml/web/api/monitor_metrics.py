@@ -90,11 +90,12 @@ def collect_quality(windows: Iterable[QualitySummary]) -> Iterator[Metric]:
         labels=labels,
     )
     for one in windows:
-        for name, metric in list(one.metrics.items())[:MAX_METRICS]:
+        named = {name[:MAX_NAME_CHARS]: metric for name, metric in list(one.metrics.items())[:MAX_METRICS]}
+        for name, metric in named.items():  # each name once: Prometheus takes no sample twice
             given = metric if isinstance(metric, dict) else {}
             for family, end in ((value, "value"), (low, "low"), (high, "high")):
                 if (number := read_number(given.get(end))) is not None:
-                    family.add_metric([one.model, one.window, name[:MAX_NAME_CHARS]], number)
+                    family.add_metric([one.model, one.window, name], number)
         rows.add_metric([one.model, one.window], one.rows)
         if one.recorded > 0:
             coverage.add_metric([one.model, one.window], one.rows / one.recorded)
