@@ -22,7 +22,7 @@ LARGE = (
     "quality_windows",
     "tracked",
 )
-PARTITIONS = "requests_"  # of the request log
+PARTITIONS = ("requests_", "ground_truth_")  # of the request log
 
 Query = Callable[[Session], Any]
 
