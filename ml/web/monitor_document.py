@@ -11,6 +11,7 @@ from ml.web.serializers import Document, format_time
 
 MAX_COLUMNS = 200  # of a window
 MAX_METRICS = 20
+OWN_PREFIX = "evaluate() "  # of metrics that the repository's own code measured
 MAX_VALUE = 1e300  # of either sign, so that a chart has room around it
 
 
@@ -94,4 +95,9 @@ def list_metric_names(measured: Sequence[Document], first: Collection[str]) -> l
     """Return the names of all metrics: those like one of `first` in that order, the others by name."""
     order = {name.lower(): place for place, name in enumerate(first)}
     names = {name for one in measured for name in one["metrics"]}
-    return sorted(names, key=lambda name: (order.get(name.lower(), len(order)), name))[:MAX_METRICS]
+    return sorted(names, key=lambda name: (order.get(to_gate_name(name), len(order)), name))[:MAX_METRICS]
+
+
+def to_gate_name(name: str) -> str:
+    """Return the name, in lower case, by which the gate may have measured the same."""
+    return name.removeprefix(OWN_PREFIX).lower()

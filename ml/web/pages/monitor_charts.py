@@ -9,7 +9,7 @@ from common.figures import format_short
 from db.monitor_history import DRIFT_WINDOWS
 from db.monitor_models import DriftWindow
 from ml.web.drift_strength import STATISTICS, find_strongest, to_number
-from ml.web.monitor_document import list_metric_names
+from ml.web.monitor_document import list_metric_names, to_gate_name
 from ml.web.pages.distribution_chart import DistributionChart, build_distribution
 from ml.web.pages.render import format_utc, parse_time
 from ml.web.pages.time_chart import Measurement, TimeChart, TimeFrame, draw_time
@@ -118,7 +118,7 @@ def build_metric(
         (
             value
             for given, value in gate_metrics.items()
-            if given.lower() == name.lower() and math.isfinite(value)
+            if given.lower() == to_gate_name(name) and math.isfinite(value)
         ),
         None,
     )
