@@ -20,6 +20,7 @@ from ml.monitor.drift.distribution import (
     compare_distributions,
 )
 from ml.monitor.drift.judge import MAX_DISTRIBUTIONS, DriftJudge
+from ml.monitor.drift.windows import Row, Window, WindowName
 from tests.ml.monitor.test_judge import judge_rows, make_rows
 from tests.ml.monitor.test_values import ANY_JSON
 
@@ -115,7 +116,9 @@ def test_texts_are_counted_by_length(judge: DriftJudge) -> None:
 def test_of_many_columns_the_worst_have_a_distribution() -> None:
     rows = [{f"c{column}": float(place * column % 97) for column in range(60)} for place in range(400)]
     baseline = make_baseline(rows, predictions=[row["c7"] for row in rows])
-    finding = judge_rows(DriftJudge(baseline, CalibrationCache("wide")), rows)
+    judge = DriftJudge(baseline, CalibrationCache("wide"))
+    window = [Row(str(place), float(place), row, row["c7"]) for place, row in enumerate(rows)]
+    finding = judge.judge(Window(WindowName.NEWEST, tuple(window), len(window)))
     drawn = [column for column in finding.columns if column.distribution]
     assert len(drawn) in (MAX_DISTRIBUTIONS, MAX_DISTRIBUTIONS + 1)
     assert [column for column in drawn if column.is_prediction]
