@@ -35,7 +35,7 @@ class LabelledRow:
 
 
 @dataclass(frozen=True)
-class Period:
+class LabelledPeriod:
     """The rows of one model with `begin` <= time < `end`."""
 
     model: str
@@ -43,7 +43,7 @@ class Period:
     end: datetime
 
 
-def is_labelled(period: Period) -> ColumnElement[bool]:
+def is_labelled(period: LabelledPeriod) -> ColumnElement[bool]:
     """Return the condition of rows that are whole, were answered, and have ground truth from outside."""
     requests, truth = RecordedRequest, GroundTruth
     is_in = (requests.model == period.model) & (requests.at >= period.begin) & (requests.at < period.end)
@@ -59,23 +59,23 @@ def is_usable() -> ColumnElement[bool]:
     return requests.is_whole & requests.error.is_(None) & requests.features.is_not(None)
 
 
-def count_rows(session: Session, period: Period) -> int:
+def count_rows(session: Session, period: LabelledPeriod) -> int:
     return session.scalar(select(func.count()).where(is_labelled(period))) or 0
 
 
-def find_row_time(session: Session, period: Period, number: int) -> datetime | None:
+def find_row_time(session: Session, period: LabelledPeriod, number: int) -> datetime | None:
     """Return the time of the row with this number, from 0, in the order of time."""
     times = select(RecordedRequest.at).where(is_labelled(period)).order_by(RecordedRequest.at)
     return session.scalar(times.offset(number).limit(1))
 
 
-def count_new(session: Session, period: Period, since: datetime, limit: int) -> int:
+def count_new(session: Session, period: LabelledPeriod, since: datetime, limit: int) -> int:
     """Return how many rows have ground truth that was stored after `since`, at most `limit`."""
     new = select(RecordedRequest.row).where(is_labelled(period), GroundTruth.stored_at > since).limit(limit)
     return session.scalar(select(func.count()).select_from(new.subquery())) or 0
 
 
-def read_rows(sessions: sessionmaker[Session], period: Period) -> Iterator[LabelledRow]:
+def read_rows(sessions: sessionmaker[Session], period: LabelledPeriod) -> Iterator[LabelledRow]:
     """Yield a period's rows in the order of time, id and number; each page is a transaction of its own.
 
     A transaction over all of it would stop the days of the log from being dropped.
@@ -93,7 +93,7 @@ def read_rows(sessions: sessionmaker[Session], period: Period) -> Iterator[Label
         last = page[-1][:3]
 
 
-def select_truth(period: Period, last: Key | None) -> Select[Any]:
+def select_truth(period: LabelledPeriod, last: Key | None) -> Select[Any]:
     """Return a page of ground truth. Its rows are read apart: joined, Postgres reads all for each page."""
     truth = GroundTruth
     key = (truth.at, truth.id, truth.row)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from common.errors import RejectedError
 from db import recorded_rows
 from db.models import Release
-from db.recorded_rows import Period
+from db.recorded_rows import LabelledPeriod
 from db.session import read_time
 from ml.manifest import DataSection, Manifest
 from ml.recorded_address import parse_recorded
@@ -99,7 +99,7 @@ class RecordedRows:
         with self.sessions.begin() as session:
             now = read_time(session)
             days = parse_recorded(self.section.train or "").days
-            period = Period(self.model, now - timedelta(days=days), now)
+            period = LabelledPeriod(self.model, now - timedelta(days=days), now)
             since = datetime.fromisoformat(used.read_at)
             found = recorded_rows.count_new(session, period, since, needed << MAX_DOUBLINGS)
         step = (found // needed).bit_length()

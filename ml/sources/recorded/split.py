@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from common.errors import RejectedError
 from db import recorded_rows
-from db.recorded_rows import Period
+from db.recorded_rows import LabelledPeriod
 from db.session import read_time
 from ml.manifest import DataSection
 from ml.recorded_address import is_recorded, parse_recorded
@@ -21,8 +21,8 @@ MAX_ROWS = 1_000_000  # of a data set: the newest
 class Split:
     """The periods of both data sets, None where one is not made of recorded rows; read at this time."""
 
-    train: Period | None
-    test: Period | None
+    train: LabelledPeriod | None
+    test: LabelledPeriod | None
     read_at: datetime
 
 
@@ -34,7 +34,7 @@ def make_split(session: Session, model: str, section: DataSection, warm_start: i
     """
     now = read_time(session)
     train, test = (
-        Period(model, now - timedelta(days=parse_recorded(address).days), now)
+        LabelledPeriod(model, now - timedelta(days=parse_recorded(address).days), now)
         if address is not None and is_recorded(address)
         else None
         for address in (section.find_address("train"), section.find_address("test"))
@@ -43,11 +43,15 @@ def make_split(session: Session, model: str, section: DataSection, warm_start: i
         newest = recorded_rows.find_trained_until(session, model, warm_start)
         test = find_test_period(session, test, newest)
     if train is not None:
-        train = limit_rows(session, Period(model, train.begin, test.begin if test else now), MIN_ROWS // 2)
+        train = limit_rows(
+            session, LabelledPeriod(model, train.begin, test.begin if test else now), MIN_ROWS // 2
+        )
     return Split(train, limit_rows(session, test, MIN_TEST_ROWS) if test else None, now)
 
 
-def find_test_period(session: Session, whole: Period, newest_trained: datetime | None) -> Period:
+def find_test_period(
+    session: Session, whole: LabelledPeriod, newest_trained: datetime | None
+) -> LabelledPeriod:
     """Return the end of a period that a release can be judged by.
 
     Rows of one call have one time: they are not divided.
@@ -59,7 +63,7 @@ def find_test_period(session: Session, whole: Period, newest_trained: datetime |
     begin = max(begin or whole.end, whole.begin)
     if newest_trained is not None and newest_trained >= begin:
         begin = newest_trained + timedelta(microseconds=1)
-    test = Period(whole.model, min(begin, whole.end), whole.end)
+    test = LabelledPeriod(whole.model, min(begin, whole.end), whole.end)
     if (left := recorded_rows.count_rows(session, test)) < MIN_TEST_ROWS:
         raise RejectedError(
             f"slipway://recorded: {left} rows with ground truth are newer than what the live release was "
@@ -68,7 +72,7 @@ def find_test_period(session: Session, whole: Period, newest_trained: datetime |
     return test
 
 
-def limit_rows(session: Session, period: Period, least: int) -> Period:
+def limit_rows(session: Session, period: LabelledPeriod, least: int) -> LabelledPeriod:
     """Return the end of a period that has at most `MAX_ROWS` rows."""
     count = recorded_rows.count_rows(session, period)
     if count < least:
@@ -76,10 +80,10 @@ def limit_rows(session: Session, period: Period, least: int) -> Period:
     if count <= MAX_ROWS:
         return period
     begin = recorded_rows.find_row_time(session, period, count - MAX_ROWS)
-    return Period(period.model, begin or period.begin, period.end)
+    return LabelledPeriod(period.model, begin or period.begin, period.end)
 
 
-def to_few_error(count: int, period: Period, least: int) -> RejectedError:
+def to_few_error(count: int, period: LabelledPeriod, least: int) -> RejectedError:
     return RejectedError(
         f"slipway://recorded: {count} rows since {period.begin:%Y-%m-%d} have ground truth, and {least} are "
         "needed: send more, or name more days"
