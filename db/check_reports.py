@@ -119,7 +119,7 @@ def summarize(release: Release) -> str:
         parts.append(
             f"{release.differences['changed']} of {release.differences['compared']} predictions change"
         )
-    return "; ".join(part for part in parts if part)
+    return "; ".join(part for part in parts if part) or release.reason or ""
 
 
 def describe_metric(change: MetricChange) -> str:

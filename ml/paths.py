@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DRIFT_SUFFIX = ".drift"  # of the file beside a trained model
+RECORDED_FOLDER = "recorded"  # of a release's data, in which users' rows are
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,16 @@ class HomeLayout:
         """Return folders of builders with requests that users sent, of all releases."""
         releases = self.root / "releases"
         return [*releases.glob("*/differences-*"), *releases.glob("*/check-*/differences-*")]
+
+    def list_recorded_data(self) -> list[Path]:
+        """Return folders with recorded requests that releases are trained on or judged by."""
+        folders = ("data", "data.new", "*.data", "*.data.new")  # never of a repository, in `source`
+        found = [(self.root / "releases").glob(f"*/{folder}/{RECORDED_FOLDER}") for folder in folders]
+        return [path for paths in found for path in paths]
+
+    def find_release(self, path: Path) -> int:
+        """Return the release that a path below its folder belongs to."""
+        return int(path.relative_to(self.root / "releases").parts[0])
 
     def logs_path(self, release: int) -> Path:
         return self.release_path(release) / "logs"

@@ -186,6 +186,10 @@ class MlSettings(SourceSettings, AccessSettings):
         """The folder that holds data sets on the appliance."""
         return (self.data or self.home / "data").absolute()
 
+    def may_train_on_recorded(self, model: str) -> bool:
+        """Return whether the operator lets a model be trained on what its users sent."""
+        return model in self.model_entries and self.model_entries[model].recorded
+
     def data_folders(self, model: str) -> DataFolders:
         """Return the folders that a model's data may lie in.
 

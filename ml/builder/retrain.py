@@ -25,6 +25,7 @@ from ml.paths import HomeLayout
 from ml.sandbox import sandbox
 from ml.settings import MlSettings, ModelConfig
 from ml.sources import datasets, source_tree
+from ml.sources.recorded.source import open_recorded
 from ml.stage_log import discard
 
 UNCHANGED = "no release was made: files, packages, data and warm start are those of release {}, which is live"
@@ -73,7 +74,7 @@ def is_unchanged(
         return False
     try:
         with use_git_token(settings, sessions, model.repository) as access:
-            inputs = find_inputs(access, model, live, asked.id)
+            inputs = find_inputs(access, sessions, model, live, asked.id)
         return inputs == (live.lock, list_digests(live.data or {}))
     except (RejectedError, UnavailableError) as fault:
         logger.info("retraining {}: {}", asked.id, fault)
@@ -86,7 +87,7 @@ def is_unchanged(
 
 
 def find_inputs(
-    settings: MlSettings, model: ModelConfig, live: Release, number: int
+    settings: MlSettings, sessions: sessionmaker[Session], model: ModelConfig, live: Release, number: int
 ) -> tuple[str, dict[str, str]]:
     """Return the packages and the digests of the data that the live commit would be trained with now."""
     home = HomeLayout(settings.home.absolute())
@@ -101,10 +102,9 @@ def find_inputs(
         source, home, log_path, sandbox.sandbox_for(settings, model, resources)
     )
     folder = home.release_path(live.id) / f"retraining-{number}.data"
+    sources = datasets.data_sources(settings, model.name, open_recorded(sessions, live, declared, source))
     try:
-        found = datasets.fetch_datasets(
-            declared.data, source, datasets.data_sources(settings, model.name), output=folder, log=log_path
-        )
+        found = datasets.fetch_datasets(declared.data, source, sources, output=folder, log=log_path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(folder.with_name(f"{folder.name}.new"), ignore_errors=True)

@@ -4,6 +4,7 @@ import sys
 from datetime import timedelta
 
 from loguru import logger
+from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
 from common.errors import RejectedError, UnavailableError
@@ -17,6 +18,7 @@ from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
 from ml.sources import data_versions, datasets, source_tree
 from ml.sources.data_versions import ChangedData
+from ml.sources.recorded.source import open_recorded
 from ml.stage_log import discard
 
 MAX_PROBLEM_CHARS = 1000
@@ -34,7 +36,7 @@ def main(name: str) -> None:
     changed, problem = None, None
     try:
         with use_git_token(settings, sessions, model.repository) as access:
-            changed = look_at_data(access, model, live.release)
+            changed = look_at_data(access, sessions, model, live.release)
     except (RejectedError, UnavailableError, OSError) as fault:
         problem = make_storable(str(fault), MAX_PROBLEM_CHARS)
     with sessions.begin() as session:
@@ -50,15 +52,17 @@ def main(name: str) -> None:
         logger.warning("whether the data of {} has changed cannot be told: {}", name, problem)
 
 
-def look_at_data(settings: MlSettings, model: ModelConfig, live: Release) -> ChangedData | None:
+def look_at_data(
+    settings: MlSettings, sessions: sessionmaker[Session], model: ModelConfig, live: Release
+) -> ChangedData | None:
     """Return what has changed of the data that the live release was trained on."""
     source = HomeLayout(settings.home.absolute()).source_path(live.id)
     if not source.exists():
         source_tree.checkout_release(settings, model.for_release(live), live, discard)
-    sources = datasets.data_sources(settings, model.name)
-    return data_versions.find_changed_data(
-        manifest.read(source).data, source, sources, live.id, live.data or {}
-    )
+    declared = manifest.read(source)
+    recorded = open_recorded(sessions, live, declared, source)
+    sources = datasets.data_sources(settings, model.name, recorded)
+    return data_versions.find_changed_data(declared.data, source, sources, live.id, live.data or {})
 
 
 if __name__ == "__main__":

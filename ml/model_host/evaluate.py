@@ -33,7 +33,7 @@ def evaluate(_: str, question: dict[str, Any]) -> dict[str, Any]:
     return {
         "metrics": parse_metrics(scores),
         "info": info,
-        "rows": choose_rows(entry_point, question["data"]),
+        "rows": choose_rows(entry_point, question["data"]) if question["has_rows"] else [],
         "typed": "examples" in (learn_schema(entry_point.predict).schema or {}),
         "history": callable(getattr(entry_point, "history", None)),
         "features": list_feature_names(entry_point),

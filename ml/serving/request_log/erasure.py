@@ -1,18 +1,20 @@
 """The erasure of what users sent, on demand: recorded rows, and every copy that was made of them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.system import filelock
-from db import request_erasure, request_partitions
-from db.request_log import ReplayableRequest
+from db import recorded_rows, request_erasure, request_partitions
+from db.request_erasure import DeletedRows
+from db.request_log import read_id_time
 from ml.paths import HomeLayout
 from ml.prediction_delta import format_value
 from ml.sandbox import rmtree
@@ -43,13 +45,18 @@ class Erased:
     """The result of an erasure: rows and their calls, copies in comparisons, builds that still hold some."""
 
     rows: int = 0
+    ground_truth: int = 0  # values
     calls: set[str] = field(default_factory=set)
+    labelled: set[UUID] = field(default_factory=set)  # calls whose ground truth was erased
     texts: set[bytes] = field(default_factory=set)  # digests of features, as comparisons show them
     comparisons: list[int] = field(default_factory=list)  # releases
-    building: list[int] = field(default_factory=list)  # releases that are being compared now
+    building: list[int] = field(default_factory=list)  # releases that are being compared or trained now
+    trained_on: list[int] = field(default_factory=list)  # releases whose training had rows of these times
 
-    def add(self, rows: Iterable[ReplayableRequest]) -> None:
-        for row in rows:
+    def add(self, deleted: DeletedRows) -> None:
+        self.ground_truth += deleted.ground_truth
+        self.labelled |= deleted.labelled
+        for row in deleted.requests:
             self.rows += 1
             self.calls.add(str(row.id))
             self.texts.add(digest_features(format_value(row.features)))
@@ -58,11 +65,11 @@ class Erased:
 def erase_calls(
     sessions: sessionmaker[Session], home: HomeLayout, model: str, ids: Sequence[CallId]
 ) -> Erased:
-    """Erase the rows of these calls, and what was copied of them; blocking."""
+    """Erase the rows of these calls, their ground truth, and what was copied of them; blocking."""
     erased = Erased(calls={str(one.uuid) for one in ids})
     with sessions.begin() as session:
-        rows = request_erasure.delete_by_id(session, model, [one.uuid for one in ids])
-    erased.add(rows)
+        deleted = request_erasure.delete_by_id(session, model, [one.uuid for one in ids])
+    erased.add(deleted)
     erase_copies(sessions, home, model, erased)
     return erased
 
@@ -70,7 +77,7 @@ def erase_calls(
 def erase_value(
     sessions: sessionmaker[Session], home: HomeLayout, model: str, wanted: FieldValue, fields_key: bytes
 ) -> Erased:
-    """Erase the rows whose features have this value in a field, and what was copied of them; blocking.
+    """Erase the rows whose features have this value in a field, their ground truth and copies; blocking.
 
     Some rows of a day are a transaction of their own: after an error some are erased, and the call can be
     repeated.
@@ -83,10 +90,10 @@ def erase_value(
         while begin < end:
             with sessions.begin() as session:
                 until = request_erasure.find_period_end(session, model, begin, end)
-                rows = request_erasure.delete_by_value(
+                deleted = request_erasure.delete_by_value(
                     session, model, wanted.field, values, begin=begin, end=until
                 )
-            erased.add(rows)
+            erased.add(deleted)
             begin = until
     erase_copies(sessions, home, model, erased, wanted)
     return erased
@@ -113,6 +120,22 @@ def erase_copies(
                 request_erasure.save_differences(session, release, {**differences, "worst": kept})
                 erased.comparisons.append(release)
     erased.building += sweep_comparisons(home)
+    find_trained(sessions, home, model, erased)
+
+
+def find_trained(sessions: sessionmaker[Session], home: HomeLayout, model: str, erased: Erased) -> None:
+    """Remove training data in files, then name the releases whose training had erased rows, or may have.
+
+    In this order: a builder whose files are gone has stored which rows it read.
+    """
+    with sessions.begin() as session:
+        releases = recorded_rows.list_releases(session, model)
+    training = sweep_training_data(home, releases)
+    times = [read_id_time(call) for call in {*map(UUID, erased.calls), *erased.labelled}]
+    with sessions.begin() as session:
+        trained = recorded_rows.list_trained(session, model, times)
+    erased.building = sorted({*erased.building, *training})
+    erased.trained_on = sorted({*trained, *(training if times else ())})
 
 
 def is_copy(row: Mapping[str, Any], erased: Erased, wanted: FieldValue | None) -> bool:
@@ -147,12 +170,29 @@ def sweep_comparisons(home: HomeLayout) -> list[int]:
     """
     building = []
     for folder in home.list_comparisons():
-        release = int(folder.relative_to(home.root / "releases").parts[0])
+        release = home.find_release(folder)
         if filelock.is_locked(home.release_path(release) / "builder.lock"):
             building.append(release)
         else:
             rmtree.remove_tree(folder)
     return sorted(set(building))
+
+
+def sweep_training_data(home: HomeLayout, releases: Collection[int]) -> list[int]:
+    """Remove recorded rows that a model's releases have in files; return those that are being built now.
+
+    A release that is tried again reads them again.
+    """
+    building = []
+    for folder in home.list_recorded_data():
+        release = home.find_release(folder)
+        if release not in releases:
+            continue
+        if filelock.is_locked(home.release_path(release) / "builder.lock"):
+            building.append(release)
+        else:
+            rmtree.remove_tree(folder)
+    return building
 
 
 def digest_features(text: str) -> bytes:

@@ -19,7 +19,7 @@ from db.monitor_models import MonitorState, QualityWindow
 from db.quality_rows import Window
 from db.retraining_plans import list_live
 from ml.manifest import Gate
-from ml.monitor.measure_quality import measure_windows
+from ml.monitor.measure_quality import Measures, measure_windows
 from ml.monitor.program import MeasurementError
 from tests.harness.recorded import make_row
 from tests.ml.retraining.support import make_live
@@ -69,7 +69,7 @@ def record(
 def measure(sessions: Sessions, gate: Gate | None = GATE, python: str = sys.executable) -> str | None:
     with sessions.begin() as session:
         live = list_live(session, ["m"])["m"]
-    return measure_windows(sessions, live, gate, lambda: Path(python))
+    return measure_windows(sessions, live, Measures(gate, lambda: Path(python)))
 
 
 def read_windows(sessions: Sessions) -> dict[tuple[int, str], QualityWindow]:
