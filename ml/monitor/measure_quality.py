@@ -19,6 +19,7 @@ from ml import manifest
 from ml.manifest import Gate, Manifest
 from ml.monitor.decay import GateRules, QualityStatus, judge_window
 from ml.monitor.own_evaluate import score_own
+from ml.monitor.quality.process import MIN_ROWS
 from ml.monitor.quality_run import ReleaseAnswer, run_quality
 from ml.monitor.venv import require_venv
 from ml.paths import HomeLayout
@@ -158,8 +159,8 @@ def measure_window(
 
 
 def add_own(answer: ReleaseAnswer | None, window: Window, measures: Measures, seed: int) -> None:
-    """Add the metrics of the repository's own code to those of the live release that has some."""
-    if answer is None or not answer["metrics"] or measures.score_own is None:
+    """Add the metrics of the repository's own code to those of the live release, if it has enough rows."""
+    if answer is None or answer["usable"] < MIN_ROWS or measures.score_own is None:
         return
     own, answer["note"] = measures.score_own(window, seed)
     answer["metrics"] |= own

