@@ -94,7 +94,7 @@ class LabelledAnswer:
 
 
 @dataclass(frozen=True)
-class Window:
+class QualityPeriod:
     """A period of a model's rows, begin included, end not."""
 
     model: str
@@ -132,7 +132,7 @@ def list_served(session: Session, model: str, live: int) -> list[ServedRelease]:
     return [found[number] for number in numbers]
 
 
-def draw_rows(session: Session, window: Window, releases: Sequence[int], seed: int) -> LabelledRows:
+def draw_rows(session: Session, window: QualityPeriod, releases: Sequence[int], seed: int) -> LabelledRows:
     """Return at most `MAX_ROWS` rows of these releases that have ground truth."""
     session.execute(USE_INDEXES)
     draw = random.Random(seed)  # noqa: S311 (a draw, no secret)
@@ -149,7 +149,7 @@ def draw_rows(session: Session, window: Window, releases: Sequence[int], seed: i
     )
 
 
-def draw_features(session: Session, window: Window, release: int, seed: int) -> list[LabelledRow]:
+def draw_features(session: Session, window: QualityPeriod, release: int, seed: int) -> list[LabelledRow]:
     """Return at most `MAX_FEATURE_ROWS` of the same rows that are whole, the oldest first."""
     session.execute(USE_INDEXES)
     draw = random.Random(seed)  # noqa: S311 (the same)
@@ -162,14 +162,14 @@ def draw_features(session: Session, window: Window, release: int, seed: int) -> 
     return sorted(found, key=lambda row: (row.at, row.id, row.row))
 
 
-def to_parameters(window: Window, releases: Sequence[int]) -> dict[str, Any]:
+def to_parameters(window: QualityPeriod, releases: Sequence[int]) -> dict[str, Any]:
     return {
         **{"model": window.model, "begin": window.begin, "end": window.end},
         **{"releases": list(releases), "sources": list(TRUSTED_SOURCES)},
     }
 
 
-def count_rows(session: Session, table: type[GroundTruth | RecordedRequest], window: Window) -> int:
+def count_rows(session: Session, table: type[GroundTruth | RecordedRequest], window: QualityPeriod) -> int:
     """Return how many rows of a model a window has, from the index alone."""
     of_window = (table.model == window.model) & (table.at >= window.begin) & (table.at < window.end)
     return session.scalar(select(func.count()).select_from(table).where(of_window)) or 0
@@ -180,7 +180,7 @@ def count_parts(rows: int) -> int:
     return max(1, -(-rows // MAX_SEARCHED_ROWS))
 
 
-def draw_periods(window: Window, parts: int, draw: random.Random) -> dict[str, Any]:
+def draw_periods(window: QualityPeriod, parts: int, draw: random.Random) -> dict[str, Any]:
     """Return the whole window, or one slice of each of its cells: any row is in it as probably as another."""
     if parts == 1:
         return {"begins": [window.begin], "ends": [window.end]}

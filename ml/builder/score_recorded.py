@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from common.errors import RejectedError, UnavailableError
 from db import quality_rows
 from db.models import Release
-from db.quality_rows import Window
+from db.quality_rows import QualityPeriod
 from db.session import DB_ERRORS, create_sessionmaker
 from ml import manifest
 from ml.builder import scoring
@@ -38,7 +38,7 @@ class NotScoredError(Exception):
 
 
 def score_recorded(
-    sessions: sessionmaker[Session], settings: MlSettings, release_id: int, window: Window, seed: int
+    sessions: sessionmaker[Session], settings: MlSettings, release_id: int, window: QualityPeriod, seed: int
 ) -> dict[str, Any]:
     """Return the release's own metrics on a draw of a window's rows, and how many rows these are.
 
@@ -79,7 +79,7 @@ def score_recorded(
 
 def main(name: str, release: str, begin: str, end: str, seed: str) -> None:
     settings = MlSettings()
-    window = Window(name, "", datetime.fromisoformat(begin), datetime.fromisoformat(end))
+    window = QualityPeriod(name, "", datetime.fromisoformat(begin), datetime.fromisoformat(end))
     try:
         sessions = create_sessionmaker(settings.database_url)
         found = score_recorded(sessions, settings, int(release), window, int(seed))

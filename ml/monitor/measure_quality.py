@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from common.errors import RejectedError
 from db import monitor_results, quality_rows, quality_windows
 from db.monitor_models import QualityWindow
-from db.quality_rows import LabelledRows, ServedRelease, Window
+from db.quality_rows import LabelledRows, QualityPeriod, ServedRelease
 from db.retraining_plans import LiveModel
 from db.session import read_time
 from ml import manifest
@@ -52,7 +52,7 @@ class Measures:
     gate: Gate | None  # None: its rules are not known
     find_python: Callable[[], Path]  # of the monitor's environment
     # the metrics of the repository's own code in a window, with a seed, or a sentence why there are none
-    score_own: Callable[[Window, int], tuple[dict[str, Any], str]] | None = None
+    score_own: Callable[[QualityPeriod, int], tuple[dict[str, Any], str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def measure_windows(sessions: sessionmaker[Session], live: LiveModel, measures: 
         if last is not None and not quality_windows.is_due(last, served.now, kind.interval):
             judged[kind.name] = last
             continue
-        window = Window(live.model, kind.name, served.now - kind.length, served.now)
+        window = QualityPeriod(live.model, kind.name, served.now - kind.length, served.now)
         for made in measure_window(sessions, window, served, measures):
             if made.release_id == live.release:
                 judged[kind.name] = made
@@ -136,7 +136,7 @@ def read_manifest(settings: MlSettings, release: int) -> Manifest | None:
 
 
 def measure_window(
-    sessions: sessionmaker[Session], window: Window, served: Served, measures: Measures
+    sessions: sessionmaker[Session], window: QualityPeriod, served: Served, measures: Measures
 ) -> list[QualityWindow]:
     """Measure one window of all releases that have ground truth in it, and store what was found."""
     seed = int(window.end.timestamp())
@@ -158,7 +158,7 @@ def measure_window(
     return made
 
 
-def add_own(answer: ReleaseAnswer | None, window: Window, measures: Measures, seed: int) -> None:
+def add_own(answer: ReleaseAnswer | None, window: QualityPeriod, measures: Measures, seed: int) -> None:
     """Add the metrics of the repository's own code to those of the live release, if it has enough rows."""
     if answer is None or answer["usable"] < MIN_ROWS or measures.score_own is None:
         return
@@ -167,7 +167,11 @@ def add_own(answer: ReleaseAnswer | None, window: Window, measures: Measures, se
 
 
 def judge_release(
-    window: Window, found: LabelledRows, release: ServedRelease, gate: Gate | None, answer: ReleaseAnswer
+    window: QualityPeriod,
+    found: LabelledRows,
+    release: ServedRelease,
+    gate: Gate | None,
+    answer: ReleaseAnswer,
 ) -> QualityWindow:
     """Return what a window shows of one release."""
     rules = GateRules(release.id, gate, release.metrics)

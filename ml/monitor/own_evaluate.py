@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from common.text import make_storable
-from db.quality_rows import Window
+from db.quality_rows import QualityPeriod
 from ml.monitor.decay import OWN_PREFIX
 from ml.monitor.program import MeasurementError, run_program
 
@@ -13,7 +13,7 @@ MAX_METRICS = 20  # that are stored
 NO_INTERVAL = "the repository's own code gives no interval"
 
 
-def score_own(release: int, window: Window, seed: int) -> tuple[dict[str, dict[str, Any]], str]:
+def score_own(release: int, window: QualityPeriod, seed: int) -> tuple[dict[str, dict[str, Any]], str]:
     """Return the release's own metrics on a draw of a window's rows, or none and a sentence why."""
     period = (window.begin.isoformat(), window.end.isoformat())
     command = [sys.executable, "-m", MODULE, window.model, str(release), *period, str(seed)]
