@@ -1,6 +1,9 @@
 """A body of ground truth is read within bounds; each fault has its place."""
 
 import json
+import random
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,11 +11,14 @@ import pytest
 from common.problems import ProblemError
 from db.ground_truth_models import GroundTruth
 from ml.serving.ground_truth.csv_items import parse_csv
-from ml.serving.ground_truth.items import ParsedItems, parse_json
+from ml.serving.ground_truth.items import ItemError, ParsedItems, parse_json
+from ml.serving.ground_truth.values import fit_value
 from tests.ml.serving.ground_truth.test_stored import counts, forge, recorded, send, values
 from tests.ml.serving.request_log.test_recorded import ID, rows_of
-from tests.ml.serving.support import Shop, main_py
+from tests.ml.serving.support import Shop, apart, main_py
 
+KINDS = ("regression", "time-series", "classification", "generic", None)
+TYPES = ("string", "number", "boolean", "object", "array", None)
 GOOD = {"prediction": "p", "value": 1}
 FAULTS: list[tuple[Any, str]] = [
     ({"value": 1}, "0"),
@@ -160,3 +166,43 @@ def test_no_hostile_value_breaks_a_call(shop: Shop) -> None:
     [one] = values(shop)
     assert isinstance(one, GroundTruth)
     assert one.value == [1, {"x": 2**70}]
+
+
+@pytest.mark.parametrize("is_csv", [False, True])
+def test_bodies_that_were_damaged_raise_only_problems(is_csv: bool) -> None:
+    good = b"prediction,value,row\np,[1],0\n" if is_csv else json.dumps([{**GOOD, "row": 0}]).encode()
+    pieces = [
+        b"\x00",
+        b"\xff",
+        b"[" * 2000,
+        b"}",
+        b'"',
+        b"1e999",
+        b"NaN",
+        b",",
+        b"9" * 400,
+        b"\\ud800",
+        b"\n",
+    ]
+    chosen = random.Random(1)
+    for _ in range(3000):
+        body = bytearray(good)
+        for _ in range(chosen.randint(1, 4)):
+            at = chosen.randrange(len(body) + 1)
+            body[at : at + chosen.randint(0, 3)] = chosen.choice(pieces)
+        try:
+            parsed = (parse_csv if is_csv else parse_json)(bytes(body))
+            for item in parsed.items:
+                fit_value(item.value, chosen.choice(KINDS), chosen.choice(TYPES))
+        except (ProblemError, ItemError):
+            continue
+
+
+def test_without_postgres_nothing_is_stored(make_shop: Callable[..., Shop], tmp_path: Path) -> None:
+    with apart(make_shop, tmp_path) as (own, postgres), own.serving() as shop:
+        shop.publish(main_py("return 1"))
+        call = recorded(shop)
+        postgres.stop()
+        assert send(shop, [{"prediction": call, "value": 1}]).status_code == 503
+        postgres.start()
+        assert counts(send(shop, [{"prediction": call, "value": 1}])) == {"stored": 1}
