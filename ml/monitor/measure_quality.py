@@ -3,19 +3,23 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.errors import RejectedError
 from db import monitor_results, quality_rows, quality_windows
 from db.monitor_models import QualityWindow
-from db.quality_rows import LabelledRows, ServedRelease, Window
+from db.quality_rows import LabelledRows, QualityPeriod, ServedRelease
 from db.retraining_plans import LiveModel
 from db.session import read_time
 from ml import manifest
-from ml.manifest import Gate
+from ml.manifest import Gate, Manifest
 from ml.monitor.decay import GateRules, QualityStatus, judge_window
+from ml.monitor.own_evaluate import score_own
+from ml.monitor.quality.process import MIN_ROWS
 from ml.monitor.quality_run import ReleaseAnswer, run_quality
 from ml.monitor.venv import require_venv
 from ml.paths import HomeLayout
@@ -42,11 +46,22 @@ WINDOWS = (
 
 
 @dataclass(frozen=True)
+class Measures:
+    """What the quality of a live release is measured with."""
+
+    gate: Gate | None  # None: its rules are not known
+    find_python: Callable[[], Path]  # of the monitor's environment
+    # the metrics of the repository's own code in a window, with a seed, or a sentence why there are none
+    score_own: Callable[[QualityPeriod, int], tuple[dict[str, Any], str]] | None = None
+
+
+@dataclass(frozen=True)
 class Served:
     """What a model serves and has served, with what was measured of it before."""
 
     now: datetime
-    releases: dict[int, ServedRelease]  # the live one is first
+    live: int
+    releases: dict[int, ServedRelease]
     last: Mapping[str, QualityWindow]  # of the live one
     decay: str | None
 
@@ -61,7 +76,11 @@ def measure_quality(
 
     Raises `MeasurementError` where that cannot be found out.
     """
-    return measure_windows(sessions, live, read_gate(settings, model, live.release), find_python)
+    declared = read_manifest(settings, live.release)
+    gate = model.operator_gate.with_defaults(declared.gate) if declared else None
+    has_target = declared is not None and declared.model.target is not None
+    own = partial(score_own, live.release) if has_target else None
+    return measure_windows(sessions, live, Measures(gate, find_python, own))
 
 
 def find_python() -> Path:
@@ -69,9 +88,7 @@ def find_python() -> Path:
     return require_venv().python
 
 
-def measure_windows(
-    sessions: sessionmaker[Session], live: LiveModel, gate: Gate | None, find_python: Callable[[], Path]
-) -> str | None:
+def measure_windows(sessions: sessionmaker[Session], live: LiveModel, measures: Measures) -> str | None:
     """Measure each window that is due; the shortest with enough rows decides.
 
     Where none has enough, what was found before lasts.
@@ -83,8 +100,8 @@ def measure_windows(
         if last is not None and not quality_windows.is_due(last, served.now, kind.interval):
             judged[kind.name] = last
             continue
-        window = Window(live.model, kind.name, served.now - kind.length, served.now)
-        for made in measure_window(sessions, window, served, gate, find_python):
+        window = QualityPeriod(live.model, kind.name, served.now - kind.length, served.now)
+        for made in measure_window(sessions, window, served, measures):
             if made.release_id == live.release:
                 judged[kind.name] = made
     return decide(judged, served.decay)
@@ -106,24 +123,20 @@ def read_served(sessions: sessionmaker[Session], live: LiveModel) -> Served:
         releases = {one.id: one for one in quality_rows.list_served(session, live.model, live.release)}
         last = quality_windows.list_last(session, live.model, live.release)
         decay = quality_windows.find_decay(session, live.model, live.release)
-        return Served(read_time(session), releases, last, decay)
+        return Served(read_time(session), live.release, releases, last, decay)
 
 
-def read_gate(settings: MlSettings, model: ModelConfig, release: int) -> Gate | None:
-    """Return the rules of a release's gate, the operator's first; None where its repository is not here."""
+def read_manifest(settings: MlSettings, release: int) -> Manifest | None:
+    """Return the manifest of a release; None where its repository is not here, or is of another version."""
     source = HomeLayout(settings.home.absolute()).source_path(release)
     try:
-        return model.operator_gate.with_defaults(manifest.read(source).gate) if source.is_dir() else None
-    except RejectedError:  # a manifest that this version does not read
+        return manifest.read(source) if source.is_dir() else None
+    except RejectedError:
         return None
 
 
 def measure_window(
-    sessions: sessionmaker[Session],
-    window: Window,
-    served: Served,
-    gate: Gate | None,
-    find_python: Callable[[], Path],
+    sessions: sessionmaker[Session], window: QualityPeriod, served: Served, measures: Measures
 ) -> list[QualityWindow]:
     """Measure one window of all releases that have ground truth in it, and store what was found."""
     seed = int(window.end.timestamp())
@@ -132,9 +145,10 @@ def measure_window(
     if not found.labelled:
         return []
     kinds = {number: served.releases[number].kind for number in found.labelled}
-    measured = run_quality(find_python(), kinds, found.rows, seed)
+    measured = run_quality(measures.find_python(), kinds, found.rows, seed)
+    add_own(measured.get(served.live), window, measures, seed)
     made = [
-        judge_release(window, found, served.releases[number], gate, answer)
+        judge_release(window, found, served.releases[number], measures.gate, answer)
         for number, answer in measured.items()
     ]
     with sessions.begin() as session:
@@ -144,8 +158,20 @@ def measure_window(
     return made
 
 
+def add_own(answer: ReleaseAnswer | None, window: QualityPeriod, measures: Measures, seed: int) -> None:
+    """Add the metrics of the repository's own code to those of the live release, if it has enough rows."""
+    if answer is None or answer["usable"] < MIN_ROWS or measures.score_own is None:
+        return
+    own, answer["note"] = measures.score_own(window, seed)
+    answer["metrics"] |= own
+
+
 def judge_release(
-    window: Window, found: LabelledRows, release: ServedRelease, gate: Gate | None, answer: ReleaseAnswer
+    window: QualityPeriod,
+    found: LabelledRows,
+    release: ServedRelease,
+    gate: Gate | None,
+    answer: ReleaseAnswer,
 ) -> QualityWindow:
     """Return what a window shows of one release."""
     rules = GateRules(release.id, gate, release.metrics)
@@ -156,12 +182,8 @@ def judge_release(
     else:
         status, reason = QualityStatus.TOO_FEW, answer["reason"]
     unusable = answer["rows"] - answer["usable"]
-    if unusable:
-        notes = [
-            reason,
-            f"{unusable:,} of {answer['rows']:,} rows could not be compared with their ground truth",
-        ]
-        reason = "; ".join(note for note in notes if note)
+    left_out = f"{unusable:,} of {answer['rows']:,} rows could not be compared with their ground truth"
+    reason = "; ".join(filter(None, (reason, left_out if unusable else "", answer.get("note", ""))))
     return QualityWindow(
         model=window.model,
         release_id=rules.release,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 # words that a name may have besides its metric's
 IGNORED_WORDS = {"val", "validation", "test", "eval", "holdout", "score", "value"}
-SAME_SHARE = 0.01  # of a value: closer than that, two definitions are the same
+SAME_SHARE = 0.05  # of a value: closer than that, two definitions are the same; one may be of fewer rows
 
 
 def same(value: float) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import IO, Any
 
 from ml.monitor.quality.answers import MatchedPoint, match_series, parse_class, parse_label, parse_number
-from ml.monitor.quality.request import VERSION, AnsweredRow, Kind, read_request
+from ml.monitor.quality.request import VERSION, AnsweredRow, MetricKind, read_request
 
 MIN_ROWS = 50  # with ground truth, of a release in a window
 MIN_DATES = 14  # of a time series
@@ -24,14 +24,14 @@ def answer_request(file: IO[bytes]) -> Json:
     return {"version": VERSION, "releases": releases}
 
 
-def measure_release(kind: Kind, rows: Sequence[AnsweredRow], seed: int) -> Json:
+def measure_release(kind: MetricKind, rows: Sequence[AnsweredRow], seed: int) -> Json:
     """Return the metrics of one release, or the reason why it has none."""
     match kind:
-        case Kind.REGRESSION:
+        case MetricKind.REGRESSION:
             return measure_regression(rows, seed)
-        case Kind.CLASSIFICATION:
+        case MetricKind.CLASSIFICATION:
             return measure_classification(rows, seed)
-        case Kind.TIME_SERIES:
+        case MetricKind.TIME_SERIES:
             return measure_time_series(rows, seed)
     reason = "a generic model has no metrics: set type in [model] of slipway.toml"
     return to_answer(rows, rows, {}, reason)

@@ -11,7 +11,7 @@ MAX_RELEASES = 20
 MAX_AT_CHARS = 64
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """The kinds of models, each with its own metrics; a generic one has none."""
 
     REGRESSION = "regression"
@@ -33,7 +33,7 @@ class AnsweredRow:
 @dataclass(frozen=True)
 class QualityRequest:
     seed: int
-    kinds: dict[int, Kind]  # of each release
+    kinds: dict[int, MetricKind]  # of each release
     rows: dict[int, list[AnsweredRow]]
 
 
@@ -56,15 +56,15 @@ def read_request(file: IO[bytes]) -> QualityRequest:
     return QualityRequest(seed, kinds, rows)
 
 
-def read_kinds(content: Any) -> dict[int, Kind]:
+def read_kinds(content: Any) -> dict[int, MetricKind]:
     releases = content if isinstance(content, dict) else {}
     is_whole = all(
-        name.isascii() and name.isdecimal() and len(name) < 20 and kind in list(Kind)
+        name.isascii() and name.isdecimal() and len(name) < 20 and kind in list(MetricKind)
         for name, kind in releases.items()
     )
     if not 0 < len(releases) <= MAX_RELEASES or not is_whole:
         fail(1, f"releases has to have one to {MAX_RELEASES} numbers, each with its kind of model")
-    return {int(name): Kind(kind) for name, kind in releases.items()}
+    return {int(name): MetricKind(kind) for name, kind in releases.items()}
 
 
 def read_row(number: int, line: Any) -> tuple[int, AnsweredRow]:

@@ -10,7 +10,7 @@ from scipy import stats
 from ml.manifest import Gate
 from ml.monitor.decay import OWN_PREFIX, GateRules, QualityStatus, judge_window
 from ml.monitor.quality.process import measure_release
-from ml.monitor.quality.request import AnsweredRow, Kind
+from ml.monitor.quality.request import AnsweredRow, MetricKind
 
 SOAK = [pytest.mark.soak, pytest.mark.timeout(3600)]
 MATRIX = [
@@ -100,7 +100,7 @@ def find_alarms(windows: int, rows: int, error: float, tolerance: str, seed: int
             AnsweredRow(str(place // 2), answer, value)
             for place, (answer, value) in enumerate(zip(answers.tolist(), truth.tolist(), strict=True))
         ]
-        found = measure_release(Kind.REGRESSION, of_calls, window)
+        found = measure_release(MetricKind.REGRESSION, of_calls, window)
         rules = GateRules(7, Gate.model_validate(gate), before)
         alarms += judge_window(rules, found["metrics"], rows, rows)[0] is QualityStatus.DECAY
     return alarms

@@ -16,10 +16,10 @@ from benchmarks.query_plans import with_children
 from db import quality_rows, request_log
 from db.ground_truth_models import GroundTruth
 from db.monitor_models import MonitorState, QualityWindow
-from db.quality_rows import Window
+from db.quality_rows import QualityPeriod
 from db.retraining_plans import list_live
 from ml.manifest import Gate
-from ml.monitor.measure_quality import measure_windows
+from ml.monitor.measure_quality import Measures, measure_windows
 from ml.monitor.program import MeasurementError
 from tests.harness.recorded import make_row
 from tests.ml.retraining.support import make_live
@@ -69,7 +69,7 @@ def record(
 def measure(sessions: Sessions, gate: Gate | None = GATE, python: str = sys.executable) -> str | None:
     with sessions.begin() as session:
         live = list_live(session, ["m"])["m"]
-    return measure_windows(sessions, live, gate, lambda: Path(python))
+    return measure_windows(sessions, live, Measures(gate, lambda: Path(python)))
 
 
 def read_windows(sessions: Sessions) -> dict[tuple[int, str], QualityWindow]:
@@ -214,7 +214,7 @@ def test_a_draw_of_very_many_rows_is_fair(recorded: Sessions, monkeypatch: pytes
         record(recorded, live, [(float(hour), None)] * 100, ago=hour * HOUR + HOUR / 2)
     monkeypatch.setattr(quality_rows, "MAX_SEARCHED_ROWS", 500)
     monkeypatch.setattr(quality_rows, "CELLS", 24 * 10)
-    window = Window("m", "day", NOW - 24 * HOUR, NOW)
+    window = QualityPeriod("m", "day", NOW - 24 * HOUR, NOW)
     drawn, labelled, answered = [], [], []
     for seed in range(60):
         with recorded.begin() as session:
@@ -235,7 +235,7 @@ def test_a_draw_reads_by_indexes(recorded: Sessions, monkeypatch: pytest.MonkeyP
         record(recorded, live, errors_of(1.0, 300), ago=timedelta(days=day, hours=1))
     monkeypatch.setattr(quality_rows, "MAX_SEARCHED_ROWS", 10_000 if cells == 1 else 100)
     monkeypatch.setattr(quality_rows, "CELLS", cells)
-    window = Window("m", "day", NOW - 24 * HOUR, NOW)
+    window = QualityPeriod("m", "day", NOW - 24 * HOUR, NOW)
     for _ in ("new", "analyzed"):
         plans = [*explain_draw(recorded, window, live)]
         assert len(plans) == 4
@@ -251,7 +251,7 @@ def test_a_draw_reads_by_indexes(recorded: Sessions, monkeypatch: pytest.MonkeyP
             session.connection().exec_driver_sql("ANALYZE")
 
 
-def explain_draw(sessions: Sessions, window: Window, live: int) -> Iterator[dict[str, Any]]:
+def explain_draw(sessions: Sessions, window: QualityPeriod, live: int) -> Iterator[dict[str, Any]]:
     """Yield the plans of all queries of a draw, run once more."""
     engine, statements = sessions.kw["bind"], []
 
@@ -276,7 +276,7 @@ def explain_draw(sessions: Sessions, window: Window, live: int) -> Iterator[dict
 def test_a_draw_has_bounds(recorded: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
     live = make_live(recorded, kind="generic")
     record(recorded, live, [("x" * 1000, "y")] * 200)
-    window = Window("m", "day", NOW - 24 * HOUR, NOW)
+    window = QualityPeriod("m", "day", NOW - 24 * HOUR, NOW)
     for name, bound in (("MAX_ROWS", 20), ("MAX_BYTES", 20 * 1006)):
         with monkeypatch.context() as lowered, recorded.begin() as session:
             lowered.setattr(quality_rows, name, bound)

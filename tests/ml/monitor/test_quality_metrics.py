@@ -15,14 +15,14 @@ from ml.monitor.quality.answers import parse_class
 from ml.monitor.quality.auc import weigh_pairs
 from ml.monitor.quality.bootstrap import draw_weights
 from ml.monitor.quality.process import MIN_CALLS, MIN_ROWS, measure_release
-from ml.monitor.quality.request import AnsweredRow, Kind
+from ml.monitor.quality.request import AnsweredRow, MetricKind
 
 RANDOM = np.random.default_rng(5)
 CALLS = np.repeat(np.arange(40), 3)
 WEIGHTS = next(draw_weights(40, 0))[:20]
 
 
-def measure(kind: Kind, pairs: list[tuple[Any, Any]], ats: list[str] | None = None) -> dict[str, Any]:
+def measure(kind: MetricKind, pairs: list[tuple[Any, Any]], ats: list[str] | None = None) -> dict[str, Any]:
     """Return what is measured of answers with their truths, two rows a call."""
     rows = [
         AnsweredRow(f"call {number // 2}", answer, truth, ats[number] if ats else None)
@@ -39,7 +39,9 @@ def measure(kind: Kind, pairs: list[tuple[Any, Any]], ats: list[str] | None = No
 
 def test_metrics_of_numbers_equal_those_of_scikit_learn() -> None:
     truth, answers = RANDOM.normal(5, 2, 120), RANDOM.normal(5, 2, 120)
-    found = measure(Kind.REGRESSION, list(zip(answers.tolist(), truth.tolist(), strict=True)))["metrics"]
+    found = measure(MetricKind.REGRESSION, list(zip(answers.tolist(), truth.tolist(), strict=True)))[
+        "metrics"
+    ]
     assert found["mae"]["value"] == sklearn_metrics.mean_absolute_error(truth, answers)
     assert found["rmse"]["value"] == sklearn_metrics.root_mean_squared_error(truth, answers)
     assert found["r2"]["value"] == sklearn_metrics.r2_score(truth, answers)
@@ -91,7 +93,7 @@ def test_metrics_of_classes_equal_those_of_scikit_learn() -> None:
     scores = RANDOM.random(120)
     truth = (RANDOM.random(120) < scores).astype(int)
     pairs = [({"0": 1 - s, "1": s}, t) for s, t in zip(scores.tolist(), truth.tolist(), strict=True)]
-    found = measure(Kind.CLASSIFICATION, pairs)["metrics"]
+    found = measure(MetricKind.CLASSIFICATION, pairs)["metrics"]
     labels = scores > 0.5
     assert found["accuracy"]["value"] == sklearn_metrics.accuracy_score(truth, labels)
     assert found["f1"]["value"] == sklearn_metrics.f1_score(truth, labels)
@@ -106,29 +108,29 @@ def test_log_loss_of_three_classes_is_that_of_scikit_learn() -> None:
     pairs = [
         (dict(zip("abc", row, strict=True)), label) for row, label in zip(shares.tolist(), truth, strict=True)
     ]
-    found = measure(Kind.CLASSIFICATION, pairs)["metrics"]
+    found = measure(MetricKind.CLASSIFICATION, pairs)["metrics"]
     assert found["log_loss"]["value"] == pytest.approx(sklearn_metrics.log_loss(truth, shares))
     assert "auc" not in found
     assert "f1" not in found
 
 
-@pytest.mark.parametrize("kind", [Kind.REGRESSION, Kind.CLASSIFICATION])
+@pytest.mark.parametrize("kind", [MetricKind.REGRESSION, MetricKind.CLASSIFICATION])
 @pytest.mark.parametrize("pairs", [[(1.0, 2.0)] * (MIN_ROWS - 1), [(1.0, 2.0)] * 2 * (MIN_CALLS - 1), []])
-def test_too_few_rows_or_calls_are_not_measured(kind: Kind, pairs: list[tuple[Any, Any]]) -> None:
+def test_too_few_rows_or_calls_are_not_measured(kind: MetricKind, pairs: list[tuple[Any, Any]]) -> None:
     found = measure(kind, pairs)
     assert found["metrics"] == {}
     assert found["reason"].startswith("too few: ")
 
 
 def test_a_constant_truth_has_no_r2_but_the_rest() -> None:
-    found = measure(Kind.REGRESSION, [(float(n), 0.1) for n in range(60)])["metrics"]
+    found = measure(MetricKind.REGRESSION, [(float(n), 0.1) for n in range(60)])["metrics"]
     assert found["r2"]["value"] is None
     assert "the same" in found["r2"]["reason"]
     assert found["mae"]["value"] > 0
 
 
 def test_truth_of_a_single_class_has_no_auc_but_the_rest() -> None:
-    found = measure(Kind.CLASSIFICATION, [({"0": 0.4, "1": 0.6}, 1)] * 60)["metrics"]
+    found = measure(MetricKind.CLASSIFICATION, [({"0": 0.4, "1": 0.6}, 1)] * 60)["metrics"]
     assert found["auc"]["value"] is None
     assert "one class" in found["auc"]["reason"]
     assert found["accuracy"]["value"] == 1
@@ -136,25 +138,27 @@ def test_truth_of_a_single_class_has_no_auc_but_the_rest() -> None:
 
 def test_a_label_that_was_never_seen_is_wrong() -> None:
     pairs: list[tuple[Any, Any]] = [({"0": 0.4, "1": 0.6}, 1)] * 60 + [({"0": 0.4, "1": 0.6}, "new")] * 20
-    found = measure(Kind.CLASSIFICATION, pairs)["metrics"]
+    found = measure(MetricKind.CLASSIFICATION, pairs)["metrics"]
     assert found["accuracy"]["value"] == 0.75
     assert 9 < found["log_loss"]["value"] < 10  # a quarter of -log of the smallest probability
 
 
 def test_what_is_no_answer_is_wrong_for_a_classifier() -> None:
     pairs: list[tuple[Any, Any]] = [("a", "a")] * 60 + [(None, "a")] * 10 + [([["a"], "b"], "a")] * 10
-    assert measure(Kind.CLASSIFICATION, pairs)["metrics"]["accuracy"]["value"] == 0.75
+    assert measure(MetricKind.CLASSIFICATION, pairs)["metrics"]["accuracy"]["value"] == 0.75
 
 
 def test_what_is_no_number_is_left_out_and_counted() -> None:
     pairs: list[tuple[Any, Any]] = [(1.0, 2.0)] * 60 + [("x", 1.0), (math.nan, 1.0), (True, 1.0), (None, 1.0)]
-    found = measure(Kind.REGRESSION, pairs)
+    found = measure(MetricKind.REGRESSION, pairs)
     assert (found["rows"], found["usable"]) == (64, 60)
 
 
 def test_huge_numbers_leave_metrics_finite() -> None:
     huge = [math.inf, -math.inf, 2**70, 10**400, -(10**400), 1e308, 5e-324]
-    found = measure(Kind.REGRESSION, [(n, -m) for n in huge for m in huge] + [(1.0, 2.0)] * 20)["metrics"]
+    found = measure(MetricKind.REGRESSION, [(n, -m) for n in huge for m in huge] + [(1.0, 2.0)] * 20)[
+        "metrics"
+    ]
     assert all(metric["value"] is not None for metric in found.values())
 
 
@@ -178,8 +182,10 @@ VALUES = st.recursive(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from(list(Kind)), st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=10, max_size=30))
-def test_hostile_values_never_crash(kind: Kind, values: list[tuple[Any, Any, Any]]) -> None:
+@given(
+    st.sampled_from(list(MetricKind)), st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=10, max_size=30)
+)
+def test_hostile_values_never_crash(kind: MetricKind, values: list[tuple[Any, Any, Any]]) -> None:
     rows = [
         AnsweredRow(f"{place}", answer, truth, at if isinstance(at, str) else None)
         for place, (answer, truth, at) in enumerate(values * 6)
@@ -202,21 +208,23 @@ DAYS = [f"2026-03-{day:02d}" for day in range(1, 21)]
     ],
 )
 def test_a_forecast_is_compared_date_by_date(answer: Any, truth: Any) -> None:
-    found = measure(Kind.TIME_SERIES, [(answer, truth)] * 3)
+    found = measure(MetricKind.TIME_SERIES, [(answer, truth)] * 3)
     assert found["metrics"]["mae"] == {"value": 2, "low": 2, "high": 2, "rows": 60, "reason": None}
 
 
 def test_a_single_true_value_belongs_to_its_date() -> None:
     forecast = [[day, float(number)] for number, day in enumerate(DAYS)]
     pairs = [(forecast, 10.0 + number) for number in range(len(DAYS))] * 3
-    found = measure(Kind.TIME_SERIES, pairs, [f"{day}T13:00:00+00:00" for day in DAYS] * 3)
+    found = measure(MetricKind.TIME_SERIES, pairs, [f"{day}T13:00:00+00:00" for day in DAYS] * 3)
     assert found["usable"] == 60
     assert found["metrics"]["mae"]["value"] == 10
 
 
 def test_a_forecast_without_its_truths_date_is_left_out() -> None:
     forecast = [[day, 1.0] for day in DAYS]
-    found = measure(Kind.TIME_SERIES, [(forecast, 1.0), (forecast, [["2031-01-01", 1.0]]), ("x", 1.0)] * 30)
+    found = measure(
+        MetricKind.TIME_SERIES, [(forecast, 1.0), (forecast, [["2031-01-01", 1.0]]), ("x", 1.0)] * 30
+    )
     assert (found["rows"], found["usable"], found["metrics"]) == (90, 0, {})
 
 
@@ -224,8 +232,8 @@ def test_forecasts_of_the_same_dates_are_not_counted_as_many() -> None:
     errors = RANDOM.normal(0, 1, len(DAYS))
     forecast = [[day, 0.0] for day in DAYS]
     truth = [[day, error] for day, error in zip(DAYS, errors.tolist(), strict=True)]
-    few = measure(Kind.TIME_SERIES, [(forecast, truth)] * 3)["metrics"]["mae"]
-    many = measure(Kind.TIME_SERIES, [(forecast, truth)] * 300)["metrics"]["mae"]
+    few = measure(MetricKind.TIME_SERIES, [(forecast, truth)] * 3)["metrics"]["mae"]
+    many = measure(MetricKind.TIME_SERIES, [(forecast, truth)] * 300)["metrics"]["mae"]
     assert many["high"] - many["low"] == pytest.approx(few["high"] - few["low"])
 
 
@@ -258,4 +266,4 @@ def test_answers_of_classifiers_are_understood(answer: Any, label: str | None) -
 
 def test_the_same_rows_have_the_same_interval() -> None:
     pairs = [(float(answer), float(truth)) for answer, truth in RANDOM.normal(0, 1, (60, 2))]
-    assert measure(Kind.REGRESSION, [*pairs]) == measure(Kind.REGRESSION, [*pairs])
+    assert measure(MetricKind.REGRESSION, [*pairs]) == measure(MetricKind.REGRESSION, [*pairs])
