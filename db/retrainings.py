@@ -165,13 +165,18 @@ def find(session: Session, number: int) -> Retraining | None:
 
 
 def start(session: Session, number: int, repository: str, *, warm_start: bool) -> Release | None:
-    """Queue the release of a retraining that waits; None when it has ended, or another commit is live."""
+    """Queue the release of a retraining that waits.
+
+    None when it has ended, another commit is live, or another release is about to be.
+    """
     found = session.get_one(Retraining, number)
     deployments.lock_model(session, found.model)
     session.refresh(found, with_for_update=True)
     live = deployments.find_live(session, found.model)
     if found.state is not RetrainingState.WAITING or live is None or live.release.commit != found.commit:
         return None  # what put another commit live has ended it
+    if deployments.find_wanted(session, found.model) is not None:
+        return None  # a rollback, which ends it
     made = release_queue.queue_release(
         session,
         found.model,

@@ -85,7 +85,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "releases": "SELECT, INSERT, UPDATE",
         "stages": "SELECT, INSERT, UPDATE",
         "deployments": "SELECT, INSERT, UPDATE (state, reason)",  # a decision overrules the one before it
-        "quarantines": "SELECT, UPDATE (ended_at)",  # a promotion in MLflow ends one
+        "quarantines": "SELECT, UPDATE (ended_at, covers_commit)",  # a promotion in MLflow ends one
         "scores": "SELECT, UPDATE",
         "requests": "SELECT",
         "ground_truth": "SELECT, DELETE",  # what has no row after a day
@@ -115,7 +115,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "releases": "SELECT, INSERT, UPDATE (status, reason, token, finished_at, hold, differences)",
         "stages": "SELECT, UPDATE (outcome, ended_at)",
         "deployments": "SELECT, INSERT, UPDATE (state, live_at, reason)",
-        "quarantines": "SELECT, INSERT, UPDATE (ended_at)",
+        "quarantines": "SELECT, INSERT, UPDATE (ended_at, covers_commit)",
         "scores": "SELECT, INSERT",
         "requests": "SELECT, INSERT, DELETE",
         "ground_truth": "SELECT, INSERT, UPDATE, DELETE",

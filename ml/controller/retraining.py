@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import deployments, retraining_plans, retrainings
+from db import deployments, retraining_plans, retrainings, rollbacks
 from db.retraining_models import Retraining, RetrainingPlan
 from db.retraining_plans import LiveModel
 from db.retrainings import Occasion
 from db.session import read_time
 from db.states import Trigger
 from ml import cron
-from ml.retrain_limits import begun_since, find_limit
+from ml.retrain_limits import begun_since, find_limit, find_rollback_limit
 from ml.retrain_section import RetrainSection
 from ml.settings import ModelConfig
 
@@ -91,7 +91,9 @@ def begin_due(
         return None
     deployments.lock_model(session, live.model)
     begun = retrainings.list_begun(session, live.model, begun_since(section, now), now)
-    if (limit := find_limit(begun, section, due.at, now)) is not None:
+    rolled_back = rollbacks.find_newest_of_commit(session, live.model, live.commit)
+    limit = find_rollback_limit(rolled_back, section, now) or find_limit(begun, section, due.at, now)
+    if limit is not None:
         plan.next_at, plan.waits = limit.until, f"{due.occasion.reason}: {limit.reason}"
         return None
     if (block := retrainings.explain_block(session, live.model)) is not None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import func, select, update
 
+from db.models import Quarantine
 from db.retraining_models import Retraining, RetrainingPlan
 from db.states import RetrainingState, Status, Trigger
 from tests.harness.shelf import PIECE, Shelf
@@ -13,7 +14,7 @@ from tests.ml.builder.test_release import go_live
 from tests.ml.checks.support import stages as outcomes
 from tests.ml.conftest import Appliance
 from tests.ml.retraining.conftest import manifest, model, rows
-from tests.ml.retraining.support import list_all
+from tests.ml.retraining.support import list_all, roll_back
 from tests.models import working
 
 LiveOn = Callable[..., Appliance]
@@ -108,6 +109,30 @@ def test_what_would_be_live_again_makes_no_release(live_on: LiveOn) -> None:
         "no release was made: files, packages, data and warm start are those of release 1, which is live"
     )
     assert len(appliance.releases()) == 1
+
+
+def test_what_was_rolled_back_is_not_trained_once_more(live_on: LiveOn, shelf: Shelf) -> None:
+    """With the same data it would be what was rolled back; with other data it is tried."""
+    appliance = live_on(EVERY_MINUTE)
+    shelf.put(rows(0.8), "/train.csv")
+    shelf.put(rows(0.8), "/test.csv")
+    fall_due(appliance)
+    ended(appliance)
+    appliance.settle()
+    go_live(appliance)
+    bad = appliance.releases()[0]
+    assert bad.status is Status.DEPLOYED, bad.reason
+    assert roll_back(appliance.sessions, appliance.model) == appliance.releases()[1].id
+    with appliance.sessions.begin() as session:  # the day after
+        session.execute(update(Quarantine).values(since=func.now() - func.make_interval(0, 0, 0, 1)))
+        earlier = {"scheduled_at": None, "created_at": func.now() - func.make_interval(0, 0, 0, 1)}
+        session.execute(update(Retraining).values(earlier))
+
+    again = ended(appliance, 2)
+    assert again.outcome == (
+        f"no release was made: files, packages, data and warm start are those of release {bad.id}, "
+        "which was rolled back"
+    )
 
 
 def test_a_warm_start_begins_with_the_live_model(live_on: LiveOn) -> None:
