@@ -96,8 +96,8 @@ GRANTS: dict[str, dict[str, str]] = {
         "tracked": "SELECT, INSERT, UPDATE, DELETE",
         "aliases": "SELECT, INSERT, UPDATE",
         "approvals": "SELECT",
-        "retrainings": "SELECT, INSERT, UPDATE",
-        "retraining_plans": "SELECT, INSERT, UPDATE",
+        "retrainings": "SELECT, INSERT, UPDATE, DELETE",
+        "retraining_plans": "SELECT, INSERT, UPDATE, DELETE",
         "alembic_version": "",
     },
     "serve": {
