@@ -19,7 +19,8 @@ def prune_retrainings(session: Session, model: str) -> int:
     The newest by each trigger and the last scheduled one stay: they tell what is not due again, and when the
     cooldown began.
     """
-    has_ended = Retraining.state.in_((RetrainingState.UNCHANGED, RetrainingState.SUPERSEDED))
+    ends = (RetrainingState.UNCHANGED, RetrainingState.SUPERSEDED, RetrainingState.FAILED)
+    has_ended = Retraining.state.in_(ends)
     is_old = Retraining.created_at < func.now() - RETENTION
     newest = select(func.max(Retraining.id)).where(Retraining.model == model).group_by(Retraining.trigger)
     scheduled = (Retraining.model == model) & (Retraining.scheduled_at <= func.now() + MAX_AHEAD)

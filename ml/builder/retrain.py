@@ -6,6 +6,7 @@
 import shutil
 import signal
 import sys
+from contextlib import suppress
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
@@ -17,7 +18,6 @@ from db.limits import BUILDER_SECONDS
 from db.models import Release
 from db.retraining_models import Retraining
 from db.session import DB_ERRORS, create_sessionmaker, describe_error
-from db.states import RetrainingState
 from ml import manifest
 from ml.environments import environments
 from ml.git_token import use_git_token
@@ -38,25 +38,43 @@ def main(number: int) -> None:
     sessions = create_sessionmaker(settings.database_url, BUILDER_SECONDS)
     try:
         with sessions.begin() as session:
-            found = retrainings.find(session, number)
-            live = deployments.find_live(session, found.model) if found else None
-            earlier = list_earlier(session, live.release) if live else []
-        model = next((one for one in settings.list_models() if found and one.name == found.model), None)
-        if not found or not live or not model or found.state is not RetrainingState.WAITING:
-            return
-        warm_start = model.find_retrain(live.release.retrain).warm_start
-        same = find_same(settings, sessions, model, earlier, found, warm_start=warm_start)
-        with sessions.begin() as session:
-            if same is not None:
-                fate = "is live" if same.id == live.release_id else "was rolled back"
-                retrainings.end_unchanged(session, number, UNCHANGED.format(same.id, fate))
-                logger.info("retraining {} of {}: nothing has changed", number, found.model)
-                return
-            made = retrainings.start(session, number, model.repository, warm_start=warm_start)
-        if made:
-            logger.info("retraining {} of {}: release {}", number, found.model, made.id)
-    except DB_ERRORS as error:  # nothing can be recorded: the controller starts it again
+            found = retrainings.begin_attempt(session, number)
+        if found is not None and not make_release(settings, sessions, found):
+            give_back(sessions, number)
+    except DB_ERRORS as error:  # the controller starts it again
+        give_back(sessions, number)
         sys.exit(f"retraining {number}: Postgres is away: {describe_error(error)}")
+    except SystemExit:
+        give_back(sessions, number)
+        raise
+
+
+def give_back(sessions: sessionmaker[Session], number: int) -> None:
+    """Count this attempt for nothing; while Postgres is away it counts."""
+    with suppress(*DB_ERRORS), sessions.begin() as session:
+        retrainings.give_attempt_back(session, number)
+
+
+def make_release(settings: MlSettings, sessions: sessionmaker[Session], found: Retraining) -> bool:
+    """Queue the release of a retraining, or end it as unchanged; return False when it has to wait."""
+    with sessions.begin() as session:
+        live = deployments.find_live(session, found.model)
+        earlier = list_earlier(session, live.release) if live else []
+    model = next((one for one in settings.list_models() if one.name == found.model), None)
+    if not live or not model:
+        return False
+    warm_start = model.find_retrain(live.release.retrain).warm_start
+    same = find_same(settings, sessions, model, earlier, found, warm_start=warm_start)
+    with sessions.begin() as session:
+        if same is not None:
+            fate = "is live" if same.id == live.release_id else "was rolled back"
+            retrainings.end_unchanged(session, found.id, UNCHANGED.format(same.id, fate))
+            logger.info("retraining {} of {}: nothing has changed", found.id, found.model)
+            return True
+        made = retrainings.start(session, found.id, model.repository, warm_start=warm_start)
+    if made:
+        logger.info("retraining {} of {}: release {}", found.id, found.model, made.id)
+    return made is not None
 
 
 def list_earlier(session: Session, live: Release) -> list[Release]:

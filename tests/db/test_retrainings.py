@@ -119,6 +119,28 @@ def test_nothing_is_trained_while_a_rollback_is_under_way(sessions: Sessions) ->
         assert live.release_id == first
 
 
+def test_a_retraining_whose_process_always_dies_fails(sessions: Sessions) -> None:
+    make_live(sessions)
+    with sessions.begin() as session:
+        deployments.lock_model(session, "m")
+        made = retrainings.request(session, "m", Occasion(Trigger.DATA, "1", "new data"))
+        assert made is not None
+
+    def attempt() -> bool:
+        with sessions.begin() as session:
+            return retrainings.begin_attempt(session, made.id) is not None
+
+    assert [attempt() for _ in range(5)] == [True] * 5
+    with sessions.begin() as session:  # one was stopped on purpose
+        retrainings.give_attempt_back(session, made.id)
+    assert [attempt() for _ in range(3)] == [True, False, False]
+    with sessions.begin() as session:
+        ended = session.get_one(Retraining, made.id)
+        assert (ended.state, ended.ended_at is not None) == (RetrainingState.FAILED, True)
+        assert ended.outcome == "the process that makes its release died 5 times: is there enough memory?"
+        assert retrainings.explain_block(session, "m") is None
+
+
 def test_a_merge_that_is_queued_ends_it(sessions: Sessions) -> None:
     make_live(sessions)
     _, claim = begin(sessions)

@@ -1,5 +1,7 @@
 """A retraining is a release of the live commit, through every stage; or none, where nothing has changed."""
 
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -181,7 +183,8 @@ def test_a_merge_frees_the_place_of_a_slow_comparison(live_on: LiveOn, shelf: Sh
         lambda: look_again(appliance) and appliance.release(commit).status.has_ended, 30, "it is built"
     )
 
-    assert list_all(appliance.sessions)[0].state is RetrainingState.SUPERSEDED
+    [superseded] = list_all(appliance.sessions)
+    assert (superseded.state, superseded.attempts) == (RetrainingState.SUPERSEDED, 0)
     assert not list(appliance.settings.home.rglob("retraining-1.data*"))
 
 
@@ -201,6 +204,34 @@ def test_a_killed_controller_begins_what_fell_due(live_on: LiveOn) -> None:
     made = [release for release in appliance.releases() if release.trigger is Trigger.SCHEDULE]
     assert [one.release_id for one in list_all(appliance.sessions)] == [made[0].id]
     assert len(made) == 1
+
+
+def test_a_comparison_that_died_too_often_ends(live_on: LiveOn) -> None:
+    appliance = live_on(EVERY_MINUTE)
+    fall_due(appliance)
+    appliance.lookout.plan_retrainings()
+    with appliance.sessions.begin() as session:
+        session.execute(update(Retraining).values(attempts=5))
+
+    made = ended(appliance)
+
+    assert made.state is RetrainingState.FAILED
+    assert "died 5 times" in str(made.outcome)
+    assert len(appliance.releases()) == 1
+
+
+def test_a_look_at_data_that_dies_is_to_be_seen(live_on: LiveOn) -> None:
+    appliance = live_on("on_data = true")
+    daemons = appliance.lookout.daemons
+    wait_until(lambda: daemons.reap_ended() or not daemons.list_names(), 30, "no look is under way")
+    daemons.start(f"data {appliance.model}", "http.server", "0")
+    os.kill(daemons.list_pids()[0], signal.SIGKILL)
+    wait_until(lambda: appliance.lookout.reap_children() or not daemons.list_names(), 30, "it is dead")
+
+    assert plan(appliance).data_problem == (
+        "the process that looks at the data died (exit status -9): is there enough memory?"
+    )
+    wait_until(lambda: look_again(appliance) and not plan(appliance).data_problem, 60, "it is looked at")
 
 
 def test_an_address_that_fails_is_told_once(live_on: LiveOn, shelf: Shelf) -> None:
