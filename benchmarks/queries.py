@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.query_plans import Query, compared
@@ -19,6 +19,7 @@ from db import (
     databases,
     deployment_history,
     deployments,
+    ground_truth,
     migrate,
     mlflow_state,
     pull_requests,
@@ -166,6 +167,9 @@ def queries(large: sessionmaker[Session]) -> dict[str, Query]:
         "request log: 200 rows": lambda s: request_log.record_batch(s, sampled()),
         "request log: partitions": lambda s: request_partitions.find_expired(s, 30, 5 << 30),
         "call: erase a request": lambda s: request_erasure.delete_by_id(s, MODEL, [make_id()]),
+        "ground truth: of 200 rows": stored_truth,
+        "ground truth: clients' ids": find_clients,
+        "ground truth: what is early": ground_truth.settle_early,
         "requests: a minute of each model": lambda s: traffic.record_counts(
             s, dict.fromkeys(models, NO_COUNTS), timedelta(seconds=30)
         ),
@@ -299,6 +303,21 @@ def sampled() -> list[dict[str, object]]:
 def make_id() -> uuid.UUID:
     """Return an id of a call of today."""
     return IdMaker(b"key", MODEL).make(int(1000 * time.time())).uuid
+
+
+def stored_truth(session: Session) -> None:
+    """Find the rows of a call of ground truth, and store it."""
+    ground_truth.prepare(session, MODEL)
+    query = "SELECT id, row, at, model FROM requests WHERE model = :model ORDER BY at DESC LIMIT 200"
+    rows = session.execute(text(query), {"model": MODEL}).mappings().all()
+    ground_truth.find_rows(session, [(row["id"], None) for row in rows])
+    value = {"value": "1.5", "source": "system", "observed_at": None, "is_early": False}
+    ground_truth.store_batch(session, [{**row, "id": str(row["id"]), **value} for row in rows])
+
+
+def find_clients(session: Session) -> None:
+    ground_truth.prepare(session, MODEL)
+    ground_truth.find_calls(session, MODEL, ["c", *(f"unknown-{number}" for number in range(100))])
 
 
 def compared_rows() -> dict[str, object]:

@@ -19,7 +19,7 @@ LARGE = (
     "traffic",
     "tracked",
 )
-PARTITIONS = "requests_"  # of the request log
+PARTITIONS = ("requests_", "ground_truth_")  # of the request log
 
 Query = Callable[[Session], Any]
 

@@ -88,7 +88,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "quarantines": "SELECT, UPDATE (ended_at, covers_commit)",  # a promotion in MLflow ends one
         "scores": "SELECT, UPDATE",
         "requests": "SELECT",
-        "ground_truth": "SELECT, DELETE",  # what has no row after a day
+        "ground_truth": "SELECT, UPDATE (is_early), DELETE",  # what has no row after a day
         "drift_windows": "SELECT, INSERT, DELETE",
         "quality_windows": "SELECT, INSERT, DELETE",
         "monitor_states": "SELECT, INSERT, UPDATE, DELETE",
