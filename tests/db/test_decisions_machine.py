@@ -162,8 +162,8 @@ class Decisions(RuleBasedStateMachine):
                 commit = known[which % len(known)].commit
                 release_queue.queue_release(session, self.model, "a/m", commit, Trigger.MANUAL, who="dana")
 
-    @rule(fails=st.booleans())
-    def retrain_and_roll_back(self, fails: bool) -> None:
+    @rule(fails=st.booleans(), next_is_due=st.booleans())
+    def retrain_and_roll_back(self, fails: bool, next_is_due: bool) -> None:
         """The live commit is trained again, is live, and is rolled back, at times past one that fails."""
         self.serve_catches_up()
         self.retraining_falls_due()
@@ -181,6 +181,8 @@ class Decisions(RuleBasedStateMachine):
         self.builders.append(Builder(claim, seen.baseline, seen))
         self.let_pass(self.builders[-1])
         self.serve_catches_up()
+        if next_is_due:
+            self.retraining_falls_due()
         self.withdraw()
         if fails:
             self.serve_reads_what_is_wanted()
