@@ -129,6 +129,9 @@ class MlSettings(SourceSettings, AccessSettings):
     record_days: int = Field(30, validation_alias="SLIPWAY_RECORD_DAYS", ge=1, le=366)
     record_bytes: Size = Field(5 << 30, validation_alias="SLIPWAY_RECORD_BYTES", validate_default=False)
     record_rows: int = Field(200, validation_alias="SLIPWAY_RECORD_ROWS", ge=1)  # a second, of a model
+    monitor: bool = Field(True, validation_alias="SLIPWAY_MONITOR")
+    # between two measurements of what is live
+    monitor_seconds: float = Field(900, validation_alias="SLIPWAY_MONITOR_SECONDS", gt=0)
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 
     def list_models(self) -> list[ModelConfig]:
