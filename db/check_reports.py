@@ -192,6 +192,7 @@ def _collect_facts(
         list_stages(session, release.id),
         log if state != "success" else (),
         (release.verdict or {}).get("changed_rules", ()),
+        (release.verdict or {}).get("changed_recording", ()),
         f"/releases/{release.id}",
         f"/releases/{release.id}/predict" if release.artifact else None,
     )

@@ -225,7 +225,7 @@ class Deployment(Base):
 
 
 class Quarantine(Base):
-    """A commit that was rolled back: no rollback goes to it, until an operator deploys it on purpose."""
+    """A release that was rolled back: no rollback goes to it, until an operator deploys it on purpose."""
 
     __tablename__ = "quarantines"
 
@@ -233,6 +233,8 @@ class Quarantine(Base):
     model: Mapped[str] = mapped_column(index=True)
     commit: Mapped[str]
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"))
+    # whether no rollback goes to any release of the commit: none of it was good
+    covers_commit: Mapped[bool] = mapped_column(server_default=text("true"))
     why: Mapped[str | None]
     since: Mapped[datetime] = mapped_column(server_default=func.now())
     ended_at: Mapped[datetime | None]

@@ -50,6 +50,7 @@ DOORS = {
     "apprise": ("vcs/notifications/apprise_process.py",),
     "httpcore": (
         "common/web/guarded_connections.py",
+        "common/web/deadline.py",
         "ml/sources/fetch/http.py",
         "vcs/notifications/",
     ),

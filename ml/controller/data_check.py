@@ -11,8 +11,9 @@ from common.errors import RejectedError, UnavailableError
 from common.text import make_storable
 from db import deployments, retraining_plans
 from db.models import Release
-from db.session import create_sessionmaker, read_time
+from db.session import DB_ERRORS, create_sessionmaker, describe_error, read_time
 from ml import manifest
+from ml.controller.retraining import POSTGRES_AWAY
 from ml.git_token import use_git_token
 from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
@@ -27,8 +28,19 @@ MAX_PROBLEM_CHARS = 1000
 def main(name: str) -> None:
     settings = MlSettings()
     log.configure("data", settings.log)
-    model = next(model for model in settings.list_models() if model.name == name)
-    sessions = create_sessionmaker(settings.database_url)
+    model = next((model for model in settings.list_models() if model.name == name), None)
+    if model is None:
+        return
+    try:
+        check_data(settings, create_sessionmaker(settings.database_url), model)
+    except DB_ERRORS as error:
+        logger.warning("the data of {} is not looked at: Postgres is away: {}", name, describe_error(error))
+        sys.exit(POSTGRES_AWAY)
+
+
+def check_data(settings: MlSettings, sessions: sessionmaker[Session], model: ModelConfig) -> None:
+    """Store what has changed of a model's data, or why that cannot be found out."""
+    name = model.name
     with sessions.begin() as session:
         live = deployments.find_live(session, name)
     if live is None:
@@ -39,6 +51,11 @@ def main(name: str) -> None:
             changed = look_at_data(access, sessions, model, live.release)
     except (RejectedError, UnavailableError, OSError) as fault:
         problem = make_storable(str(fault), MAX_PROBLEM_CHARS)
+    except DB_ERRORS:
+        raise
+    except Exception as error:  # noqa: BLE001 (a bug of ours is to be seen where other problems are)
+        logger.exception("the look at the data of {} broke", name)
+        problem = make_storable(f"Slipway's own error: {error!r}", MAX_PROBLEM_CHARS)
     with sessions.begin() as session:
         is_new = retraining_plans.record_data(
             session,

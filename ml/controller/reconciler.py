@@ -101,7 +101,7 @@ class Reconciler:
     def reap_children(self) -> None:
         """Remove the children that ended; a build may have left files."""
         self.garbage.is_due |= bool(self.builders.reap_ended())
-        self.daemons.reap_ended()
+        retraining.record_died_checks(self.sessions, self.daemons.reap_ended(), self.settings.data_seconds)
 
     def ensure_mlflow_sync(self) -> None:
         """Start the process that exports to MLflow, so that nothing here waits for it."""

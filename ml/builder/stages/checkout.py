@@ -7,13 +7,11 @@ from common.errors import RejectedError
 from db.claims import MAX_ATTEMPTS
 from db.states import CHANGE_TRIGGERS, Trigger
 from ml import manifest
-from ml.builder import preflight
+from ml.builder import manifest_changes, preflight
 from ml.builder.context import BuildContext
 from ml.builder.stages.result import StageResult
-from ml.manifest import Gate, Manifest
-from ml.section import Section
+from ml.manifest import Manifest
 from ml.sources import datasets, source_tree
-from ml.sources.git_merge import BASE_FOLDER
 from ml.sources.source_tree import SourceTree
 from ml.stage_log import LogLine
 
@@ -26,6 +24,7 @@ class CheckoutResult(StageResult):
     manifest: Manifest
     tree: str | None  # git's id of the files
     changed_rules: tuple[str, ...] = ()  # of [gate], that a pull request changes
+    changed_recording: tuple[str, ...] = ()  # of [record], likewise
     needs_tag: bool  # a tag releases this model, and the release is of a merge or a push
 
 
@@ -45,7 +44,8 @@ def run(context: BuildContext, log_line: LogLine) -> CheckoutResult:
         source=fetched.path,
         manifest=checked,
         tree=fetched.tree,
-        changed_rules=list_changed_rules(fetched),
+        changed_rules=manifest_changes.list_changed_rules(fetched),
+        changed_recording=manifest_changes.list_changed_recording(fetched),
         needs_tag=needs_tag(context, checked),
         facts={**facts, "tree": fetched.tree, "base": fetched.base},
     )
@@ -89,33 +89,6 @@ def read_manifest(context: BuildContext, source: Path) -> Manifest:
     gate = context.model.operator_gate.with_defaults(declared.gate)
     resources = context.model.resources.with_defaults(declared.resources)
     return declared.model_copy(update={"gate": gate, "resources": resources})
-
-
-def list_changed_rules(fetched: SourceTree) -> tuple[str, ...]:
-    """Return the rules of [gate] that a pull request changes, each as it was and as it is."""
-    if fetched.base is None:
-        return ()
-    try:
-        before = manifest.read(fetched.path.with_name(BASE_FOLDER)).gate
-    except RejectedError:
-        before = Gate()
-    now = manifest.read(fetched.path).gate
-    return tuple(
-        f"{name}: {describe_rule(before, name)} → {describe_rule(now, name)}"
-        for name in sorted({*before.metrics, *now.metrics, "predictions"})
-        if get_rule(before, name) != get_rule(now, name)
-    )
-
-
-def get_rule(gate: Gate, name: str) -> Section | None:
-    return gate.predictions if name == "predictions" else gate.metrics.get(name)
-
-
-def describe_rule(gate: Gate, name: str) -> str:
-    """Return a rule as it is written: `may_worsen_by = 0.05`; or `no rule`."""
-    rule = get_rule(gate, name)
-    given = rule.model_dump(exclude_unset=True) if rule else {}
-    return ", ".join(f"{key} = {value}" for key, value in given.items()) or "no rule"
 
 
 def needs_tag(context: BuildContext, declared: Manifest) -> bool:

@@ -107,6 +107,7 @@ def run(
                 **verdict.to_document(),
                 "seen": asdict(inputs.snapshot),
                 "changed_rules": checkout.changed_rules,
+                "changed_recording": checkout.changed_recording,
             }
         },
         failure=None if verdict.passed else RejectedError(verdict.reason),
