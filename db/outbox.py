@@ -135,6 +135,11 @@ def put_comment(
     put_subject(session, SubjectKind.COMMENT, f"{number} {model}", repository, document, position=position)
 
 
+def has_comment(session: Session, *, repository: str, number: int, model: str) -> bool:
+    """Return whether a pull request has a comment on a model, or is to get one."""
+    return find_facts(session, SubjectKind.COMMENT, repository, f"{number} {model}") is not None
+
+
 def put_comment_note(session: Session, *, repository: str, number: int, model: str, note: str | None) -> None:
     """Put a sentence on top of a pull request's comment, where it has one; None takes it away."""
     key = make_key(SubjectKind.COMMENT, repository, f"{number} {model}")

@@ -30,6 +30,7 @@ class Status(StrEnum):
     REJECTED = "rejected"  # the commit's fault
     FAILED = "failed"  # external, after five attempts, or ours
     SUPERSEDED = "superseded"  # a newer merge came before it was begun, or before a retraining was finished
+    UNTOUCHED = "untouched"  # nothing changed in the folders of the repository that the model is made of
     CANCELLED = "cancelled"  # an operator ended it
     UNKNOWN = "unknown"
 
@@ -60,6 +61,7 @@ RELEASE_TRANSITIONS = {
             Status.REJECTED,
             Status.FAILED,
             Status.SUPERSEDED,
+            Status.UNTOUCHED,
             Status.CANCELLED,
         }
     ),

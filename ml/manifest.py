@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import dropwhile
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -25,12 +26,18 @@ SCHEME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def check_place(text: str) -> str:
-    """Return `text` when it is a path inside the repository or a URL."""
+    """Return `text` when it is a path inside the repository or a URL.
+
+    It may begin with `..`, to another folder of the repository than the model's: what reads the file refuses
+    one outside.
+    """
     if is_recorded(text):
         parse_recorded(text)
     if SCHEME_PATTERN.match(text):
         return text
-    if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or not text.strip("./ "):
+    path = PurePosixPath(text)
+    has_way_back = ".." in [*dropwhile(lambda part: part == "..", path.parts)]
+    if path.is_absolute() or has_way_back or not text.strip("./ "):
         raise ValueError("has to be a path in the repository, or an address as https://…, s3://… or file://…")
     return text
 

@@ -5,6 +5,15 @@ from pathlib import Path
 
 RECORDED_FOLDER = "recorded"  # of a release's data, in which users' rows are
 DRIFT_SUFFIX = ".drift"  # of the file beside a trained model
+EXPORT_NAME = "repository"  # what is exported of a repository whose model lies in one of its folders
+
+
+def find_export(source: Path) -> Path:
+    """Return the folder with all files that were exported with a release's source: itself, or around it.
+
+    `source` is `HomeLayout.source_path`, not resolved: of a resolved one, nothing around it is returned.
+    """
+    return source.with_name(EXPORT_NAME) if source.is_symlink() else source
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,7 @@ class HomeLayout:
         return self.root / "releases" / str(release)
 
     def source_path(self, release: int) -> Path:
+        """Return the folder of the model's files; where it is one of its repository, a link into that."""
         return self.release_path(release) / "source"
 
     def scored(self, release: int) -> Path:

@@ -26,7 +26,7 @@ from db.session import DB_ERRORS, create_sessionmaker, describe_error, open_snap
 from ml import stage_log
 from ml.builder.annotations import find_annotations
 from ml.builder.commit import PostgresLostError, commit_change
-from ml.builder.context import BuildContext
+from ml.builder.context import BuildContext, JudgedChange
 from ml.builder.outcomes import BuildOutcome, describe_outcome, to_outcome
 from ml.builder.prediction_diff import MAX_ROWS, MIN_WHOLE_ROWS, explain_too_few
 from ml.builder.progress import BuildProgress, StageRunner
@@ -110,12 +110,13 @@ def build_claimed(
     with sessions.begin() as session:
         parent = session.get(Release, release.warm_start) if release.warm_start else None
     model = next((model for model in settings.list_models() if model.name == release.model), None)
+    last = find_last_judged(sessions, release) if model and model.path else None
 
     def attempt() -> BuildOutcome:
         if model is None:
             raise RejectedError(f"the appliance no longer follows {release.repository}")
         with use_git_token(settings, sessions, release.repository) as access:
-            context = BuildContext(access, model.for_release(release), release, parent)
+            context = BuildContext(access, model.for_release(release), release, parent, last)
             return run_stages(
                 context,
                 BuildProgress(sessions, claim, context.log_path),
@@ -133,6 +134,14 @@ def build_claimed(
         with suppress(claims.ClaimLostError), sessions.begin() as session:  # lost: it had just been settled
             claims.release_claim(session, claim, "it was interrupted; it goes on from there")
         logger.info("release {}: requeued", release.id)
+
+
+def find_last_judged(sessions: sessionmaker[Session], release: Release) -> JudgedChange | None:
+    """Return the change of a model that was judged before a release, and whether it is live."""
+    with sessions.begin() as session:
+        last = releases.find_last_judged(session, release)
+        live = deployments.find_live(session, release.model)
+    return JudgedChange(last, is_live=bool(live and live.release_id == last.id)) if last else None
 
 
 def read_gate_inputs(sessions: sessionmaker[Session], model: str, test_sha256: str) -> GateInputs:

@@ -29,6 +29,8 @@ def run_stages(
     """Run every stage in order; a stage that finished before a crash returns what it returned then."""
     run = stages.run_stage
     source = run(StageName.CHECKOUT, checkout.run, context)
+    if source.untouched:
+        return Finished(Status.UNTOUCHED, source.untouched)
     if source.needs_tag:
         return Finished(Status.SUPERSEDED, UNTAGGED.format(context.release.trigger))
     runtime = run(StageName.ENVIRONMENT, environment.run, context, source)

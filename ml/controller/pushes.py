@@ -42,7 +42,8 @@ def queue_newest(sessions: sessionmaker[Session], model: ModelConfig, pushes: Pu
     if not found or (newest_change is None and not pushes.is_released_on_push(found[0].commit)):
         return None
     with sessions.begin() as session:
-        return release_queue.queue_merges(session, model.name, found, Trigger.PUSH)
+        ends = model.is_whole_repository
+        return release_queue.queue_merges(session, model.name, found, Trigger.PUSH, ends_retrainings=ends)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ def check_tags(
     answer = git_server.list_refs(model, *patterns, token=settings.github_token, host=settings.github_host)
     tags = git_server.sort_tags(answer)
     with sessions.begin() as session:
-        release = release_queue.queue_tags(session, model.name, model.repository, tags)
+        ends = model.is_whole_repository
+        release = release_queue.queue_tags(session, model.name, model.repository, tags, ends_retrainings=ends)
     if release:
         logger.info("{} of {}: release {} at {}", release.ref, model.name, release.id, release.commit[:8])
     if has_queue:

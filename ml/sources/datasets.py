@@ -15,7 +15,7 @@ from common.system.plain_file import read_start
 from ml import stage_log
 from ml.data_folders import DataFolders
 from ml.manifest import SCHEME_PATTERN, DataSection
-from ml.paths import RECORDED_FOLDER, HomeLayout
+from ml.paths import RECORDED_FOLDER, HomeLayout, find_export
 from ml.recorded_address import is_recorded
 from ml.settings import MlSettings
 from ml.sources.fetch import origins
@@ -227,12 +227,17 @@ class DatasetResolver:
 
     def check_named(self, named: str) -> Path:
         """Return the file of the repository, when it exists and is no pointer of Git LFS."""
-        path = self.source / named
+        path, export = self.source / named, find_export(self.source)
+        is_outside = not is_inside(path, export)
+        if is_outside and named.startswith("..") and not path.is_symlink():
+            raise RejectedError(
+                f"slipway.toml names {named} as [data] {self.name}, which is not in the repository"
+            )
         if not path.exists():
             raise RejectedError(
                 f"slipway.toml names {named} as [data] {self.name}, and the repository has no such file"
             )
-        if not is_inside(path, self.source):
+        if is_outside:
             raise RejectedError(f"{named} is a link out of the repository")
         if (read_start(path.resolve(), len(LFS_PREFIX)) or b"") == LFS_PREFIX:
             raise to_pointer_error(named)
@@ -254,7 +259,7 @@ class DatasetResolver:
                 f'{location} is a folder, and only format = "path" in [data] hands over folders'
             )
         in_repository = path.is_relative_to(self.source)
-        folders = (self.source,) if in_repository else self.sources.folders.readable
+        folders = (find_export(self.source),) if in_repository else self.sources.folders.readable
         sha256, size = compute_fingerprint(path, location, folders)
         if self.pin and self.pin != sha256:
             raise to_digest_error(location, sha256, self.pin)

@@ -280,7 +280,12 @@ class Decisions(RuleBasedStateMachine):
     @rule(
         which=ANY,
         outcome=st.sampled_from(
-            [Retry("away", timedelta()), Finished(Status.REJECTED, "worse"), Finished(Status.PASSED, "waits")]
+            [
+                Retry("away", timedelta()),
+                Finished(Status.REJECTED, "worse"),
+                Finished(Status.PASSED, "waits"),
+                Finished(Status.UNTOUCHED, "nothing has changed"),
+            ]
         ),
     )
     def builder_ends(self, which: int, outcome: Retry | Finished) -> None:

@@ -107,6 +107,9 @@ def find_live_commit(session: Session, model: str) -> str:
 def describe_last_end(session: Session, model: str, commit: str) -> str | None:
     """Return what speaks against building the newest commit again; None when nothing does."""
     last = releases.find_newest_of_commit(session, model, commit)
+    if last is not None and last.status is Status.UNTOUCHED:  # its files are those of the change before it
+        last = releases.find_last_judged(session, last) or last
+        commit = last.commit
     if rollbacks.find_quarantine_of_commit(session, model, commit):
         found = f"commit {commit[:8]} was rolled back, and goes live again when it passes the gate"
     elif last is not None and last.status is Status.REJECTED:
