@@ -24,7 +24,7 @@ PARTITIONS = (
 FILL = """
     INSERT INTO requests
     SELECT gen_random_uuid(), 0, now() - i * interval '1 day' / {rows}, 'm', 1, 'predict', 'c',
-        jsonb_build_object('age', i % 90, 'plan', 'free', 'income', random(), 'text', repeat('x', 60)),
+        jsonb_build_object('age', i %% 90, 'plan', 'free', 'income', random(), 'text', repeat('x', 60)),
         '0.5', NULL, 1.5, true, false
     FROM generate_series(1, {rows}) AS i
 """

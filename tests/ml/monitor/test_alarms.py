@@ -32,7 +32,7 @@ class Alarms:
     def make_live(self, commit: str = "a" * 40, data: Any = DATA) -> None:
         release = make_live(self.sessions, commit, data=data)
         with self.sessions.begin() as session:
-            monitor_results.begin(session, "m", release)
+            monitor_results.begin_measurement(session, "m", release)
 
     def record(self, trigger: Trigger, reason: str | None) -> None:
         with self.sessions.begin() as session:
@@ -42,7 +42,9 @@ class Alarms:
     def told(self) -> list[tuple[str, bool]]:
         with self.sessions.begin() as session:
             rows = session.execute(
-                select(Notification.event, Notification.ended_at).order_by(Notification.event)
+                select(Notification.event, Notification.ended_at)
+                .where(Notification.event.startswith("model."))
+                .order_by(Notification.event)
             )
             return [(row.event, row.ended_at is None) for row in rows]
 

@@ -120,7 +120,7 @@ def test_without_training_rows_the_first_requests_are_it(watched: Watched) -> No
     assert watched.release(release).drift_source == "requests"
     baseline, _ = read_baseline(watched.home.drift_baseline_path("m", release))
     assert (baseline.rows, [column.name for column in baseline.features]) == (1000, ["age", "plan"])
-    assert watched.windows()[-1].rows == 0
+    assert (watched.windows()[-1].status, watched.windows()[-1].rows) == ("too few", 50)
 
     watched.record(draw(3, 500))
     window = watched.measure()[-1]
@@ -218,9 +218,9 @@ def test_one_that_was_cut_off_is_said_and_comes_last(watched: Watched) -> None:
         watched.make_live(draw(1, 2000), model)
         watched.record(draw(2, 500), model)
     with watched.monitor.begin() as session:
-        monitor_results.begin(session, "m", 1)  # and then it was killed
+        monitor_results.begin_measurement(session, "m", 1)  # and then it was killed
     with watched.monitor.begin() as session:
-        assert monitor_results.begin(session, "m", 1).problem == monitor_results.CUT_OFF
+        assert monitor_results.begin_measurement(session, "m", 1).problem == monitor_results.CUT_OFF
     watched.measure()
     assert watched.state().checked_at > watched.state("other").checked_at  # type: ignore[operator]
     assert watched.state().problem is None
@@ -287,7 +287,7 @@ def test_of_rows_erased_meanwhile_only_statistics_stay(watched: Watched) -> None
     release = watched.release(watched.make_live(draw(1, 2000)))
     watched.record(draw(2, 300))
     with watched.monitor.begin() as session:
-        monitor_results.begin(session, "m", release.id)
+        monitor_results.begin_measurement(session, "m", release.id)
     drawn = measure_drift.draw_rows(watched.monitor, "m", None)
     finding = {"name": "plan", "status": "same", "labels": ["free"]}
     window = {
