@@ -19,6 +19,7 @@ from db import (
     databases,
     deployment_history,
     deployments,
+    ground_truth,
     migrate,
     mlflow_state,
     pull_requests,
@@ -165,6 +166,9 @@ def queries(large: sessionmaker[Session]) -> dict[str, Query]:
         "request log: 200 rows": lambda s: request_log.record_batch(s, sampled()),
         "request log: partitions": lambda s: request_partitions.find_expired(s, 30, 5 << 30),
         "call: erase a request": lambda s: request_erasure.delete_by_id(s, MODEL, [make_id()]),
+        "ground truth: of 200 rows": stored_truth,
+        "ground truth: clients' ids": find_clients,
+        "ground truth: what is early": ground_truth.settle_early,
         "requests: a minute of each model": lambda s: traffic.record_counts(
             s, dict.fromkeys(models, NO_COUNTS), timedelta(seconds=30)
         ),
@@ -298,6 +302,28 @@ def sampled() -> list[dict[str, object]]:
 def make_id() -> uuid.UUID:
     """Return an id of a call of today."""
     return IdMaker(b"key", MODEL).make(int(1000 * time.time())).uuid
+
+
+def stored_truth(session: Session) -> None:
+    """Record calls, find their rows, and store the ground truth of each."""
+    calls = [make_id() for _ in range(200)]
+    rows = [{"id": str(call), "row": 0, "at": request_log.read_id_time(call)} for call in calls]
+    request_log.record_batch(session, [{**one, **row} for one, row in zip(sampled(), rows, strict=True)])
+    ground_truth.prepare(session, MODEL)
+    ground_truth.find_rows(session, [(call, None) for call in calls])
+    value = {
+        "model": MODEL,
+        "value": "1.5",
+        "source": "system",
+        "observed_at": None,
+        "is_early": False,
+    }
+    ground_truth.store_batch(session, [{**row, **value} for row in rows])
+
+
+def find_clients(session: Session) -> None:
+    ground_truth.prepare(session, MODEL)
+    ground_truth.find_calls(session, MODEL, ["c", *(f"unknown-{number}" for number in range(100))])
 
 
 def compared_rows() -> dict[str, object]:

@@ -43,6 +43,9 @@ SELECT gen_random_uuid(), 0, now() - i * interval '29 days' / {predictions}, 'mo
     1, 'predict', 'c', ('{{"days":' || i % 30 || '}}')::jsonb, '[1.0, 2.0, 3.0]', 1.5, true, false
 FROM generate_series(1, {predictions}) i;
 
+INSERT INTO ground_truth (id, row, at, model, value, source, is_early, stored_at)
+SELECT id, row, at, model, '1.5', 'system', row_number() OVER () % 1000 = 0, now() - interval '1 hour' FROM requests;
+
 INSERT INTO traffic (model, minute, failed, counts)
 SELECT 'model-' || i % ({predictions} / 1000), date_trunc('minute', now()) - i / ({predictions} / 1000) * interval '1 minute',
     0, array_fill(i % 7, ARRAY[28])

@@ -17,9 +17,12 @@ LARGE = (
     "deployments",
     "scores",
     "traffic",
+    "hourly_traffic",
+    "drift_windows",
+    "quality_windows",
     "tracked",
 )
-PARTITIONS = "requests_"  # of the request log
+PARTITIONS = ("requests_", "ground_truth_")  # of the request log
 
 Query = Callable[[Session], Any]
 

@@ -12,6 +12,7 @@ from cli.settings import CliSettings
 from common.figures import format_short
 from common.plain import escape_unprintable
 
+TIMEOUT_SECONDS = 30.0
 UNFINISHED = ("queued", "building")
 
 
@@ -21,7 +22,9 @@ class ApplianceClient:
     def __init__(self, settings: CliSettings) -> None:
         self.settings = settings
         # No proxy of the environment: the appliance is on this machine, or named on purpose.
-        self.http = httpx.Client(timeout=30, trust_env=False, headers={"Accept": "application/json"})
+        self.http = httpx.Client(
+            timeout=TIMEOUT_SECONDS, trust_env=False, headers={"Accept": "application/json"}
+        )
 
     def fetch_response(self, path: str) -> httpx.Response:
         """Return serve's response, whatever its status."""

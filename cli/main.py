@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import client, demo, demo_tomorrow, logs, notify, operate, pull_requests, retraining, terminal
+from cli import (
+    client,
+    demo,
+    demo_tomorrow,
+    ground_truth,
+    logs,
+    notify,
+    operate,
+    pull_requests,
+    retraining,
+    terminal,
+)
 from cli.check import commands as check_commands
 from cli.errors import UserError
 from cli.settings import CliSettings
@@ -36,6 +47,7 @@ app = CommandLine(
 demo.app.command()(demo_tomorrow.tomorrow)
 app.add_typer(demo.app, name="demo")
 app.add_typer(notify.app, name="notify")
+app.add_typer(ground_truth.app, name="ground-truth")
 
 
 def print_version(wanted: bool) -> None:

@@ -1,6 +1,7 @@
 """A client with the operator's token, which waits for the outcome of a decision."""
 
 import getpass
+import json
 import time
 from contextlib import suppress
 from typing import Any
@@ -23,17 +24,25 @@ class OperatorClient(client.ApplianceClient):
     def post_request(self, path: str, **fields: Any) -> Document:
         """Post a request; return the response's document. Raises `UserError` when it is refused."""
         given = {name: value for name, value in fields.items() if value is not None}
-        headers = {"Authorization": f"Bearer {self.find_token()}"}
-        try:
-            answer = self.http.post(
-                self.settings.serve_url + path, json={"who": current_user(), **given}, headers=headers
-            )
-        except httpx.TransportError as error:
-            raise self.unreachable_error(error) from error
+        answer = self.post_content(
+            path, json.dumps({"who": current_user(), **given}).encode(), "application/json"
+        )
         if answer.is_error:
             raise UserError(client.error_detail(answer))
         document: Document = answer.json()
         return document
+
+    def post_content(
+        self, path: str, content: bytes, content_type: str, seconds: float = client.TIMEOUT_SECONDS
+    ) -> httpx.Response:
+        """Post a body with the token; return the response, whatever its status."""
+        headers = {"Authorization": f"Bearer {self.find_token()}", "Content-Type": content_type}
+        try:
+            return self.http.post(
+                self.settings.serve_url + path, content=content, headers=headers, timeout=seconds
+            )
+        except httpx.TransportError as error:
+            raise self.unreachable_error(error) from error
 
     def find_token(self) -> str:
         """Return SLIPWAY_TOKEN, else the token that the appliance stores in its SLIPWAY_HOME."""

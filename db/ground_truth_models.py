@@ -20,6 +20,7 @@ class GroundTruth(Base):
     __tablename__ = "ground_truth"
     __table_args__ = (
         Index("ix_ground_truth_model_at", "model", "at"),
+        Index("ix_ground_truth_early", "stored_at", postgresql_where=text("is_early")),
         {"postgresql_partition_by": "RANGE (at)"},
     )
 
@@ -31,4 +32,5 @@ class GroundTruth(Base):
     source: Mapped[str]  # who says so: person, system or model
     observed_at: Mapped[datetime | None]  # when it became true, as the sender says
     stored_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    earlier: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))  # what it replaced, newest first
+    is_early: Mapped[bool] = mapped_column(server_default=text("false"))  # its row was not there yet
+    earlier: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))  # replaced values, newest first

@@ -277,3 +277,15 @@ class Traffic(Base):
     counts: Mapped[list[int]] = mapped_column(
         ARRAY(Integer)
     )  # by latency, with the bounds of `ml.serving.counters`
+
+
+class HourlyTraffic(Base):
+    """Requests answered in an hour: the sums of `Traffic`, stored for longer."""
+
+    __tablename__ = "hourly_traffic"
+    __table_args__ = (Index("ix_hourly_traffic_hour", "hour"),)
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    failed: Mapped[int]
+    counts: Mapped[list[int]] = mapped_column(ARRAY(Integer))

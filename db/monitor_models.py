@@ -13,7 +13,10 @@ class DriftWindow(Base):
     """Holds what one window of recorded requests showed against the live release's baseline."""
 
     __tablename__ = "drift_windows"
-    __table_args__ = (Index("ix_drift_windows_model_id", "model", "id"),)
+    __table_args__ = (
+        Index("ix_drift_windows_model_id", "model", "id"),
+        Index("ix_drift_windows_made_at", "model", "window", "made_at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     model: Mapped[str]
@@ -33,7 +36,10 @@ class QualityWindow(Base):
     """The metrics of a release on recorded predictions that have ground truth."""
 
     __tablename__ = "quality_windows"
-    __table_args__ = (Index("ix_quality_windows_model_id", "model", "id"),)
+    __table_args__ = (
+        Index("ix_quality_windows_model_id", "model", "id"),
+        Index("ix_quality_windows_made_at", "model", "window", "made_at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     model: Mapped[str]

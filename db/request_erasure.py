@@ -1,76 +1,108 @@
-"""The erasure of recorded requests: of the rows, and of their copies in stored comparisons."""
+"""The erasure of recorded requests: of the rows, their ground truth, and their copies in comparisons."""
 
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, bindparam, cast, delete, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Text, bindparam, cast, delete, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db import deployments
+from db import deployments, ground_truth
+from db.ground_truth_models import GroundTruth
 from db.models import Release
-from db.monitor_results import STATISTICS
 from db.request_log import ReplayableRequest, read_id_time
 from db.request_log_models import RecordedRequest
 
 SEARCHED_ROWS = 5000  # at once for a value: with 64 KiB each, in far less time than a statement has
 FROM_USERS = "recorded requests"  # what a comparison was made on
-RECORDED_ADDRESS = "slipway://recorded"
-ERASE_FINDINGS = text("""
-    UPDATE drift_windows
-    SET findings = (
-        SELECT coalesce(jsonb_agg(reduced.finding ORDER BY place), '[]')
-        FROM jsonb_array_elements(findings) WITH ORDINALITY AS one (finding, place)
-        CROSS JOIN LATERAL (
-            SELECT jsonb_object_agg(key, value) AS finding
-            FROM jsonb_each(one.finding) WHERE key = ANY(CAST(:kept AS text[]))
-        ) AS reduced
-    )
-    WHERE model = :model AND EXISTS (
-        SELECT FROM jsonb_array_elements(findings) AS finding, jsonb_object_keys(finding) AS key
-        WHERE key <> ALL(CAST(:kept AS text[]))
-    )
-""")
 
 
-def delete_by_id(session: Session, model: str, calls: Iterable[uuid.UUID]) -> list[ReplayableRequest]:
-    """Delete all rows of these calls; return what they were."""
-    return _delete(session, model, is_among(calls))
+Rows = type[RecordedRequest] | type[GroundTruth]
+
+
+@dataclass(frozen=True)
+class DeletedRows:
+    """The rows of the log that were deleted, and the number of values of ground truth."""
+
+    requests: list[ReplayableRequest]
+    ground_truth: int
+
+
+def delete_by_id(session: Session, model: str, calls: Sequence[uuid.UUID]) -> DeletedRows:
+    """Delete all rows of these calls, and their ground truth."""
+    ground_truth.wait_for_stores(session, model)
+    rows = _delete(session, model, is_among(RecordedRequest, calls))
+    return DeletedRows(rows, _delete_ground_truth(session, model, is_among(GroundTruth, calls)))
 
 
 def find_period_end(
     session: Session, model: str, begin: datetime, end: datetime, rows: int = SEARCHED_ROWS
 ) -> datetime:
-    """Return the time before which a model has about so many rows since `begin`, at the latest `end`."""
-    of_model = (RecordedRequest.model == model) & (RecordedRequest.at >= begin) & (RecordedRequest.at < end)
-    beyond = select(RecordedRequest.at).where(of_model).order_by(RecordedRequest.at).offset(rows).limit(1)
-    found = session.scalar(beyond)
-    return end if found is None else max(found, begin + timedelta(microseconds=1))
+    """Return the time before which a model has about so many rows since `begin`, at the latest `end`.
+
+    That holds for the log and for ground truth alike.
+    """
+    found = [end]
+    for table in (RecordedRequest, GroundTruth):
+        of_model = (table.model == model) & (table.at >= begin) & (table.at < end)
+        beyond = select(table.at).where(of_model).order_by(table.at).offset(rows).limit(1)
+        if (at := session.scalar(beyond)) is not None:
+            found.append(max(at, begin + timedelta(microseconds=1)))
+    return min(found)
 
 
 def delete_by_value(
     session: Session, model: str, field: str, values: Sequence[Any], *, begin: datetime, end: datetime
-) -> list[ReplayableRequest]:
-    """Delete a period's rows whose features have a field, at any depth, with one of these plain values."""
-    of_period = (RecordedRequest.at >= begin) & (RecordedRequest.at < end)
-    path = f"$.**.{json.dumps(field)} ? (@ == $values[*])"
-    has_value = func.jsonb_path_exists(
-        RecordedRequest.features,
-        cast(bindparam(None, path, Text), JSONPATH),
+) -> DeletedRows:
+    """Delete a period's rows whose features have a field, at any depth, with one of these plain values.
+
+    Ground truth is deleted with its row, and where a value of its own, also a replaced one, has the field.
+    """
+    ground_truth.wait_for_stores(session, model)
+    rows = _delete(session, model, is_within(RecordedRequest, begin, end) & has_value(field, values))
+    deleted = {(row.id, row.row) for row in rows}
+    of_rows = is_among(GroundTruth, [id_ for id_, _ in deleted]) & tuple_(
+        GroundTruth.id, GroundTruth.row
+    ).in_(deleted)
+    own = [has_value(field, values, column) for column in (GroundTruth.value, GroundTruth.earlier)]
+    removed = _delete_ground_truth(session, model, of_rows) if deleted else 0
+    removed += _delete_ground_truth(session, model, is_within(GroundTruth, begin, end) & or_(*own))
+    return DeletedRows(rows, removed)
+
+
+def is_within(table: Rows, begin: datetime, end: datetime) -> ColumnElement[bool]:
+    return (table.at >= begin) & (table.at < end)
+
+
+def has_value(
+    field: str, values: Sequence[Any], column: InstrumentedAttribute[Any] = RecordedRequest.features
+) -> ColumnElement[bool]:
+    """Return the condition that JSON has a field, at any depth, with one of these plain values."""
+    return func.jsonb_path_exists(
+        column,
+        cast(bindparam(None, f"$.**.{json.dumps(field)} ? (@ == $values[*])", Text), JSONPATH),
         cast(bindparam(None, json.dumps({"values": values}), Text), JSONB),
         True,
     )
-    return _delete(session, model, of_period & has_value)
 
 
-def is_among(calls: Iterable[uuid.UUID]) -> ColumnElement[bool]:
+def is_among(table: Rows, calls: Iterable[uuid.UUID]) -> ColumnElement[bool]:
     """Return the condition that a row is of one of these calls; only partitions that may have it are read."""
     named = [(call, read_id_time(call)) for call in calls]
-    at_once = RecordedRequest.at.in_([at for _, at in named])  # tuples alone let Postgres leave none out
-    return at_once & tuple_(RecordedRequest.id, RecordedRequest.at).in_(named)
+    at_once = table.at.in_([at for _, at in named])  # tuples alone let Postgres leave none out
+    return at_once & tuple_(table.id, table.at).in_(named)
+
+
+def _delete_ground_truth(session: Session, model: str, which: ColumnElement[bool]) -> int:
+    ids = session.scalars(
+        delete(GroundTruth).where(GroundTruth.model == model, which).returning(GroundTruth.id),
+        execution_options={"synchronize_session": False},
+    )
+    return len(ids.all())
 
 
 def _delete(session: Session, model: str, which: ColumnElement[bool]) -> list[ReplayableRequest]:
@@ -108,31 +140,6 @@ def without_erased(session: Session, model: str, differences: Mapping[str, Any])
     if not named:
         return dict(differences)
     deployments.lock_model(session, model)
-    present = set(session.scalars(select(RecordedRequest.id).where(is_among(named))))
+    present = set(session.scalars(select(RecordedRequest.id).where(is_among(RecordedRequest, named))))
     kept = [row for row in worst if not row.get("prediction") or uuid.UUID(row["prediction"]) in present]
     return {**differences, "worst": kept}
-
-
-def forget_baselines(session: Session, model: str) -> list[Release]:
-    """Forget the drift baselines that were made of recorded requests; return their releases.
-
-    The caller removes the files before the transaction ends, and holds the lock of `list_differences`: the
-    monitor stores none meanwhile. It makes another one of the rows that are left.
-    """
-    is_recorded = (Release.drift_source == "requests") | Release.data["train"]["from"].astext.startswith(
-        RECORDED_ADDRESS
-    )
-    columns = load_only(Release.model, Release.trigger, Release.pull_request, Release.ref, Release.commit)
-    found = select(Release).where(Release.model == model, Release.drift_baseline.is_not(None), is_recorded)
-    releases = list(session.scalars(found.options(columns)))
-    of_releases = Release.id.in_([release.id for release in releases])
-    session.execute(
-        update(Release).where(of_releases).values(drift_baseline=None, drift_source=None),
-        execution_options={"synchronize_session": False},
-    )
-    return releases
-
-
-def erase_findings(session: Session, model: str) -> None:
-    """Leave of a model's drift nothing but statistics: what else is stored of a column may show values."""
-    session.execute(ERASE_FINDINGS, {"model": model, "kept": list(STATISTICS)})

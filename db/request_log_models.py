@@ -21,6 +21,7 @@ class RecordedRequest(Base):
     __tablename__ = "requests"
     __table_args__ = (
         Index("ix_requests_model_at", "model", "at"),
+        Index("ix_requests_client", "model", "client_id"),
         Index(
             "ix_requests_replayable",
             "model",

@@ -1,4 +1,4 @@
-"""The partitions of the request log: one a day in UTC, made ahead, dropped whole."""
+"""The partitions of the request log and its ground truth: one a day in UTC, made ahead, dropped whole."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from db.session import read_time
 DAYS_AHEAD = 3  # that are made before they begin: a controller may be away for as long
 MISSING_CODE = "23514"  # SQLSTATE of a row for which there is no partition
 LOCKED_CODE = "55P03"  # SQLSTATE of a table that somebody else has locked for too long
-PREFIX = "requests_"
 
 SIZES = text("""
-    SELECT child.relname, pg_total_relation_size(child.oid)
+    SELECT right(child.relname, 8) AS day, sum(pg_total_relation_size(child.oid))
     FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
-    WHERE inhparent = to_regclass('requests') AND child.relname ~ '^requests_[0-9]{8}$'
-    ORDER BY child.relname
+    WHERE inhparent IN (to_regclass('requests'), to_regclass('ground_truth'))
+    AND child.relname ~ '^(requests|ground_truth)_[0-9]{8}$'
+    GROUP BY day ORDER BY day
 """)
 
 
 @dataclass(frozen=True)
 class Partition:
-    """One day of the log, and the bytes that it takes with its indexes."""
+    """One day of the log with its ground truth, and the bytes that both take with their indexes."""
 
     day: date
     size: int
@@ -42,8 +42,8 @@ def create_missing(session: Session) -> None:
 def list_partitions(session: Session) -> Sequence[Partition]:
     """Return the partitions that are made here, the oldest first; another one is its maker's to drop."""
     return [
-        Partition(datetime.strptime(name.removeprefix(PREFIX), "%Y%m%d").replace(tzinfo=UTC).date(), size)
-        for name, size in session.execute(SIZES)
+        Partition(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).date(), int(size))
+        for day, size in session.execute(SIZES)
     ]
 
 

@@ -63,6 +63,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "quality_windows": "",
         "monitor_states": "",
         "traffic": "",
+        "hourly_traffic": "",
         "tracked": "",
         "aliases": "",
         "approvals": "",
@@ -88,11 +89,12 @@ GRANTS: dict[str, dict[str, str]] = {
         "quarantines": "SELECT, UPDATE (ended_at)",  # a promotion in MLflow ends one
         "scores": "SELECT, UPDATE",
         "requests": "SELECT",
-        "ground_truth": "SELECT, DELETE",  # what has no row after a day
+        "ground_truth": "SELECT, UPDATE (is_early), DELETE",  # what has no row after a day
         "drift_windows": "SELECT, INSERT, UPDATE (findings), DELETE",
         "quality_windows": "SELECT, INSERT, DELETE",
         "monitor_states": "SELECT, INSERT, UPDATE, DELETE",
         "traffic": "",
+        "hourly_traffic": "",
         "tracked": "SELECT, INSERT, UPDATE, DELETE",
         "aliases": "SELECT, INSERT, UPDATE",
         "approvals": "SELECT",
@@ -126,6 +128,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "quality_windows": "SELECT",
         "monitor_states": "SELECT",
         "traffic": "SELECT, INSERT, DELETE",
+        "hourly_traffic": "SELECT, INSERT, UPDATE (failed, counts), DELETE",
         "tracked": "SELECT",
         "aliases": "SELECT",
         "approvals": "SELECT, INSERT",

@@ -37,7 +37,7 @@ KNOWS_IN_ML = {
     },
     "controller": {"sources", "environments", "sandbox"},
     "serving": {"runtime", "sandbox", "model_host"},
-    "web": {"serving", "environments", "model_host"},
+    "web": {"serving", "environments", "model_host", "monitor"},
 }
 # a file of `ml` → packages
 SINGLE = {"manifest": {"readers"}, "settings": set(), "__main__": {"web", "sandbox"}}

@@ -82,6 +82,7 @@ def create(settings: MlSettings, shutting_down: threading.Event | None = None) -
         factory,
         operator_auth=operators,
         ending=shutting_down or threading.Event(),
+        request_log=request_log,
         eraser=RequestEraser(factory, request_log, previews, HomeLayout(settings.home.absolute())),
     )
     for protocol in (v1, v2, mlflow_invocations):

@@ -49,7 +49,7 @@ class RequestBody(Generic[Form]):
         body = await read_body(request, MAX_BODY_BYTES)
         if not body.strip():
             return self.validate_body({})
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = get_content_type(request)
         if kind == FORM_CONTENT_TYPE and "authorization" not in request.headers:  # a page's
             return self.validate_body(parse_form(body))
         if kind != "application/json":
@@ -74,6 +74,11 @@ class RequestBody(Generic[Form]):
                 "content": {"application/json": {"schema": schema}},
             }
         }
+
+
+def get_content_type(request: Request) -> str:
+    """Return the type of a body without its parameters; empty where none is named."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def parse_form(body: bytes) -> dict[str, str]:

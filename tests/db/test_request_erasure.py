@@ -31,7 +31,7 @@ def test_a_value_is_erased_from_few_rows_at_a_time(recorded: sessionmaker[Sessio
         while begin < end:
             until = request_erasure.find_period_end(session, "m", begin, end, rows)
             erased = request_erasure.delete_by_value(session, "m", "x", [1], begin=begin, end=until)
-            found.append(len(erased))
+            found.append(len(erased.requests))
             begin = until
 
     assert sum(found) == 7

@@ -17,11 +17,14 @@ def upgrade() -> None:
             source text NOT NULL,
             observed_at timestamptz,
             stored_at timestamptz NOT NULL DEFAULT now(),
+            is_early boolean NOT NULL DEFAULT false,
             earlier jsonb NOT NULL DEFAULT '[]',
             CONSTRAINT pk_ground_truth PRIMARY KEY (id, "row", at)
         ) PARTITION BY RANGE (at)
     """)
     op.execute("CREATE INDEX ix_ground_truth_model_at ON ground_truth (model, at)")
+    op.execute("CREATE INDEX ix_ground_truth_early ON ground_truth (stored_at) WHERE is_early")
+    op.execute("CREATE INDEX ix_requests_client ON requests (model, client_id)")
     schema = op.get_bind().exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
     op.execute(f"""
         CREATE OR REPLACE FUNCTION create_request_partition(day date) RETURNS boolean
@@ -62,7 +65,8 @@ def upgrade() -> None:
             is_gone boolean := false;
         BEGIN
             PERFORM pg_advisory_xact_lock(7145002);
-            FOREACH parent IN ARRAY ARRAY['ground_truth', 'requests'] LOOP
+            -- in the order in which they are read and written, else each may wait for the other
+            FOREACH parent IN ARRAY ARRAY['requests', 'ground_truth'] LOOP
                 name := parent || '_' || to_char(day, 'YYYYMMDD');
                 CONTINUE WHEN to_regclass('{schema}.' || name) IS NULL;
                 EXECUTE format('DROP TABLE {schema}.%I', name);

@@ -1,7 +1,7 @@
 """The erasure of what users sent, on demand: recorded rows, and every copy that was made of them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.system import filelock
-from db import request_erasure, request_partitions
-from db.request_log import ReplayableRequest
+from db import monitor_erasure, request_erasure, request_partitions
+from db.request_erasure import DeletedRows
 from ml.paths import HomeLayout
 from ml.prediction_delta import format_value
 from ml.sandbox import rmtree
@@ -43,13 +43,15 @@ class Erased:
     """The result of an erasure: rows and their calls, copies in comparisons, builds that still hold some."""
 
     rows: int = 0
+    ground_truth: int = 0  # values
     calls: set[str] = field(default_factory=set)
     texts: set[bytes] = field(default_factory=set)  # digests of features, as comparisons show them
     comparisons: list[int] = field(default_factory=list)  # releases
     building: list[int] = field(default_factory=list)  # releases that are being compared now
 
-    def add(self, rows: Iterable[ReplayableRequest]) -> None:
-        for row in rows:
+    def add(self, deleted: DeletedRows) -> None:
+        self.ground_truth += deleted.ground_truth
+        for row in deleted.requests:
             self.rows += 1
             self.calls.add(str(row.id))
             self.texts.add(digest_features(format_value(row.features)))
@@ -58,11 +60,11 @@ class Erased:
 def erase_calls(
     sessions: sessionmaker[Session], home: HomeLayout, model: str, ids: Sequence[CallId]
 ) -> Erased:
-    """Erase the rows of these calls, and what was copied of them; blocking."""
+    """Erase the rows of these calls, their ground truth, and what was copied of them; blocking."""
     erased = Erased(calls={str(one.uuid) for one in ids})
     with sessions.begin() as session:
-        rows = request_erasure.delete_by_id(session, model, [one.uuid for one in ids])
-    erased.add(rows)
+        deleted = request_erasure.delete_by_id(session, model, [one.uuid for one in ids])
+    erased.add(deleted)
     erase_copies(sessions, home, model, erased)
     return erased
 
@@ -70,7 +72,7 @@ def erase_calls(
 def erase_value(
     sessions: sessionmaker[Session], home: HomeLayout, model: str, wanted: FieldValue, fields_key: bytes
 ) -> Erased:
-    """Erase the rows whose features have this value in a field, and what was copied of them; blocking.
+    """Erase the rows whose features have this value in a field, their ground truth and copies; blocking.
 
     Some rows of a day are a transaction of their own: after an error some are erased, and the call can be
     repeated.
@@ -83,10 +85,10 @@ def erase_value(
         while begin < end:
             with sessions.begin() as session:
                 until = request_erasure.find_period_end(session, model, begin, end)
-                rows = request_erasure.delete_by_value(
+                deleted = request_erasure.delete_by_value(
                     session, model, wanted.field, values, begin=begin, end=until
                 )
-            erased.add(rows)
+            erased.add(deleted)
             begin = until
     erase_copies(sessions, home, model, erased, wanted)
     return erased
@@ -112,10 +114,11 @@ def erase_copies(
             if len(kept) < len(worst):
                 request_erasure.save_differences(session, release, {**differences, "worst": kept})
                 erased.comparisons.append(release)
-        for measured in request_erasure.forget_baselines(session, model):
+        forgotten = monitor_erasure.forget_baselines(session, model)
+        for measured in forgotten:
             home.drift_baseline_path(measured.isolation, measured.id).unlink(missing_ok=True)
             home.drift_thresholds_path(measured.id).unlink(missing_ok=True)
-        request_erasure.erase_findings(session, model)
+        monitor_erasure.erase_findings(session, model, [measured.id for measured in forgotten])
     erased.building += sweep_comparisons(home)
 
 

@@ -67,6 +67,11 @@ class RequestLog:
         self._writer = RowWriter(sessions, self.fields_key, self._count_written)
 
     @property
+    def is_on(self) -> bool:
+        """Whether calls get ids and are recorded."""
+        return self._is_on
+
+    @property
     def counts(self) -> dict[tuple[str, str], int]:
         """The rows of each model by what became of them."""
         return {

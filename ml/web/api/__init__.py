@@ -10,8 +10,19 @@ from sqlalchemy.orm import Session, sessionmaker
 from common.problems import ProblemError
 from db.deployments import RefusedError
 from ml.serving.registry import ModelRegistry
+from ml.serving.request_log.log import RequestLog
 from ml.settings import MlSettings
-from ml.web.api import builds, deployments, logs, pull_requests, reload_mlflow, requests, retraining, scores
+from ml.web.api import (
+    builds,
+    deployments,
+    ground_truth,
+    logs,
+    pull_requests,
+    reload_mlflow,
+    requests,
+    retraining,
+    scores,
+)
 from ml.web.api.requests import RequestEraser
 from ml.web.auth import OperatorAuth
 
@@ -24,6 +35,7 @@ def install(
     *,
     operator_auth: OperatorAuth,
     ending: Event,
+    request_log: RequestLog,
     eraser: RequestEraser,
 ) -> None:
     """Add the API to `app`, at the same paths as the pages; every POST is for operators alone."""
@@ -34,6 +46,9 @@ def install(
     app.include_router(scores.create_operator_router(registry, sessions), dependencies=operators)
     app.include_router(pull_requests.create_operator_router(registry, sessions), dependencies=operators)
     app.include_router(requests.create_operator_router(registry, eraser), dependencies=operators)
+    app.include_router(
+        ground_truth.create_operator_router(registry, sessions, request_log), dependencies=operators
+    )
     app.include_router(retraining.create_operator_router(registry, sessions), dependencies=operators)
     app.include_router(reload_mlflow.create_operator_router(settings, sessions), dependencies=operators)
     app.include_router(deployments.create_history_router(registry, sessions))

@@ -78,10 +78,11 @@ def create_operator_router(registry: ModelRegistry, eraser: RequestEraser) -> AP
         openapi_extra=body.openapi,
     )
     async def erase(name: str, asked: Annotated[ErasureRequest, Depends(body)]) -> dict[str, Any]:
-        """Erase rows, and their copies in stored comparisons, in files of builders and in previews."""
+        """Erase rows, their ground truth, and copies in comparisons, in files of builders and in previews."""
         erased = await eraser.erase(registry.find(name).model.name, asked)
         return {
             "erased": erased.rows,
+            "ground_truth": erased.ground_truth,
             "comparisons": erased.comparisons,
             "building": erased.building,
             "trained_on": [],  # releases whose training had the rows: none has any yet

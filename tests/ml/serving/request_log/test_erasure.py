@@ -14,10 +14,12 @@ from db import request_partitions
 from ml.paths import HomeLayout
 from tests.harness.recorded import read_rows
 from tests.harness.waiting import wait_until
+from tests.ml.serving.ground_truth.test_stored import counts, make_early, recorded, send, values
 from tests.ml.serving.request_log.test_recorded import ID, rows_of
 from tests.ml.serving.support import Shop, differences, main_py
 
 SECRET = "erase-me"
+NOTHING = {"erased": 0, "ground_truth": 0, "comparisons": [], "building": [], "trained_on": []}
 
 
 def erase(shop: Shop, **body: Any) -> httpx.Response:
@@ -55,7 +57,7 @@ def everything(shop: Shop, release: int) -> str:
 def test_it_needs_the_operators_token(shop: Shop) -> None:
     address = f"{shop.url}/models/{shop.model}/requests"
     assert shop.client.request("DELETE", address, json={"ids": []}).status_code == 401
-    assert erase(shop, ids=[]).json() == {"erased": 0, "comparisons": [], "building": [], "trained_on": []}
+    assert erase(shop, ids=[]).json() == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_an_erased_row_is_found_nowhere(shop: Shop) -> None:
 
     answer = erase(shop, ids=[response.headers[ID]]).json()
 
-    assert answer == {"erased": 1, "comparisons": [release], "building": [], "trained_on": []}
+    assert answer == {**NOTHING, "erased": 1, "comparisons": [release]}
     assert SECRET not in everything(shop, release)
     assert shown(shop, release) == ['{"name": "kept", "x": 2}']
     assert [row.features for row in read_rows(shop.sessions)] == [{"name": "kept", "x": 2}]
@@ -195,3 +197,33 @@ def test_a_release_that_is_being_compared_is_named(shop: Shop) -> None:
         assert (folder / "differences-1").exists()
     assert erase(shop, ids=[]).json()["building"] == []
     wait_until(lambda: not (folder / "differences-1").exists(), 10, "what a dead builder left is removed")
+
+
+def test_ground_truth_is_erased_with_its_row(shop: Shop) -> None:
+    release = shop.publish(main_py("return 1"))
+    call, other = recorded(shop, {"x": 1}), recorded(shop, {"x": 2})
+    items = [{"prediction": one, "value": value} for one, value in ((call, SECRET), (other, "kept"))]
+    assert counts(send(shop, items)) == {"stored": 2}
+    assert counts(send(shop, [{"prediction": call, "value": 2}])) == {"stored": 1, "replaced": 1}
+    assert SECRET in everything(shop, release)
+
+    assert erase(shop, ids=[call]).json() == {**NOTHING, "erased": 1, "ground_truth": 1}
+
+    assert SECRET not in everything(shop, release)
+    assert [one.value for one in values(shop)] == ["kept"]
+
+
+def test_a_value_is_erased_from_ground_truth_alone(shop: Shop) -> None:
+    release = shop.publish(main_py("return 1"))
+    of_row, replaced, early = recorded(shop, {"who": SECRET}), recorded(shop, {"x": 1}), make_early(shop)
+    for value in ({"deep": [{"who": SECRET}]}, {"who": "other"}):
+        for call in (replaced, early):
+            assert send(shop, [{"prediction": call, "value": value}]).status_code == 200
+    assert counts(send(shop, [{"prediction": of_row, "value": 1}])) == {"stored": 1}
+    assert [one.is_early for one in values(shop)] == [False, False, True]
+
+    assert erase(shop, field="who", value=SECRET).json() == {**NOTHING, "erased": 1, "ground_truth": 3}
+
+    assert SECRET not in everything(shop, release)
+    assert values(shop) == []
+    assert [row.features for row in read_rows(shop.sessions)] == [{"x": 1}]
