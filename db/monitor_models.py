@@ -10,7 +10,7 @@ from db.base import Base
 
 
 class DriftWindow(Base):
-    """What one window of recorded requests showed against the baseline of the live release."""
+    """Holds what one window of recorded requests showed against the live release's baseline."""
 
     __tablename__ = "drift_windows"
     __table_args__ = (
@@ -57,7 +57,7 @@ class QualityWindow(Base):
 
 
 class MonitorState(Base):
-    """What the monitor knows of one model from run to run; times are by Postgres's clock."""
+    """Holds what the monitor knows of one model from run to run; times are by Postgres's clock."""
 
     __tablename__ = "monitor_states"
 

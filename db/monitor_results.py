@@ -35,7 +35,7 @@ class Measured:
     suspicion: dict[str, Any] | None  # None: as it was
 
 
-def begin(session: Session, model: str, release: int) -> MonitorState:
+def begin_measurement(session: Session, model: str, release: int) -> MonitorState:
     """Begin a measurement: of another release than the last one, nothing that was known holds.
 
     The transaction that ends is the caller's; the state is locked until then.
@@ -61,7 +61,9 @@ def start_anew(session: Session, state: MonitorState, release: int) -> None:
     state.read_until = state.baseline_until = None
 
 
-def end(session: Session, model: str, release: int, newest: datetime, problem: str | None) -> bool:
+def end_measurement(
+    session: Session, model: str, release: int, newest: datetime, problem: str | None
+) -> bool:
     """End a measurement of rows up to `newest`, with what went wrong; return whether that is new."""
     state = lock_state(session, model, release)
     if state is None:
@@ -89,7 +91,7 @@ def save_drift(session: Session, model: str, found: Measured) -> None:
         if not is_known(session, model, found.release, facts):
             session.add(DriftWindow(model=model, release_id=found.release, **facts))
     session.flush()
-    prune(session, model)
+    prune_windows(session, model)
 
 
 def lock_state(session: Session, model: str, release: int) -> MonitorState | None:
@@ -112,7 +114,7 @@ def is_known(session: Session, model: str, release: int, window: dict[str, Any])
     return last is not None and (last.release_id, last.status, last.reason) == facts
 
 
-def prune(session: Session, model: str) -> None:
+def prune_windows(session: Session, model: str) -> None:
     """Delete windows of a model that are too old or too many; of old ones only the worst column stays."""
     for table in (DriftWindow, QualityWindow):
         old = (table.id <= find_newest(table, model, MAX_WINDOWS)) | (

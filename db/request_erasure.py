@@ -7,35 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, bindparam, cast, delete, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Text, bindparam, cast, delete, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
-from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db import deployments, ground_truth
 from db.ground_truth_models import GroundTruth
 from db.models import Release
-from db.monitor_results import STATISTICS
 from db.request_log import ReplayableRequest, read_id_time
 from db.request_log_models import RecordedRequest
 
 SEARCHED_ROWS = 5000  # at once for a value: with 64 KiB each, in far less time than a statement has
 FROM_USERS = "recorded requests"  # what a comparison was made on
-RECORDED_ADDRESS = "slipway://recorded"
-ERASE_FINDINGS = text("""
-    UPDATE drift_windows
-    SET findings = (
-        SELECT coalesce(jsonb_agg(reduced.finding ORDER BY place), '[]')
-        FROM jsonb_array_elements(findings) WITH ORDINALITY AS one (finding, place)
-        CROSS JOIN LATERAL (
-            SELECT jsonb_object_agg(key, value) AS finding
-            FROM jsonb_each(one.finding) WHERE key = ANY(CAST(:kept AS text[]))
-        ) AS reduced
-    )
-    WHERE model = :model AND EXISTS (
-        SELECT FROM jsonb_array_elements(findings) AS finding, jsonb_object_keys(finding) AS key
-        WHERE key <> ALL(CAST(:kept AS text[]))
-    )
-""")
 
 
 Rows = type[RecordedRequest] | type[GroundTruth]
@@ -162,28 +145,3 @@ def without_erased(session: Session, model: str, differences: Mapping[str, Any])
     present = set(session.scalars(select(RecordedRequest.id).where(is_among(RecordedRequest, named))))
     kept = [row for row in worst if not row.get("prediction") or uuid.UUID(row["prediction"]) in present]
     return {**differences, "worst": kept}
-
-
-def forget_baselines(session: Session, model: str) -> list[Release]:
-    """Forget the drift baselines that were made of recorded requests; return their releases.
-
-    The caller removes the files before the transaction ends, and holds the lock of `list_differences`: the
-    monitor stores none meanwhile. It makes another one of the rows that are left.
-    """
-    is_recorded = (Release.drift_source == "requests") | Release.data["train"]["from"].astext.startswith(
-        RECORDED_ADDRESS
-    )
-    columns = load_only(Release.model, Release.trigger, Release.pull_request, Release.ref, Release.commit)
-    found = select(Release).where(Release.model == model, Release.drift_baseline.is_not(None), is_recorded)
-    releases = list(session.scalars(found.options(columns)))
-    of_releases = Release.id.in_([release.id for release in releases])
-    session.execute(
-        update(Release).where(of_releases).values(drift_baseline=None, drift_source=None),
-        execution_options={"synchronize_session": False},
-    )
-    return releases
-
-
-def erase_findings(session: Session, model: str) -> None:
-    """Leave of a model's drift nothing but statistics: what else is stored of a column may show values."""
-    session.execute(ERASE_FINDINGS, {"model": model, "kept": list(STATISTICS)})

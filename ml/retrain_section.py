@@ -95,7 +95,7 @@ class RetrainSection(Section):
 
     @property
     def is_on(self) -> bool:
-        """Whether something begins a retraining without a person."""
+        """Return whether something begins a retraining without a person."""
         has_alarms = "retrain" in (self.drift, self.decay)
         return self.schedule is not None or self.on_data or has_alarms
 

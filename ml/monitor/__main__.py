@@ -63,7 +63,7 @@ def measure_model(
         serving = deployments.find_live(session, live.model)
         if serving is None or serving.release_id != live.release:
             return  # another release went live: the next run is about that
-        state = monitor_results.begin(session, live.model, live.release)
+        state = monitor_results.begin_measurement(session, live.model, live.release)
 
     def measure_and_store_drift() -> None:
         record_drift(sessions, model, live, measure_drift(sessions, settings, model, serving, state))
@@ -74,7 +74,7 @@ def measure_model(
     problems = [*attempt(measure_and_store_drift), *attempt(measure_and_store_quality)]
     problem = "; ".join(problems) or None
     with sessions.begin() as session:
-        is_new = monitor_results.end(session, live.model, live.release, due.newest, problem)
+        is_new = monitor_results.end_measurement(session, live.model, live.release, due.newest, problem)
     if is_new:
         logger.warning("{} could not be measured: {}", live.model, problem)
 

@@ -94,7 +94,7 @@ def make_of_requests(
             raise NotYetError("rows of the baseline were erased: it is made again")
         path.parent.mkdir(parents=True, exist_ok=True)
         set_baseline(session, release.id, write_baseline(baseline, path), Source.REQUESTS)
-        monitor_results.set_baseline_end(session, release.model, release.id, keys[-1].at)
+        monitor_results.set_baseline_end(session, release.model, release.id, max(key.at for key in keys))
     return baseline
 
 

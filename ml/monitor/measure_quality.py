@@ -154,7 +154,7 @@ def measure_window(
     with sessions.begin() as session:
         session.add_all(made)
         session.flush()
-        monitor_results.prune(session, window.model)
+        monitor_results.prune_windows(session, window.model)
     return made
 
 

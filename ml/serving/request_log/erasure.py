@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.system import filelock
-from db import recorded_rows, request_erasure, request_partitions
+from db import monitor_erasure, recorded_rows, request_erasure, request_partitions
 from db.request_erasure import DeletedRows
 from db.request_log import read_id_time
 from ml.paths import HomeLayout
@@ -119,10 +119,11 @@ def erase_copies(
             if len(kept) < len(worst):
                 request_erasure.save_differences(session, release, {**differences, "worst": kept})
                 erased.comparisons.append(release)
-        for measured in request_erasure.forget_baselines(session, model):
+        forgotten = monitor_erasure.forget_baselines(session, model)
+        for measured in forgotten:
             home.drift_baseline_path(measured.isolation, measured.id).unlink(missing_ok=True)
             home.drift_thresholds_path(measured.id).unlink(missing_ok=True)
-        request_erasure.erase_findings(session, model)
+        monitor_erasure.erase_findings(session, model, [measured.id for measured in forgotten])
     erased.building += sweep_comparisons(home)
     find_trained(sessions, home, model, erased)
 

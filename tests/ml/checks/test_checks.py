@@ -22,6 +22,7 @@ from tests.ml.builder.test_release import go_live
 from tests.ml.checks.support import FIRST, GATE, approve, list_checks, merge, propose, show, stages
 from tests.ml.conftest import Appliance
 from tests.ml.environments.test_own_projects import project
+from tests.ml.monitor.conftest import typed_model
 from tests.models import working
 
 
@@ -118,6 +119,16 @@ def test_what_was_checked_goes_live_untrained(live: Appliance, how: str) -> None
     assert "training on" not in live.log(merged, "train")
     assert live.wanted() == merged.id
     assert samestat(home.artifact_path(merged.model, merged.id).stat(), checked)
+
+
+def test_its_drift_baseline_is_taken_over(live: Appliance) -> None:
+    check = propose(live, 7, typed_model())
+    home = HomeLayout(live.settings.home)
+    made = home.drift_baseline_path(check.isolation, check.id).stat()
+    merged = merge(live, 7, "merge")
+    assert check.drift_baseline is not None
+    assert (merged.drift_baseline, merged.drift_source) == (check.drift_baseline, "training")
+    assert samestat(home.drift_baseline_path(merged.model, merged.id).stat(), made)
 
 
 def test_a_comparison_that_would_differ_is_made_again(live: Appliance) -> None:
