@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.query_plans import Query, compared
@@ -30,6 +30,7 @@ from db import (
     request_partitions,
     retraining_plans,
     retrainings,
+    rollbacks,
     scores,
     stages,
     traffic,
@@ -277,7 +278,7 @@ def live_id(session: Session) -> int:
 
 def earlier(session: Session) -> Release:
     """Return the release that was live before."""
-    found = deployments.find_previous_release(session, deployment(session))
+    found = rollbacks.find_target(session, deployment(session))
     assert found is not None
     return found
 
@@ -305,13 +306,20 @@ def make_id() -> uuid.UUID:
 
 
 def stored_truth(session: Session) -> None:
-    """Find the rows of a call of ground truth, and store it."""
+    """Record calls, find their rows, and store the ground truth of each."""
+    calls = [make_id() for _ in range(200)]
+    rows = [{"id": str(call), "row": 0, "at": request_log.read_id_time(call)} for call in calls]
+    request_log.record_batch(session, [{**one, **row} for one, row in zip(sampled(), rows, strict=True)])
     ground_truth.prepare(session, MODEL)
-    query = "SELECT id, row, at, model FROM requests WHERE model = :model ORDER BY at DESC LIMIT 200"
-    rows = session.execute(text(query), {"model": MODEL}).mappings().all()
-    ground_truth.find_rows(session, [(row["id"], None) for row in rows])
-    value = {"value": "1.5", "source": "system", "observed_at": None, "is_early": False}
-    ground_truth.store_batch(session, [{**row, "id": str(row["id"]), **value} for row in rows])
+    ground_truth.find_rows(session, [(call, None) for call in calls])
+    value = {
+        "model": MODEL,
+        "value": "1.5",
+        "source": "system",
+        "observed_at": None,
+        "is_early": False,
+    }
+    ground_truth.store_batch(session, [{**row, **value} for row in rows])
 
 
 def find_clients(session: Session) -> None:

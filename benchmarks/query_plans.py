@@ -17,6 +17,9 @@ LARGE = (
     "deployments",
     "scores",
     "traffic",
+    "hourly_traffic",
+    "drift_windows",
+    "quality_windows",
     "tracked",
 )
 PARTITIONS = ("requests_", "ground_truth_")  # of the request log

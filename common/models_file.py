@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     TypeAdapter,
     ValidationError,
     model_validator,
@@ -118,6 +119,7 @@ class ModelEntry(BaseModel):
     retrain: dict[str, Any] = {}
     record: dict[str, Any] = {}
     data: list[Annotated[str, AfterValidator(check_folder)]] = []  # folders that it may read besides its own
+    recorded: StrictBool = False  # whether it may be trained on what its users sent
 
     @model_validator(mode="after")
     def check_paths(self) -> Self:
@@ -198,7 +200,9 @@ def model_name(repository: str) -> str:
 
 def format_errors(error: ValidationError) -> str:
     """Return each location in a TOML file and its error: `gate.SMAPE.max: Input should be a valid number`."""
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {reword_message(e['msg'])}" for e in error.errors())
+    places = [".".join(map(str, one["loc"])) for one in error.errors()]
+    texts = [reword_message(one["msg"]) for one in error.errors()]
+    return "; ".join(f"{at}: {text}" if at else text for at, text in zip(places, texts, strict=True))
 
 
 def reword_message(message: str) -> str:

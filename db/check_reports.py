@@ -122,7 +122,7 @@ def summarize(release: Release) -> str:
         parts.append(
             f"{release.differences['changed']} of {release.differences['compared']} predictions change"
         )
-    return "; ".join(part for part in parts if part)
+    return "; ".join(part for part in parts if part) or release.reason or ""
 
 
 def describe_metric(change: MetricChange) -> str:
@@ -195,6 +195,7 @@ def _collect_facts(
         list_stages(session, release.id),
         log if state != "success" else (),
         (release.verdict or {}).get("changed_rules", ()),
+        (release.verdict or {}).get("changed_recording", ()),
         f"/releases/{release.id}",
         f"/releases/{release.id}/predict" if release.artifact else None,
     )

@@ -159,6 +159,7 @@ def settle_early(session: Session) -> tuple[int, int]:
 
     At most `SETTLED_ROWS` are looked at: call it again where so many were due.
     """
+    session.execute(USE_INDEXES)
     due, _, deleted = session.execute(DELETE_EARLY, {"age": EARLY_TIME}).one()
     return due, deleted
 

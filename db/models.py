@@ -141,6 +141,7 @@ class Release(Base):
     differences: Mapped[dict[str, Any] | None]  # of its predictions from the live release's in the gate
     record: Mapped[dict[str, Any] | None]  # `[record]` of its manifest, without the operator's
     drift_baseline: Mapped[str | None]  # sha256 of the file that its drift is measured against
+    drift_source: Mapped[str | None]  # the origin of its rows: training, or requests
     # reference data of its predictions; read only by `releases.find_reference_data`, as it may be long
     known: Mapped[dict[str, Any] | None] = mapped_column(deferred=True, deferred_raiseload=True)
     hold: Mapped[str | None]  # why it stops at `passed` when the gate passes it
@@ -231,7 +232,7 @@ class Deployment(Base):
 
 
 class Quarantine(Base):
-    """A commit that was rolled back: no rollback goes to it, until an operator deploys it on purpose."""
+    """A release that was rolled back: no rollback goes to it, until an operator deploys it on purpose."""
 
     __tablename__ = "quarantines"
 
@@ -239,6 +240,8 @@ class Quarantine(Base):
     model: Mapped[str] = mapped_column(index=True)
     commit: Mapped[str]
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"))
+    # whether no rollback goes to any release of the commit: none of it was good
+    covers_commit: Mapped[bool] = mapped_column(server_default=text("true"))
     why: Mapped[str | None]
     since: Mapped[datetime] = mapped_column(server_default=func.now())
     ended_at: Mapped[datetime | None]
@@ -283,3 +286,15 @@ class Traffic(Base):
     counts: Mapped[list[int]] = mapped_column(
         ARRAY(Integer)
     )  # by latency, with the bounds of `ml.serving.counters`
+
+
+class HourlyTraffic(Base):
+    """Requests answered in an hour: the sums of `Traffic`, stored for longer."""
+
+    __tablename__ = "hourly_traffic"
+    __table_args__ = (Index("ix_hourly_traffic_hour", "hour"),)
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    failed: Mapped[int]
+    counts: Mapped[list[int]] = mapped_column(ARRAY(Integer))

@@ -10,10 +10,13 @@ from db.base import Base
 
 
 class DriftWindow(Base):
-    """What one window of recorded requests showed against the baseline of the live release."""
+    """Holds what one window of recorded requests showed against the live release's baseline."""
 
     __tablename__ = "drift_windows"
-    __table_args__ = (Index("ix_drift_windows_model_id", "model", "id"),)
+    __table_args__ = (
+        Index("ix_drift_windows_model_id", "model", "id"),
+        Index("ix_drift_windows_made_at", "model", "window", "made_at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     model: Mapped[str]
@@ -33,7 +36,10 @@ class QualityWindow(Base):
     """The metrics of a release on recorded predictions that have ground truth."""
 
     __tablename__ = "quality_windows"
-    __table_args__ = (Index("ix_quality_windows_model_id", "model", "id"),)
+    __table_args__ = (
+        Index("ix_quality_windows_model_id", "model", "id"),
+        Index("ix_quality_windows_made_at", "model", "window", "made_at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     model: Mapped[str]
@@ -51,13 +57,16 @@ class QualityWindow(Base):
 
 
 class MonitorState(Base):
-    """What the monitor knows of one model from run to run; times are by Postgres's clock."""
+    """Holds what the monitor knows of one model from run to run; times are by Postgres's clock."""
 
     __tablename__ = "monitor_states"
 
     model: Mapped[str] = mapped_column(primary_key=True)
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"))  # the live one that it is about
     checked_at: Mapped[datetime | None]
+    began_at: Mapped[datetime | None]  # of a measurement that has not ended
+    read_until: Mapped[datetime | None]  # the time of the newest recorded row when it was last measured
+    baseline_until: Mapped[datetime | None]  # of the requests that are its baseline: they are in no window
     problem: Mapped[str | None]  # why it was not monitored, for a person
     suspicion: Mapped[dict[str, Any]]  # what the next drift request has to contain
     drift_since: Mapped[datetime | None]  # None: there is no drift

@@ -83,6 +83,7 @@ class CommentFacts:
     stages: Sequence[StageTime] = ()
     log: Sequence[str] = ()  # the last lines of a failure
     changed_rules: Sequence[str] = ()  # rules of `[gate]` that the pull request itself changes
+    changed_recording: Sequence[str] = ()  # of `[record]`, likewise; what records more comes first
     details_url: str | None = None
     preview_url: str | None = None
 

@@ -7,7 +7,7 @@ from sqlalchemy import Text, exists, func, select, true
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import Session, aliased, defer, load_only, selectinload
 
-from db import deployments
+from db import deployments, rollbacks
 from db.models import Deployment, Release, Stage
 from db.states import CHANGE_TRIGGERS, RETRAIN_TRIGGERS, Status, Trigger
 
@@ -50,16 +50,16 @@ def list_building(session: Session) -> Sequence[Release]:
 def prune_artifacts(session: Session, model: str, retain: int) -> Sequence[Release]:
     """Mark all but the newest `retain` artifacts of a model as pruned; delete the files after the commit.
 
-    Never the live release's, nor that of the one before it or that a rollback goes to, nor one that is wanted
-    or that a release in progress starts from. Return those marked now.
+    Never the live release's, nor that of the one that a rollback goes to, or of the newest one of another
+    commit, nor one that is wanted or that a release in progress starts from. Return those marked now.
     """
     deployments.lock_model(session, model)
     live = deployments.find_live(session, model)
     needed = {live.release_id} if live else set()
     if live:
         before = (
-            deployments.find_previous_release(session, live),
-            deployments.find_rollback_target(session, live),
+            rollbacks.find_target(session, live),
+            rollbacks.find_other_commit(session, live),
         )
         needed |= {release.id for release in before if release is not None}
     if wanted := deployments.find_wanted(session, model):

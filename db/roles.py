@@ -63,6 +63,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "quality_windows": "",
         "monitor_states": "",
         "traffic": "",
+        "hourly_traffic": "",
         "tracked": "",
         "aliases": "",
         "approvals": "",
@@ -85,19 +86,20 @@ GRANTS: dict[str, dict[str, str]] = {
         "releases": "SELECT, INSERT, UPDATE",
         "stages": "SELECT, INSERT, UPDATE",
         "deployments": "SELECT, INSERT, UPDATE (state, reason)",  # a decision overrules the one before it
-        "quarantines": "SELECT, UPDATE (ended_at)",  # a promotion in MLflow ends one
+        "quarantines": "SELECT, UPDATE (ended_at, covers_commit)",  # a promotion in MLflow ends one
         "scores": "SELECT, UPDATE",
         "requests": "SELECT",
         "ground_truth": "SELECT, UPDATE (is_early), DELETE",  # what has no row after a day
-        "drift_windows": "SELECT, INSERT, DELETE",
+        "drift_windows": "SELECT, INSERT, UPDATE (findings), DELETE",
         "quality_windows": "SELECT, INSERT, DELETE",
         "monitor_states": "SELECT, INSERT, UPDATE, DELETE",
         "traffic": "",
+        "hourly_traffic": "",
         "tracked": "SELECT, INSERT, UPDATE, DELETE",
         "aliases": "SELECT, INSERT, UPDATE",
         "approvals": "SELECT",
-        "retrainings": "SELECT, INSERT, UPDATE",
-        "retraining_plans": "SELECT, INSERT, UPDATE",
+        "retrainings": "SELECT, INSERT, UPDATE, DELETE",
+        "retraining_plans": "SELECT, INSERT, UPDATE, DELETE",
         "alembic_version": "",
     },
     "serve": {
@@ -112,17 +114,21 @@ GRANTS: dict[str, dict[str, str]] = {
         "vcs.clone_tokens": "",
         "vcs.recheck_requests": "",
         "appliance": "SELECT",
-        "releases": "SELECT, INSERT, UPDATE (status, reason, token, finished_at, hold, differences)",
+        "releases": (
+            "SELECT, INSERT, "
+            "UPDATE (status, reason, token, finished_at, hold, differences, drift_baseline, drift_source)"
+        ),
         "stages": "SELECT, UPDATE (outcome, ended_at)",
         "deployments": "SELECT, INSERT, UPDATE (state, live_at, reason)",
-        "quarantines": "SELECT, INSERT, UPDATE (ended_at)",
+        "quarantines": "SELECT, INSERT, UPDATE (ended_at, covers_commit)",
         "scores": "SELECT, INSERT",
         "requests": "SELECT, INSERT, DELETE",
         "ground_truth": "SELECT, INSERT, UPDATE, DELETE",
-        "drift_windows": "SELECT, UPDATE (findings), DELETE",  # whose values a person erases
+        "drift_windows": "SELECT, UPDATE (findings)",  # whose values a person erases
         "quality_windows": "SELECT",
-        "monitor_states": "SELECT, UPDATE (suspicion)",
+        "monitor_states": "SELECT",
         "traffic": "SELECT, INSERT, DELETE",
+        "hourly_traffic": "SELECT, INSERT, UPDATE (failed, counts), DELETE",
         "tracked": "SELECT",
         "aliases": "SELECT",
         "approvals": "SELECT, INSERT",

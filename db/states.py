@@ -155,6 +155,7 @@ class RetrainingState(StrEnum):
     STARTED = "started"  # it made a release, which has the outcome
     UNCHANGED = "unchanged"  # a release would have been trained on the very same as what is live
     SUPERSEDED = "superseded"  # another commit went live or was merged before it made a release
+    FAILED = "failed"  # the process that was to make its release died each time
     UNKNOWN = "unknown"
 
     @property
@@ -171,6 +172,11 @@ class RetrainingState(StrEnum):
 RETRAINING_TRANSITIONS = {
     RetrainingState.SUGGESTED: frozenset({RetrainingState.WAITING, RetrainingState.SUPERSEDED}),
     RetrainingState.WAITING: frozenset(
-        {RetrainingState.STARTED, RetrainingState.UNCHANGED, RetrainingState.SUPERSEDED}
+        {
+            RetrainingState.STARTED,
+            RetrainingState.UNCHANGED,
+            RetrainingState.SUPERSEDED,
+            RetrainingState.FAILED,
+        }
     ),
 }

@@ -13,11 +13,11 @@ from common.models_file import format_errors
 from common.units import Duration, Share, Size
 from ml.readers.toml_reader import read_toml
 from ml.record_section import RecordSection
+from ml.recorded_address import is_recorded, parse_recorded
 from ml.retrain_section import RetrainSection
 from ml.section import Section, merge_sections
 
 ModelKind = Literal["regression", "classification", "time-series", "generic"]
-UNIMPLEMENTED = ("drift", "decay")  # of [retrain]: parsed and validated, without effect in this version
 OPERATORS_SECTION = "checks"  # of models.toml alone: a pull request would decide who is trusted
 MAX_BYTES = 64 << 10
 # share of the larger of two numbers: a smaller difference is rounding noise of sums in another order
@@ -31,6 +31,8 @@ def check_place(text: str) -> str:
     It may begin with `..`, to another folder of the repository than the model's: what reads the file refuses
     one outside.
     """
+    if is_recorded(text):
+        parse_recorded(text)
     if SCHEME_PATTERN.match(text):
         return text
     path = PurePosixPath(text)
@@ -58,12 +60,14 @@ Command = Annotated[str, Field(max_length=1000, pattern=PLAIN_PATTERN)]
 RepositoryPath = Annotated[str, Field(max_length=500, pattern=PLAIN_PATTERN), AfterValidator(check_path)]
 DataPlace = Annotated[str, AfterValidator(check_place)]
 Digest = Annotated[str, AfterValidator(check_digest)]
+ColumnName = Annotated[str, Field(max_length=200, pattern=PLAIN_PATTERN)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class ModelSection(Section):
     entry_point: str = Field("main:entry_point", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     type: ModelKind | None = None
+    target: ColumnName | None = None  # the column of the data that is predicted
 
 
 class Digests(Section):
@@ -76,6 +80,26 @@ class DataSection(Section):
     test: DataPlace | None = None
     sha256: Digests = Digests()
     format: Literal["csv", "parquet", "json", "path"] = "csv"
+
+    def find_address(self, name: str) -> str | None:
+        """Return what is named as `train` or `test`; recorded rows that train it also test it by default."""
+        if name == "test" and self.test is None and is_recorded(self.train):
+            return self.train
+        named: str | None = getattr(self, name)
+        return named
+
+    @property
+    def has_recorded(self) -> bool:
+        return is_recorded(self.train) or is_recorded(self.test)
+
+    @model_validator(mode="after")
+    def check_recorded(self) -> Self:
+        if self.has_recorded and self.format == "parquet":
+            raise ValueError('recorded requests are written as "csv" or "json", not as "parquet"')
+        for name in ("train", "test"):
+            if is_recorded(self.find_address(name)) and getattr(self.sha256, name):
+                raise ValueError(f"sha256: recorded requests change: remove the digest of {name}")
+        return self
 
 
 class MetricRule(Section):
@@ -153,10 +177,13 @@ class Manifest(Section):
     record: RecordSection = RecordSection()
     resources: Resources = Resources()
 
-    @property
-    def ignored_keys(self) -> tuple[str, ...]:
-        """Keys that are set but have no effect in this version."""
-        return tuple(f"[retrain] {name}" for name in UNIMPLEMENTED if getattr(self.retrain, name) != "off")
+    @model_validator(mode="after")
+    def check_target(self) -> Self:
+        if self.data.has_recorded and self.model.target is None:
+            raise ValueError(
+                "recorded requests as [data] need the name of the column that is predicted: [model] target"
+            )
+        return self
 
 
 def read(source: Path) -> Manifest:

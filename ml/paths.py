@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+RECORDED_FOLDER = "recorded"  # of a release's data, in which users' rows are
+DRIFT_SUFFIX = ".drift"  # of the file beside a trained model
 EXPORT_NAME = "repository"  # what is exported of a repository whose model lies in one of its folders
 
 
@@ -64,6 +66,19 @@ class HomeLayout:
         """Return the trained model of a release, as its `train` produced it; see `Release.isolation`."""
         return self.root / "artifacts" / isolation / str(release)
 
+    def drift_baseline_path(self, isolation: str, release: int) -> Path:
+        """Return what the drift of a release is measured against; it lies beside its trained model."""
+        return self.root / "artifacts" / isolation / f"{release}{DRIFT_SUFFIX}"
+
+    def drift_thresholds_path(self, release: int) -> Path:
+        """Return the thresholds of that baseline, which can be made again."""
+        return self.release_path(release) / "drift-thresholds"
+
+    @property
+    def monitor_lock(self) -> Path:
+        """The file that is locked while the monitor measures."""
+        return self.root / "monitor.lock"
+
     @property
     def project_boundary(self) -> Path:
         """The empty pyproject.toml that ends uv's search for a workspace above a repository.
@@ -89,6 +104,16 @@ class HomeLayout:
         """Return folders of builders with requests that users sent, of all releases."""
         releases = self.root / "releases"
         return [*releases.glob("*/differences-*"), *releases.glob("*/check-*/differences-*")]
+
+    def list_recorded_data(self) -> list[Path]:
+        """Return folders with recorded requests that releases are trained on or judged by."""
+        folders = ("data", "data.new", "*.data", "*.data.new")  # never of a repository, in `source`
+        found = [(self.root / "releases").glob(f"*/{folder}/{RECORDED_FOLDER}") for folder in folders]
+        return [path for paths in found for path in paths]
+
+    def find_release(self, path: Path) -> int:
+        """Return the release that a path below its folder belongs to."""
+        return int(path.relative_to(self.root / "releases").parts[0])
 
     def logs_path(self, release: int) -> Path:
         return self.release_path(release) / "logs"

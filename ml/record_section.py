@@ -1,7 +1,8 @@
 """The section [record]: what the request log may store of calls."""
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, get_args
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -37,3 +38,9 @@ class RecordSection(Section):
             sample=min(self.sample, other.sample),
             fields={name: max(pair, key=strictness) for name, pair in zip(names, rules, strict=True)},
         )
+
+
+def find_followed(operator: RecordSection, declared: Iterable[Mapping[str, Any]]) -> RecordSection:
+    """Return the rules that hold: the operator's, completed by the strictest of the stored sections."""
+    sections = map(RecordSection.model_validate, declared)
+    return operator.with_defaults(reduce(RecordSection.narrow, sections, RecordSection()))

@@ -95,7 +95,9 @@ class RetrainSection(Section):
 
     @property
     def is_on(self) -> bool:
-        return self.schedule is not None or self.on_data
+        """Return whether something begins a retraining without a person."""
+        has_alarms = "retrain" in (self.drift, self.decay)
+        return self.schedule is not None or self.on_data or has_alarms
 
     def with_defaults(self, other: "RetrainSection") -> "RetrainSection":
         """Return this section, completed by what only `other` sets."""

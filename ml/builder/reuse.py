@@ -22,7 +22,12 @@ from ml.runtime.materialize import verify_artifact
 from ml.sandbox import rmtree
 
 # folders of what its stages found out, and the file in each
-STORED_RESULTS = {"train": "artifact.json", "evaluate": "scored.json", "known": "known.json"}
+STORED_RESULTS = {
+    "train": "artifact.json",
+    "evaluate": "scored.json",
+    "known": "known.json",
+    "drift": "drift.json",
+}
 
 Recipe = Mapping[str, str]
 
@@ -95,12 +100,10 @@ def take_over(home: HomeLayout, check: Release, release: Release) -> None:
     """
     assert check.artifact is not None
     trained = verify_artifact(home.artifact_path(check.isolation, check.id), check.artifact)
-    artifact = home.artifact_path(release.isolation, release.id)
-    artifact.parent.mkdir(parents=True, exist_ok=True)
-    linked = artifact.with_name(f"{artifact.name}.new")
-    linked.unlink(missing_ok=True)
-    link_or_copy(trained, linked)
-    move_into_place(linked, artifact)
+    add_name(trained, home.artifact_path(release.isolation, release.id))
+    baseline = home.drift_baseline_path(check.isolation, check.id)
+    if baseline.is_file():
+        add_name(baseline, home.drift_baseline_path(release.isolation, release.id))
     for name, file in STORED_RESULTS.items():
         stored, folder = home.release_path(check.id) / name / file, home.release_path(release.id) / name
         if stored.is_file() and not folder.exists():
@@ -109,6 +112,15 @@ def take_over(home: HomeLayout, check: Release, release: Release) -> None:
             new.mkdir(parents=True)
             shutil.copyfile(stored, new / file)
             move_into_place(new, folder)
+
+
+def add_name(file: Path, name: Path) -> None:
+    """Give a file another name, whole or not at all; a copy where it cannot have two."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    new = name.with_name(f"{name.name}.new")
+    new.unlink(missing_ok=True)
+    link_or_copy(file, new)
+    move_into_place(new, name)
 
 
 def link_or_copy(file: Path, link: Path) -> None:

@@ -19,6 +19,7 @@ class ModelScores:
     rows: list[Any] | None = None  # rows to try a prediction with; None: the model provides its own
     typed: bool = False  # whether the type of the features provides an example, which is then tried
     history: bool = False  # whether the model can return the values before its forecasts
+    features: list[str] | None = None  # their names, where they have names
 
 
 def score_release(
@@ -30,7 +31,8 @@ def score_release(
     """
 
     def evaluate(folder: Path) -> dict[str, Any]:
-        request = release.to_request() | {"data": data.to_request()}
+        # a row of it would be shown to whoever may open the page
+        request = release.to_request() | {"data": data.to_request(), "has_rows": data.recorded is None}
         return check_result(
             invoke.invoke(
                 "evaluate", request, runtime=release.runtime, folder=folder, log=log, timeout=timeout
@@ -52,7 +54,12 @@ def check_result(result: dict[str, Any]) -> dict[str, Any]:
         "rows": rows if isinstance(rows, list) else None,
         "typed": result.get("typed") is True,
         "history": result.get("history") is True,
+        "features": check_names(result.get("features")),
     }
+
+
+def check_names(names: Any) -> list[str] | None:
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 def check_metrics(metrics: dict[str, Any]) -> None:

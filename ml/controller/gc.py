@@ -11,7 +11,7 @@ from common.system import filelock
 from db.models import Release
 from db.states import Status
 from ml.environments.locked_environment import LockedEnvironment
-from ml.paths import HomeLayout
+from ml.paths import DRIFT_SUFFIX, HomeLayout
 from ml.sandbox import rmtree
 from ml.sandbox.interpreter_record import read_records
 from ml.sources.fetch import cache
@@ -45,8 +45,9 @@ def sweep_releases(home: HomeLayout, retained: Sequence[Release]) -> None:
         elif int(folder.name) not in unbuilt:
             rmtree.remove_tree(folder / "data")  # its training data is not needed again
     for model in list_children(home.root / "artifacts"):
-        for artifact in list_numbered(model):
-            if int(artifact.name) not in needed:
+        for artifact in list_children(model):
+            number = artifact.name.removesuffix(DRIFT_SUFFIX)
+            if number.isdecimal() and int(number) not in needed:
                 artifact.unlink()
 
 

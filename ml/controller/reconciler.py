@@ -28,6 +28,7 @@ from db.states import Trigger
 from ml.controller import checks, queue_polling, retraining, schedule
 from ml.controller.collection import GarbageCollection
 from ml.controller.disk_watch import DiskWatch
+from ml.controller.monitoring import MonitorSchedule
 from ml.controller.queue_polling import WITH_QUEUE, LastListing
 from ml.controller.request_log import LogUpkeep
 from ml.controller.schedule import Build
@@ -56,6 +57,7 @@ class Reconciler:
         self.garbage = GarbageCollection(settings, sessions, self.home)
         self.disk = DiskWatch(sessions, self.home.root)
         self.request_log = LogUpkeep(sessions, settings.record_days, settings.record_bytes)
+        self.monitor = MonitorSchedule(sessions, settings.monitor_seconds) if settings.monitor else None
         self.needs_mlflow_forgotten = not settings.tracking_uri  # a problem of an MLflow that was there
 
     def reconcile(self) -> None:
@@ -72,6 +74,7 @@ class Reconciler:
         self.plan_retrainings()
         self.stop_ended()
         self.request_log.maintain()
+        self.start_monitor()
         self.collect_garbage()
         self.disk.check()
         self.start_builders()
@@ -98,7 +101,7 @@ class Reconciler:
     def reap_children(self) -> None:
         """Remove the children that ended; a build may have left files."""
         self.garbage.is_due |= bool(self.builders.reap_ended())
-        self.daemons.reap_ended()
+        retraining.record_died_checks(self.sessions, self.daemons.reap_ended(), self.settings.data_seconds)
 
     def ensure_mlflow_sync(self) -> None:
         """Start the process that exports to MLflow, so that nothing here waits for it."""
@@ -226,6 +229,12 @@ class Reconciler:
                 self.start_daemon(f"data {model.name}", "ml.controller.data_check", model.name)
 
         self.for_each_model(plan)
+
+    def start_monitor(self) -> None:
+        """Start the process that measures what is live, where that is due."""
+        models = [model.name for model in self.settings.list_models()]
+        if self.monitor and "monitor" not in self.daemons and self.monitor.is_due(models):
+            self.daemons.start("monitor", "ml.monitor")
 
     def start_daemon(self, name: str, module: str, *arguments: str) -> None:
         """Start a process that may take its time, unless it runs already."""

@@ -11,6 +11,9 @@
               DIRECTORY/output.json {"result": {"history"} or {"target"}} or {"error": {"message", "limit"}}
     replay    DIRECTORY/input.json  {"source", "entry_point", "artifact", "rows", "most", "seconds"}
               DIRECTORY/output.json {"result": {"rows", "answers"}} or {"error": {"message", "limit"}}
+    drift_rows DIRECTORY/input.json {"source", "entry_point", "artifact", "data", "features", "hidden",
+                                    "most", "seconds"}
+              DIRECTORY/output.json {"result": {"rows", "predictions"}} or {"error": {"message", "limit"}}
     serve     DIRECTORY/input.json  {"source", "entry_point", "artifact", "kind"}
               answers on the inherited socket FD, see worker.py
 

@@ -11,7 +11,7 @@ from typing import Any
 from . import dataframes, repository
 from .bounds import LEFT_OUT, find_metrics_error, fit_info
 from .errors import ModelError, call_model
-from .predict import find_method
+from .predict import find_method, read_examples, schema_from_info
 from .reference_data import find_target
 from .schema import learn_schema
 from .to_json import is_missing, to_json_value
@@ -19,11 +19,13 @@ from .to_json import is_missing, to_json_value
 # levels that are described, characters of an object's text
 MAX_DESCRIBED_DEPTH, MAX_TEXT_CHARS = 10, 200
 MAX_ROW_BYTES = 48 << 10  # bytes as JSON
+MAX_FEATURE_NAMES, MAX_EXAMPLES = 1000, 100
 
 
 def evaluate(_: str, question: dict[str, Any]) -> dict[str, Any]:
     """Return `{"metrics": name → finite number, "info": the result of info(), "history": bool, it has one,
-    "rows": features to try a prediction with, "typed": bool, the type of the features gives an example}`."""
+    "rows": features to try a prediction with, "typed": bool, the type of the features gives an example,
+    "features": the names of the features, where they have names}`."""
     entry_point = repository.load_entry_point(question)
     model = Path(question["artifact"]).read_bytes()
     scores = call_model("evaluate()", entry_point.evaluate, model, dataframes.read_data(question["data"]))
@@ -31,9 +33,10 @@ def evaluate(_: str, question: dict[str, Any]) -> dict[str, Any]:
     return {
         "metrics": parse_metrics(scores),
         "info": info,
-        "rows": choose_rows(entry_point, question["data"]),
+        "rows": choose_rows(entry_point, question["data"]) if question["has_rows"] else [],
         "typed": "examples" in (learn_schema(entry_point.predict).schema or {}),
         "history": callable(getattr(entry_point, "history", None)),
+        "features": list_feature_names(entry_point),
     }
 
 
@@ -58,6 +61,18 @@ def choose_rows(entry_point: Any, data: dict[str, str]) -> list[Any] | None:
         values = list(row.values())
         forms += [row, values, *(values if len(values) == 1 else [])]
     return [form for form in forms if len(json.dumps(form)) <= MAX_ROW_BYTES]
+
+
+def list_feature_names(entry_point: Any) -> list[str] | None:
+    """Return the names of the features by their type, by info() or by examples(); None where none has any."""
+    schema = learn_schema(entry_point.predict).schema or schema_from_info(entry_point).schema or {}
+    properties = schema.get("properties")
+    if isinstance(properties, dict):
+        names = list(properties)
+    else:
+        examples = [one for one in read_examples(entry_point) or [] if isinstance(one, dict)]
+        names = list({str(name): None for one in examples[:MAX_EXAMPLES] for name in one})
+    return names if 0 < len(names) <= MAX_FEATURE_NAMES else None
 
 
 def to_cell(value: Any) -> Any:

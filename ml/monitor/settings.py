@@ -14,7 +14,7 @@ REQUIREMENTS = Path(__file__).parents[2] / "resources" / "monitor" / "requiremen
 class MonitorInstallSettings(Settings):
     """The settings that the installation of its virtual environment needs."""
 
-    installed: Path | None = Field(None, validation_alias="SLIPWAY_MONITOR")
+    installed: Path | None = Field(None, validation_alias="SLIPWAY_MONITOR_ENVIRONMENT")
     log: Literal["text", "json"] = Field("text", validation_alias="SLIPWAY_LOG")
 
     @property

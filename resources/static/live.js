@@ -3,6 +3,7 @@
 
 const KEPT = 200000; // characters of each stage's log that stay on the page
 let shown = null;
+let opened = []; // tables that a person has opened
 
 function lost(is) {
   document.getElementById("lost").hidden = !is;
@@ -13,7 +14,11 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const whole = page.includes('id="main"') && (event.detail.xhr.status < 500 || page.includes("hx-get"));
   event.detail.shouldSwap = whole && page !== shown;
   if (whole) shown = page;
+  opened = [...document.querySelectorAll("details[data-keep][open]")].map((one) => one.id);
   lost(!whole);
+});
+document.addEventListener("htmx:afterSwap", () => {
+  for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
 });
 document.addEventListener("htmx:sendError", () => lost(true));
 document.addEventListener("htmx:timeout", () => lost(true));

@@ -10,10 +10,12 @@ function drawTraffic() {
   const traffic = JSON.parse(source.textContent);
   const moment = (text) => Date.parse(text) / 1000;
   const clock = new Intl.DateTimeFormat(document.documentElement.lang, {
+    ...(traffic.hours > 24 ? { month: "short", day: "numeric" } : {}),
     hour: "2-digit",
     minute: "2-digit",
     hourCycle: "h23",
   });
+  const date = new Intl.DateTimeFormat(document.documentElement.lang, { month: "short", day: "numeric" });
   const say = (at) => clock.format(new Date(at * 1000));
   for (const time of document.querySelectorAll("#traffic td time")) time.textContent = say(moment(time.dateTime));
   for (const word of document.querySelectorAll("#traffic .utc")) word.hidden = true;
@@ -66,7 +68,7 @@ function drawTraffic() {
       plugins: [{ hooks: { draw: markDeployments } }],
       scales: { x: { range: [from, to] }, y: { range: (_, __, most) => [0, Math.max(most, incrs ? 4 : 0.1) * 1.15] } },
       axes: [
-        { ...axis, values: (_, ats) => ats.map(say), space: 56, size: 32 },
+        { ...axis, values: (_, ats) => ats.map((at) => (traffic.hours > 24 ? date.format(new Date(at * 1000)) : say(at))), space: 56, size: 32 },
         { ...axis, values: (_, all) => all.map(number), size: 54, ...(incrs ? { incrs } : {}) },
       ],
       series: [
@@ -104,13 +106,7 @@ function drawTraffic() {
   ]);
 }
 
-let isOpen = false; // the table, when the page has looked again
-document.addEventListener("htmx:beforeSwap", () => { isOpen = document.querySelector("#traffic details")?.open; });
-document.addEventListener("htmx:afterSwap", () => {
-  const table = document.querySelector("#traffic details");
-  if (table && isOpen) table.open = true;
-  drawTraffic();
-});
+document.addEventListener("htmx:afterSwap", drawTraffic);
 addEventListener("resize", drawTraffic);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawTraffic);
 drawTraffic();

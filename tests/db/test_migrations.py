@@ -96,6 +96,31 @@ def test_checks_on_their_way_go_on_after_an_upgrade(postgres: Postgres) -> None:
     assert kinds == ["comment", "status"]  # and no check run without an App
 
 
+def test_minutes_of_before_are_counted_by_hour(postgres: Postgres) -> None:
+    url = postgres.database_url("hours")
+    databases.create(postgres.database_url(), "hours")
+    migrate.upgrade_schema(url, "0026")
+    engine = create_engine(to_driver_url(url))
+    with engine.begin() as connection:
+        for model, minute, failed, counts in (
+            ("m", "10:01", 1, [1, 2]),
+            ("m", "10:59", 2, [10, 20]),
+            ("m", "11:00", 0, [5, 0]),
+            ("n", "10:30", 0, [7, 7]),
+        ):
+            values = {"model": model, "at": f"2026-11-01 {minute}Z", "failed": failed, "counts": counts}
+            row = "INSERT INTO traffic (model, minute, failed, counts) VALUES (:model, :at, :failed, :counts)"
+            connection.execute(text(row), values)
+
+    migrate.upgrade_schema(url)
+
+    with engine.connect() as connection:
+        query = "SELECT model, date_part('hour', hour AT TIME ZONE 'UTC'), failed, counts FROM hourly_traffic"
+        found = sorted(map(tuple, connection.execute(text(query))))
+    engine.dispose()
+    assert found == [("m", 10, 3, [11, 22]), ("m", 11, 0, [5, 0]), ("n", 10, 0, [7, 7])]
+
+
 def test_migrating_again_changes_nothing(database_url: str) -> None:
     migrate.upgrade_schema(database_url)
     migrate.upgrade_schema(database_url)

@@ -64,7 +64,6 @@ def test_everything_that_may_be_said_is_read(tmp_path: Path) -> None:
     assert (said.resources.train_timeout, said.resources.load_timeout) == (3600, 300)
     assert said.resources.memory == 4 << 30
     assert (said.retrain.schedule, said.retrain.drift) == ("0 3 * * 1", "suggest")
-    assert said.ignored_keys == ("[retrain] drift",)
 
 
 def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
@@ -74,7 +73,6 @@ def test_without_a_manifest_everything_has_its_default(tmp_path: Path) -> None:
     assert dict(said.gate.metrics) == {}
     assert said.gate.predictions is None
     assert (said.release.on, said.release.promote) == ("merge", "automatic")
-    assert said.ignored_keys == ()
     assert not said.retrain.is_on
 
 
@@ -166,7 +164,7 @@ def test_the_operators_words_hold_for_a_release(
         gate.SMAPE = {{ max = 0.2 }}
         """
     )
-    lenient = "[gate]\nSMAPE = { max = 0.9 }\n[retrain]\ndrift = true\n"
+    lenient = "[gate]\nSMAPE = { max = 0.9 }\n"
     commit = appliance.merge({**working.quick(smape=0.3), "slipway.toml": lenient})
     appliance.settle()
 
@@ -174,7 +172,6 @@ def test_the_operators_words_hold_for_a_release(
     assert release.status is Status.REJECTED
     assert "SMAPE" in (release.reason or "")
     assert "0.2" in (release.reason or "")
-    assert "[retrain] drift is read and has no effect in this version" in appliance.log(release, "checkout")
 
 
 def test_a_manifest_that_takes_long_to_read_is_rejected(

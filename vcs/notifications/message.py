@@ -22,6 +22,11 @@ HARMLESS = str.maketrans(
 )
 
 LONE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # within a word it formats nothing
+DOTTED = re.compile(r"[\w-]+(?:\.[\w-]+)+")
+ADDRESS = re.compile(r"\d+(?:\.\d+){3}")
+ONE_DOT_LEADER = "\u2024"  # it looks like a full stop, and stands in no name of a host
+# what these end is a file: none is a top-level domain
+FILE_SUFFIXES = frozenset(("toml", "csv", "json", "jsonl", "txt", "yaml", "yml", "lock", "parquet", "pkl"))
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,11 @@ def describe_of_model(event: Event, facts: dict[str, Any], reason: str) -> tuple
         case Event.ROLLED_BACK:
             how = f"{release} was rolled back to release {facts['back_to']} by {clean(facts['who'])}"
             return f"{model}: release {number} was rolled back", f"{how}: {reason}"
+        case Event.RETRAINED:
+            is_live = facts.get("outcome") == "live"
+            how = "is live" if is_live else "passed the gate, and waits for a person"
+            title = f"{model}: release {number} was retrained and {'is live' if is_live else 'waits'}"
+            return title, f"{release} was trained again and {how}. The cause: {reason}"
         case Event.NOTHING_LIVE:
             return f"{model}: nothing is live", f"{model} answers no predictions. {release}: {reason}"
     title = f"{model}: release {number} {VERBS[event]}" if number else f"{model} {VERBS[event]}"
@@ -105,7 +115,6 @@ UNREACHABLE = {
 VERBS = {
     Event.REJECTED: "was rejected",
     Event.FAILED: "failed",
-    Event.RETRAINED: "was retrained",
     Event.DRIFT: "gets other requests than before",
     Event.DECAY: "predicts worse than before",
 }
@@ -123,7 +132,17 @@ def clean(text: Any) -> str:
     """Return text that mentions nobody, and is no link and no format, in one bounded line."""
     line = " ".join(make_storable(str(text), MAX_QUOTED_CHARS).translate(HARMLESS).split())
     line = LONE_UNDERSCORE.sub("ˍ", line)
-    return line.replace("://", ": //").replace("www.", "www .")
+    return DOTTED.sub(break_host, line.replace("://", ": //").replace("www.", "www ."))
+
+
+def break_host(found: re.Match[str]) -> str:
+    """Return a name with dots so that no chat makes a link of it, where it may be that of a host."""
+    name = found[0]
+    last = name.rpartition(".")[2].lower()
+    may_end_host = (last.isalpha() and len(last) > 1) or last.startswith("xn--")
+    if (may_end_host and last not in FILE_SUFFIXES) or ADDRESS.fullmatch(name):
+        return name.replace(".", ONE_DOT_LEADER)
+    return name
 
 
 def end_sentence(text: str) -> str:

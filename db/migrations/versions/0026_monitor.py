@@ -7,7 +7,7 @@ down_revision = "0025"
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE releases ADD COLUMN drift_baseline text")
+    op.execute("ALTER TABLE releases ADD COLUMN drift_baseline text, ADD COLUMN drift_source text")
     op.execute("""
         CREATE TABLE drift_windows (
             id serial CONSTRAINT pk_drift_windows PRIMARY KEY,
@@ -51,6 +51,9 @@ def upgrade() -> None:
             release_id integer NOT NULL
                 CONSTRAINT fk_monitor_states_release_id_releases REFERENCES releases (id),
             checked_at timestamptz,
+            began_at timestamptz,
+            read_until timestamptz,
+            baseline_until timestamptz,
             problem text,
             suspicion jsonb NOT NULL,
             drift_since timestamptz,

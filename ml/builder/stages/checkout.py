@@ -7,14 +7,12 @@ from common.errors import RejectedError
 from db.claims import MAX_ATTEMPTS
 from db.states import CHANGE_TRIGGERS, Trigger
 from ml import manifest
-from ml.builder import preflight
+from ml.builder import manifest_changes, preflight
 from ml.builder.context import BuildContext
 from ml.builder.stages.result import StageResult
 from ml.builder.untouched import explain_untouched
-from ml.manifest import Gate, Manifest
-from ml.section import Section
+from ml.manifest import Manifest
 from ml.sources import datasets, source_tree
-from ml.sources.git_merge import BASE_FOLDER
 from ml.sources.source_tree import SourceTree
 from ml.stage_log import LogLine
 
@@ -27,6 +25,7 @@ class CheckoutResult(StageResult):
     manifest: Manifest
     files: str | None  # an id of the files
     changed_rules: tuple[str, ...] = ()  # of [gate], that a pull request changes
+    changed_recording: tuple[str, ...] = ()  # of [record], likewise
     needs_tag: bool = False  # a tag releases this model, and the release is of a merge or a push
     untouched: str | None = None  # why nothing is to be built
 
@@ -70,7 +69,8 @@ def add_manifest(
     return replace(
         unchecked,
         manifest=checked,
-        changed_rules=list_changed_rules(fetched),
+        changed_rules=manifest_changes.list_changed_rules(fetched),
+        changed_recording=manifest_changes.list_changed_recording(fetched),
         needs_tag=needs_tag(context, checked),
         facts={**unchecked.facts, **facts},
     )
@@ -95,7 +95,7 @@ def check_source(context: BuildContext, source: Path, log_line: LogLine) -> Mani
     """
     problems = []
     try:
-        declared = read_manifest(context, source, log_line)
+        declared = read_manifest(context, source)
         if needs_tag(context, declared):
             return declared
     except RejectedError as fault:
@@ -108,41 +108,12 @@ def check_source(context: BuildContext, source: Path, log_line: LogLine) -> Mani
     return declared
 
 
-def read_manifest(context: BuildContext, source: Path, log_line: LogLine) -> Manifest:
+def read_manifest(context: BuildContext, source: Path) -> Manifest:
     """Return the repository's manifest with the operator's overrides applied."""
     declared = manifest.read(source)
-    for key in declared.ignored_keys:
-        log_line(f"slipway.toml: {key} is read and has no effect in this version of Slipway")
     gate = context.model.operator_gate.with_defaults(declared.gate)
     resources = context.model.resources.with_defaults(declared.resources)
     return declared.model_copy(update={"gate": gate, "resources": resources})
-
-
-def list_changed_rules(fetched: SourceTree) -> tuple[str, ...]:
-    """Return the rules of [gate] that a pull request changes, each as it was and as it is."""
-    if fetched.base is None:
-        return ()
-    try:
-        before = manifest.read(fetched.path.with_name(BASE_FOLDER)).gate
-    except RejectedError:
-        before = Gate()
-    now = manifest.read(fetched.path).gate
-    return tuple(
-        f"{name}: {describe_rule(before, name)} → {describe_rule(now, name)}"
-        for name in sorted({*before.metrics, *now.metrics, "predictions"})
-        if get_rule(before, name) != get_rule(now, name)
-    )
-
-
-def get_rule(gate: Gate, name: str) -> Section | None:
-    return gate.predictions if name == "predictions" else gate.metrics.get(name)
-
-
-def describe_rule(gate: Gate, name: str) -> str:
-    """Return a rule as it is written: `may_worsen_by = 0.05`; or `no rule`."""
-    rule = get_rule(gate, name)
-    given = rule.model_dump(exclude_unset=True) if rule else {}
-    return ", ".join(f"{key} = {value}" for key, value in given.items()) or "no rule"
 
 
 def needs_tag(context: BuildContext, declared: Manifest) -> bool:

@@ -6,14 +6,16 @@ from typing import Any
 from common.figures import format_metric
 from db.models import StageName
 from ml import manifest
-from ml.builder import reference_data, scoring
+from ml.builder import drift_baseline, reference_data, scoring
 from ml.builder.context import BuildContext
+from ml.builder.drift_baseline import BaselineSource
 from ml.builder.scoring import ModelScores
 from ml.builder.stages.checkout import CheckoutResult
 from ml.builder.stages.data import DataResult
 from ml.builder.stages.result import StageResult
 from ml.builder.stages.train import TrainResult
 from ml.manifest import ModelKind
+from ml.monitor.drift.baseline import BaselineError, Source
 from ml.stage_log import LogLine
 
 
@@ -41,6 +43,7 @@ def run(
         log_line(f"predictions are shown without reference data: {known}")
     else:
         facts["known"] = known
+    facts |= make_drift_baseline(context, checkout, data, trained, scores, log_line)
     return EvaluateResult(scores=scores, kind=kind, is_reused=trained.is_reused, facts=facts)
 
 
@@ -53,6 +56,8 @@ def read_reference_data(
     """
     if not (kind == "regression" or (kind == "time-series" and scores.history)):
         return None
+    if data.train.recorded is not None:
+        return "users sent the training data"
     return reference_data.read_reference_data(
         trained.release.runtime,
         trained.release.entry_point,
@@ -61,3 +66,31 @@ def read_reference_data(
         output=context.folder / "known",
         log=context.log_path(StageName.EVALUATE),
     )
+
+
+def make_drift_baseline(
+    context: BuildContext,
+    checkout: CheckoutResult,
+    data: DataResult,
+    trained: TrainResult,
+    scores: ModelScores,
+    log_line: LogLine,
+) -> dict[str, Any]:
+    """Return the facts of what drift is measured against; none where it will be the first requests."""
+    settings, isolation = context.settings, context.release.isolation
+    rules = context.model.operator_record.with_defaults(checkout.manifest.record)
+    if not (settings.monitor and settings.record and rules.enabled):
+        return {}
+    try:
+        digest = drift_baseline.make_drift_baseline(
+            trained.release,
+            BaselineSource(data.train, scores.features, rules.hidden_fields),
+            context.home.drift_baseline_path(isolation, context.release.id),
+            output=context.folder / "drift",
+            log=context.log_path(StageName.EVALUATE),
+            timeout=settings.evaluate_timeout,
+        )
+    except BaselineError as fault:
+        log_line(f"drift is measured against the first recorded requests, not the training data: {fault}")
+        return {"drift_baseline": None, "drift_source": None}
+    return {"drift_baseline": digest, "drift_source": Source.TRAINING}

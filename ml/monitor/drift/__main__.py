@@ -5,8 +5,10 @@ monitor's own environment, which has numpy and scipy alone. A line of JSON each:
 
     {"version": 1, "baseline": PATH, "cache": PATH or null, "seed": 0, "now": SECONDS or null,
      "suspicion": that of the last answer}
-    {"call": ID, "at": SECONDS, "features": ..., "prediction": ...}
+    {"call": ID, "at": SECONDS, "features": ..., "prediction": ..., "window": NAME or null}
     ...
+
+A row without "prediction" is compared by its features alone; one with "window" belongs to that one.
 
 Exit code 1 with one sentence on stderr: it cannot be answered.
 """
@@ -31,7 +33,7 @@ class OutOfTimeError(Exception):
 
 def limit_process() -> None:
     """Give way to every other process; bound memory and processor time."""
-    os.nice(NICENESS)
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # each thread reserves memory
     signal.signal(signal.SIGXCPU, stop_work)
     for kind, limit in ((resource.RLIMIT_AS, MAX_MEMORY_BYTES), (resource.RLIMIT_CPU, MAX_CPU_SECONDS)):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ml.monitor.drift.distribution import Distribution
+
 
 class Statistic(StrEnum):
     """A measure that is compared."""
@@ -48,6 +50,7 @@ class ColumnFinding:
     probability: float  # adjusted for the number of columns and of statistics
     reason: str
     comparisons: tuple[Comparison, ...]
+    distribution: Distribution | None = None  # of the worst columns, and of the prediction
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The judgement of a window: which columns changed, counted over all columns and two windows in a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scipy import stats
@@ -8,6 +8,7 @@ from scipy import stats
 from ml.monitor.drift.baseline import Column, DriftBaseline, measure_column, select
 from ml.monitor.drift.calibration import CalibrationCache
 from ml.monitor.drift.compare import ALPHA, Comparer
+from ml.monitor.drift.distribution import compare_distributions
 from ml.monitor.drift.findings import ColumnFinding, Comparison, DriftStatus, WindowFinding, explain
 from ml.monitor.drift.reference import ReferenceColumn, number_calls, prepare_columns
 from ml.monitor.drift.windows import MIN_CALLS, Row, Window
@@ -15,6 +16,7 @@ from ml.monitor.drift.windows import MIN_CALLS, Row, Window
 MIN_ROWS = 100  # of a window
 MIN_BASELINE_ROWS = 200
 MAX_UNKNOWN = 20
+MAX_DISTRIBUTIONS = 24  # of columns of one window, the worst ones
 
 Suspicion = Mapping[str, float]  # column → the newest row of the window in which it was first suspected
 
@@ -30,8 +32,7 @@ class DriftJudge:
         """Return how a window differs; what was suspected before in older rows, and still is, is drift."""
         if lacking := self._explain_too_few(window):
             return summarize(window, DriftStatus.TOO_FEW, lacking, ())
-        comparer = Comparer(self.cache, number_calls([row.call for row in window.rows]))
-        compared = [(one, comparer.compare(one, self._measure(one, window.rows))) for one in self.columns]
+        compared = list(self._compare(window.rows))
         adjusted = stats.false_discovery_control([combine(comparisons) for _, comparisons in compared])
         found = [
             judge_column(column, comparisons, float(probability))
@@ -41,8 +42,24 @@ class DriftJudge:
         confirmed.sort(
             key=lambda finding: (list(DriftStatus).index(finding.status), -finding.probability), reverse=True
         )
+        drawn = [
+            self._add_distribution(finding, window.rows)
+            if number < MAX_DISTRIBUTIONS or finding.is_prediction
+            else finding
+            for number, finding in enumerate(confirmed)
+        ]
         unknown = self._list_unknown(window.rows)
-        return summarize(window, confirmed[0].status, describe(confirmed), tuple(confirmed), unknown)
+        return summarize(window, confirmed[0].status, describe(confirmed), tuple(drawn), unknown)
+
+    def _add_distribution(self, finding: ColumnFinding, rows: Sequence[Row]) -> ColumnFinding:
+        """Return the finding with how the column is distributed in the baseline and in these rows."""
+        reference = next(
+            one
+            for one in self.columns
+            if (one.is_prediction, one.column.name) == (finding.is_prediction, finding.name)
+        )
+        distribution = compare_distributions(reference.column, self._measure(reference, rows))
+        return replace(finding, distribution=distribution)
 
     def _explain_too_few(self, window: Window) -> str:
         if self.baseline.rows < MIN_BASELINE_ROWS:
@@ -52,6 +69,17 @@ class DriftJudge:
         if len(window.rows) < MIN_ROWS:
             return f"{len(window.rows)} rows to compare, and {MIN_ROWS} are needed"
         return ""
+
+    def _compare(self, rows: Sequence[Row]) -> Iterator[tuple[ReferenceColumn, list[Comparison]]]:
+        """Yield the columns with their comparisons; the prediction only where enough rows have one."""
+        predicted = [row for row in rows if row.has_prediction]
+        has_enough = len(predicted) >= MIN_ROWS and len({row.call for row in predicted}) >= MIN_CALLS
+        for column in self.columns:
+            if column.is_prediction and not has_enough:
+                continue
+            chosen = predicted if column.is_prediction else rows
+            comparer = Comparer(self.cache, number_calls([row.call for row in chosen]))
+            yield column, comparer.compare(column, self._measure(column, chosen))
 
     def _measure(self, reference: ReferenceColumn, rows: Sequence[Row]) -> Column:
         name, kind = reference.column.name, reference.column.kind

@@ -6,7 +6,7 @@ from typing import IO, Any
 
 from ml.monitor.drift.baseline_file import read_baseline
 from ml.monitor.drift.request import VERSION, DriftRequest, read_request
-from ml.monitor.drift.windows import Window, draw_day, draw_newest
+from ml.monitor.drift.windows import Row, Window, WindowName, draw_day, draw_newest
 
 Json = dict[str, Any]
 
@@ -40,4 +40,11 @@ def answer_request(file: IO[bytes]) -> Json:
 def draw_windows(request: DriftRequest) -> list[Window]:
     newest = max((row.at for row in request.rows), default=0.0)
     now = newest if request.now is None else request.now
-    return [draw_newest(request.rows, request.seed), draw_day(request.rows, request.seed, now)]
+    return [
+        draw_newest(select_rows(request, WindowName.NEWEST), request.seed),
+        draw_day(select_rows(request, WindowName.DAY), request.seed, now),
+    ]
+
+
+def select_rows(request: DriftRequest, name: WindowName) -> list[Row]:
+    return [row for row in request.rows if row.window in (None, name)]

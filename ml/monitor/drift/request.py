@@ -14,6 +14,7 @@ MAX_REQUEST_BYTES = 64 << 20
 MAX_LINE_BYTES = 4 << 20
 MAX_ROWS = 50_000
 MAX_CALL_CHARS = 200
+MAX_DIGITS = 1000  # of an integer
 
 Json = dict[str, Any]
 
@@ -59,8 +60,8 @@ def read_lines(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
         if size > MAX_REQUEST_BYTES or number > MAX_ROWS + 1:
             fail(number, f"more than {MAX_REQUEST_BYTES >> 20} MiB or {MAX_ROWS:,} rows: send fewer rows")
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):  # no JSON, no UTF-8, an integer too long, or nested too deep
+            value = json.loads(line, parse_int=parse_integer)
+        except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested too deep
             fail(number, "it is no JSON")
         yield number, value
 
@@ -73,7 +74,16 @@ def read_row(number: int, line: Any) -> Row:
         fail(number, f"call has to be a text of at most {MAX_CALL_CHARS} characters")
     if not is_time(at):
         fail(number, "at has to be a time in seconds")
-    return Row(call, float(at), line["features"], line.get("prediction"))
+    window = line.get("window")
+    if window is not None and window not in list(WindowName):
+        fail(number, f"window has to be one of {', '.join(WindowName)}")
+    name = None if window is None else WindowName(window)
+    return Row(call, float(at), line["features"], line.get("prediction"), name, "prediction" in line)
+
+
+def parse_integer(text: str) -> float:
+    """Return an integer; one of so many digits that Python does not read it counts as infinite."""
+    return int(text) if len(text) <= MAX_DIGITS else float(text)
 
 
 def read_suspicion(content: Any) -> dict[WindowName, dict[str, float]]:

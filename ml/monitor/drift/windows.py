@@ -14,6 +14,11 @@ MAX_CALL_SHARE = 0.05  # of a window's rows from one call
 MIN_CALLS = round(1 / MAX_CALL_SHARE)
 
 
+class WindowName(StrEnum):
+    NEWEST = "newest"
+    DAY = "day"
+
+
 @dataclass(frozen=True)
 class Row:
     """One recorded row; `at` is in seconds since 1970, `call` is the id of the request that it came with."""
@@ -22,11 +27,8 @@ class Row:
     at: float
     features: Any
     prediction: Any = None
-
-
-class WindowName(StrEnum):
-    NEWEST = "newest"
-    DAY = "day"
+    window: WindowName | None = None  # that it was drawn for; None: any
+    has_prediction: bool = True  # else another release answered it: only its features are compared
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import reduce
 from typing import Any
 
 from loguru import logger
@@ -19,7 +18,7 @@ from db.models import Deployment, Release
 from db.session import DB_ERRORS, describe_error
 from db.states import DeploymentState
 from ml.paths import HomeLayout
-from ml.record_section import RecordSection
+from ml.record_section import RecordSection, find_followed
 from ml.serving.deployer import readiness
 from ml.serving.deployer.auto_rollback import AutoRollback
 from ml.serving.deployer.deployment_backoff import DeploymentBackoff, limit_slow_starts
@@ -234,8 +233,7 @@ class DeploymentReconciler:
         with self.sessions.begin() as session:
             reference_data = releases.find_reference_data(session, release.id)
             sections = releases.list_record_sections(session, release)
-        declared = reduce(RecordSection.narrow, map(RecordSection.model_validate, sections), RecordSection())
-        return reference_data, self.served.model.operator_record.with_defaults(declared)
+        return reference_data, find_followed(self.served.model.operator_record, sections)
 
     def _rows(self, release: Release) -> list[readiness.ReadinessProbe]:
         """Return the forms of a row of the test data; none for a series, whose test data has no features."""

@@ -1,4 +1,4 @@
-"""A model's requests, failures and latencies over the last hour or day."""
+"""A model's requests, failures and latencies over the last hour, day or month."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class TrafficWindow:
 
 
 BUCKET_COUNT = len(NO_COUNTS.latencies)
-WINDOWS = {"1": TrafficWindow(1, 60), "24": TrafficWindow(24, 900)}
+WINDOWS = {"1": TrafficWindow(1, 60), "24": TrafficWindow(24, 900), "720": TrafficWindow(720, 14_400)}
 
 
 def create_router(
@@ -35,9 +35,12 @@ def create_router(
 ) -> APIRouter:
     router = APIRouter(tags=["models"])
 
-    @router.get("/models/{name}/traffic", summary="Requests, errors and latency of the last hour or day")
-    def of_model(name: str, hours: Annotated[Literal["1", "24"], Query()] = "1") -> dict[str, Any]:
-        """Return a point for each minute, or each 15 of the last 24 hours, that had requests.
+    @router.get(
+        "/models/{name}/traffic", summary="Requests, errors and latency of the last hour, day or month"
+    )
+    def of_model(name: str, hours: Annotated[Literal["1", "24", "720"], Query()] = "1") -> dict[str, Any]:
+        """Return a point for each minute, each 15 of the last 24 hours or each 4 hours of the last 30 days,
+        that had requests.
 
         p50 and p99 lie between the bounds of a histogram. A request failed when its status is 500 or more.
         """

@@ -22,7 +22,7 @@ from ml.settings import MlSettings, ModelConfig
 from ml.web.api import traffic
 from ml.web.db_unavailable import MESSAGE
 from ml.web.metric_order import order_metrics
-from ml.web.pages import github, mlflow, retraining
+from ml.web.pages import github, mlflow, monitor_notices, retraining
 from ml.web.pages.dashboard_data import ModelSummary, summarize_models
 from ml.web.pages.releases import find_rollback_target
 from ml.web.pages.render import negotiate_response, render_page
@@ -65,6 +65,7 @@ def create_router(
             "traffic": lately,
             "nothing_due": retraining.NO_NOTICES,
             "retraining": retraining.read_notices(sessions, [] if outage else list(webs)),
+            "changes": monitor_notices.read_changes(sessions, [] if outage else list(webs)),
             "call": checkout(request),
         }
         return render_page(request, "models.html", 200, models=models, **more)
@@ -99,6 +100,9 @@ def create_router(
             "retraining": retraining.NO_NOTICES
             if history is None
             else read_retraining(sessions, place.model.name),
+            "changes": []
+            if history is None
+            else monitor_notices.read_changes(sessions, [place.model.name])[place.model.name],
             "open_count": 0 if history is None else count_open(sessions, place.model),
             "busy": any(release["status"] in ("queued", "building") for release in history or ())
             or place.activity is not None,

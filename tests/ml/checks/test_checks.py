@@ -22,6 +22,7 @@ from tests.ml.builder.test_release import go_live
 from tests.ml.checks.support import FIRST, GATE, approve, list_checks, merge, propose, show, stages
 from tests.ml.conftest import Appliance
 from tests.ml.environments.test_own_projects import project
+from tests.ml.monitor.conftest import typed_model
 from tests.models import working
 
 
@@ -55,7 +56,9 @@ def test_a_check_run_names_the_line_that_failed(live: Appliance) -> None:
 
 
 def test_a_worse_head_is_rejected_and_names_the_rules_it_changes(live: Appliance) -> None:
-    loose = {**working.quick(smape=0.3), "slipway.toml": GATE.replace("5%", "9%") + "rows = { max = 100 }\n"}
+    record = '[record]\nsample = 0.1\n[record.fields]\nzip = "drop"\nage = "keep"\n'
+    toml = GATE.replace("5%", "9%") + "rows = { max = 100 }\n" + record
+    loose = {**working.quick(smape=0.3), "slipway.toml": toml}
     check = propose(live, 7, loose)
     assert check.status is Status.REJECTED
     assert check.verdict is not None
@@ -63,6 +66,30 @@ def test_a_worse_head_is_rejected_and_names_the_rules_it_changes(live: Appliance
         "SMAPE: better = lower, may_worsen_by = 0.05 → better = lower, may_worsen_by = 0.09",
         "rows: no rule → max = 100.0",
     ]
+    assert check.verdict["changed_recording"] == [
+        "sample = 1 → 0.1 (records less)",
+        "fields.zip = keep → drop (records less)",
+    ]
+
+
+def test_a_head_that_records_more_is_named_on_its_pull_request(live: Appliance) -> None:
+    """What is recorded more comes first: a thousand other changes do not hide it."""
+    quick = working.quick(smape=0.1)
+    record = "[record]\nenabled = {}\nsample = 0.5\n[record.fields]\n"
+    strict = f'{record.format("false")}zip = "hash"\naaa = "hash"\n'
+    live.merge({**quick, "slipway.toml": GATE + strict})
+    live.settle()
+    check = propose(live, 7, {**quick, "slipway.toml": GATE + f'{record.format("true")}aaa = "drop"\n'})
+
+    assert check.verdict is not None
+    assert check.verdict["changed_recording"] == [
+        "enabled = false → true (records more)",
+        "fields.zip = hash → keep (records more)",
+        "fields.aaa = hash → drop (records less)",
+    ]
+    with live.sessions.begin() as session:
+        facts = session.scalars(select(OutboxSubject.facts).where(OutboxSubject.kind == "comment")).all()
+    assert any(one.get("changed_recording") == check.verdict["changed_recording"] for one in facts)
 
 
 def test_a_conflict_is_a_verdict_of_its_own(live: Appliance) -> None:
@@ -92,6 +119,16 @@ def test_what_was_checked_goes_live_untrained(live: Appliance, how: str) -> None
     assert "training on" not in live.log(merged, "train")
     assert live.wanted() == merged.id
     assert samestat(home.artifact_path(merged.model, merged.id).stat(), checked)
+
+
+def test_its_drift_baseline_is_taken_over(live: Appliance) -> None:
+    check = propose(live, 7, typed_model())
+    home = HomeLayout(live.settings.home)
+    made = home.drift_baseline_path(check.isolation, check.id).stat()
+    merged = merge(live, 7, "merge")
+    assert check.drift_baseline is not None
+    assert (merged.drift_baseline, merged.drift_source) == (check.drift_baseline, "training")
+    assert samestat(home.drift_baseline_path(merged.model, merged.id).stat(), made)
 
 
 def test_a_comparison_that_would_differ_is_made_again(live: Appliance) -> None:

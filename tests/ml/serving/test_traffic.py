@@ -12,7 +12,7 @@ from sqlalchemy import event, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import traffic
-from db.models import Deployment, Traffic
+from db.models import Deployment, HourlyTraffic, Traffic
 from db.traffic import RequestCounts
 from ml.serving.counters import LATENCY_BOUNDS_SECONDS, RequestStats
 from ml.serving.telemetry.traffic import NO_COUNTS, TrafficRecorder
@@ -128,7 +128,7 @@ def test_a_minute_is_one_statement_for_all_models_none_at_rest(
     finally:
         event.remove(engine, "before_cursor_execute", note)
 
-    assert statements == ["INSERT", "DELETE", "SELECT"]
+    assert statements == ["INSERT", "INSERT", "DELETE", "DELETE", "SELECT"]  # minutes and hours
     assert sorted(rows(sessions)) == [("a", 1, 0), ("b", 2, 1)]
 
 
@@ -226,6 +226,29 @@ def test_hours_and_days_add_up_what_minutes_counted(make_shop: Callable[..., Sho
     moments = [datetime.fromisoformat(day["points"][number]["at"]) for number in (0, 1)]
     assert all(moment.minute % 15 == 0 for moment in moments)
     assert moments[1] - moments[0] >= timedelta(hours=22)
+
+
+def test_a_month_is_counted_by_hours_that_last_longer(make_shop: Callable[..., Shop]) -> None:
+    shop = make_shop()
+    for ago, counted in (
+        (29, counts(98, bound=0.002)),
+        (29, counts(2, bound=5.0, failed=2)),
+        (33, counts(9)),
+    ):
+        add(shop.sessions, shop.model, timedelta(days=ago), counted)
+        add(shop.sessions, "other", timedelta(days=ago), counts(7))
+    add(shop.sessions, shop.model, timedelta(minutes=1), counts(1, bound=0.2))
+    with shop.serving():
+        shop.publish(FAILS_AT_0)
+        month = shown(shop, 720)
+        page = shop.get("/?hours=720", HTML).text
+
+    assert (month["requests"], month["failed"], len(month["points"])) == (101, 2, 2)
+    assert 3000 < month["p99_ms"] <= 5000
+    assert "in the last 30 days" in page
+    assert rows(shop.sessions) == [(shop.model, 1, 0)]
+    with shop.sessions.begin() as session:
+        assert session.scalar(select(func.count()).select_from(HourlyTraffic)) == 3
 
 
 def test_the_page_of_all_models_counts_each_over_a_restart(two: Shop) -> None:
