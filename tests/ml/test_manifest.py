@@ -171,7 +171,6 @@ def test_the_operators_words_hold_for_a_release(
     assert release.status is Status.REJECTED
     assert "SMAPE" in (release.reason or "")
     assert "0.2" in (release.reason or "")
-    assert "[retrain] drift is read and has no effect in this version" in appliance.log(release, "checkout")
 
 
 def test_a_manifest_that_takes_long_to_read_is_rejected(
