@@ -30,6 +30,7 @@ from db import (
     request_partitions,
     retraining_plans,
     retrainings,
+    rollbacks,
     scores,
     stages,
     traffic,
@@ -277,7 +278,7 @@ def live_id(session: Session) -> int:
 
 def earlier(session: Session) -> Release:
     """Return the release that was live before."""
-    found = deployments.find_previous_release(session, deployment(session))
+    found = rollbacks.find_target(session, deployment(session))
     assert found is not None
     return found
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from cli import (
     client,
     demo,
+    demo_drift,
     demo_tomorrow,
     ground_truth,
     logs,
@@ -45,6 +46,7 @@ app = CommandLine(
     pretty_exceptions_enable=False,
 )
 demo.app.command()(demo_tomorrow.tomorrow)
+demo.app.command()(demo_drift.drift)
 app.add_typer(demo.app, name="demo")
 app.add_typer(notify.app, name="notify")
 app.add_typer(ground_truth.app, name="ground-truth")

@@ -34,9 +34,9 @@ def deploy(release: Number, why: Why = None, wait: Wait = True) -> None:
 def rollback(model: Model = None, why: Why = None, wait: Wait = True) -> None:
     """Go back to the release that was live before.
 
-    Where that cannot start, to the next older one that can. The commit that it replaces goes into
-    quarantine: no rollback goes to it. Releases in progress stop at `passed`, until the next
-    merge.
+    Where that cannot start, to the next older one that can. The release that it replaces goes into
+    quarantine, with its commit where no earlier release of that was good: no rollback goes to it.
+    Releases in progress stop at `passed`, until the next merge.
     """
     operator = OperatorClient(CliSettings())
     name = operator.choose_model(model)

@@ -5,12 +5,22 @@ import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from common.git_login import LOGIN_IN_URL
+from common.repository_path import check_repository_path
 from common.settings import Settings
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -22,6 +32,7 @@ PASTED_URL = re.compile(
 # the rules of `git check-ref-format`; never an option
 BRANCH_NAME = re.compile(r"(?![-/.])(?!.*(\.\.|//|/\.|@\{))[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])(?<!\.lock)")
 LOCAL_PREFIXES = ("/", "./", "../", "~/")
+MAX_PATHS = 50  # of one model, besides its own
 GIT_ADDRESS = re.compile(r"(https?|ssh|git|file)://\S+|/\S+|(?!-)[\w.-]+@[\w.-]+:\S+")
 
 
@@ -86,6 +97,8 @@ def repository_name(text: str) -> str:
 
 
 Branch = Annotated[str, AfterValidator(check_branch)]
+RepositoryPath = Annotated[str, AfterValidator(check_repository_path)]
+ModelPath = Annotated[str, AfterValidator(lambda name: name and check_repository_path(name))]
 Address = Annotated[str, AfterValidator(check_address)]
 Repository = Annotated[str, AfterValidator(parse_repository)]  # owner/name on GitHub, or an address; or empty
 
@@ -98,12 +111,21 @@ class ModelEntry(BaseModel):
     repository: Repository = Field(min_length=1)
     branch: Branch = "main"
     clone_url: Address = ""
+    path: ModelPath = ""  # the folder of the repository that the model lies in
+    paths: list[RepositoryPath] = Field([], max_length=MAX_PATHS)  # what else of the repository it uses
     gate: dict[str, Any] = {}
     resources: dict[str, Any] = {}
     checks: dict[str, Any] = {}
     retrain: dict[str, Any] = {}
     record: dict[str, Any] = {}
     data: list[Annotated[str, AfterValidator(check_folder)]] = []  # folders that it may read besides its own
+    recorded: StrictBool = False  # whether it may be trained on what its users sent
+
+    @model_validator(mode="after")
+    def check_paths(self) -> Self:
+        if self.paths and not self.path:
+            raise ValueError("paths needs path, the folder that the model lies in")
+        return self
 
     @property
     def name(self) -> str:
@@ -178,7 +200,9 @@ def model_name(repository: str) -> str:
 
 def format_errors(error: ValidationError) -> str:
     """Return each location in a TOML file and its error: `gate.SMAPE.max: Input should be a valid number`."""
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {reword_message(e['msg'])}" for e in error.errors())
+    places = [".".join(map(str, one["loc"])) for one in error.errors()]
+    texts = [reword_message(one["msg"]) for one in error.errors()]
+    return "; ".join(f"{at}: {text}" if at else text for at, text in zip(places, texts, strict=True))
 
 
 def reword_message(message: str) -> str:

@@ -19,12 +19,14 @@ STATES: dict[Status, StatusState] = {
     Status.QUEUED: "pending",
     Status.BUILDING: "pending",
     Status.CHECKED: "success",
+    Status.UNTOUCHED: "success",
     Status.REJECTED: "failure",
 }
 CHECK_RUN_STATES: dict[Status, CheckRunState] = {
     Status.QUEUED: "queued",
     Status.BUILDING: "in_progress",
     Status.CHECKED: "success",
+    Status.UNTOUCHED: "skipped",
     Status.SUPERSEDED: "cancelled",
     Status.CANCELLED: "cancelled",
 }
@@ -45,8 +47,8 @@ def report_state(
 ) -> None:
     """Have GitHub show the state of a check, with its log and the lines at fault where it failed.
 
-    Do nothing for other releases. One of a merge group has no comment. A check that was withdrawn leaves the
-    status of its commit to another check of it.
+    Do nothing for other releases. One of a merge group has no comment, and one that does not touch the model
+    begins none. A check that was withdrawn leaves the status of its commit to another check of it.
     """
     session.flush()
     release = session.get_one(Release, release_id, populate_existing=True)
@@ -59,7 +61,8 @@ def report_state(
     facts = CommentFacts(state, summary, details_url=f"/releases/{release.id}")
     if release.status.has_ended and release.status not in WITHDRAWN:
         facts = _collect_facts(session, release, state, summary, log)
-        if release.ref is None and release.id == release_id and (comment := name_comment(release)):
+        comment = name_comment(release) if release.ref is None and release.id == release_id else None
+        if comment and (release.status is not Status.UNTOUCHED or outbox.has_comment(session, **comment)):
             outbox.put_comment(session, **comment, head=release.commit, position=release.id, facts=facts)
     run_state = CHECK_RUN_STATES.get(release.status, "failure")
     _put_commit(session, name_commit(release), facts, run_state, check=release.id, annotations=annotations)
@@ -119,7 +122,7 @@ def summarize(release: Release) -> str:
         parts.append(
             f"{release.differences['changed']} of {release.differences['compared']} predictions change"
         )
-    return "; ".join(part for part in parts if part)
+    return "; ".join(part for part in parts if part) or release.reason or ""
 
 
 def describe_metric(change: MetricChange) -> str:
@@ -192,6 +195,7 @@ def _collect_facts(
         list_stages(session, release.id),
         log if state != "success" else (),
         (release.verdict or {}).get("changed_rules", ()),
+        (release.verdict or {}).get("changed_recording", ()),
         f"/releases/{release.id}",
         f"/releases/{release.id}/predict" if release.artifact else None,
     )

@@ -13,7 +13,9 @@ from db.vcs_models import OutboxSubject
 
 MAX_ANNOTATIONS = 50  # GitHub's, of one request
 
-CheckRunState = Literal["queued", "in_progress", "success", "failure", "cancelled", "action_required"]
+CheckRunState = Literal[
+    "queued", "in_progress", "success", "skipped", "failure", "cancelled", "action_required"
+]
 
 
 @dataclass(frozen=True)

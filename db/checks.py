@@ -273,9 +273,9 @@ def needs_approval(pull: OpenPullRequest, trust: Trust, approved: Collection[tup
     return pull.is_fork and not trust.covers(pull) and (pull.number, pull.head) not in approved
 
 
-def find_reusable(session: Session, release: Release, tree: str) -> Release | None:
+def find_reusable(session: Session, release: Release, files: str) -> Release | None:
     """Return the newest check of these files that passed and whose trained model is still there."""
-    same = (Release.model == release.model) & (Release.tree == tree) & (Release.status == Status.CHECKED)
+    same = (Release.model == release.model) & (Release.files == files) & (Release.status == Status.CHECKED)
     return session.scalar(
         select(Release)
         .where(same, IS_CHECK, Release.artifact.is_not(None), Release.pruned_at.is_(None))

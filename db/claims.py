@@ -77,10 +77,7 @@ def claim(session: Session, release_id: int) -> Claim | None:
         .where(Release.id == release_id, Release.status == Status.QUEUED)
         .returning(Release)
     )
-    if release is None:
-        return None
-    notify(session, "tracking", release.model)
-    return Claim(release, token)
+    return None if release is None else Claim(release, token)
 
 
 def record_facts(session: Session, claim: Claim, **facts: Any) -> None:
@@ -188,6 +185,8 @@ def begin_stage(session: Session, claim: Claim, name: StageName) -> int:
     session.add(stage)
     session.flush()
     check_reports.report_stage(session, claim.release, name)
+    if name is StageName.ENVIRONMENT:  # it is checked out, and gets a run in MLflow now
+        notify(session, "tracking", claim.release.model)
     return stage.id
 
 

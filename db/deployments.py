@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, exists, func, select, text, update
-from sqlalchemy.orm import Session, aliased, joinedload
+from sqlalchemy import ColumnElement, exists, func, select, text, update
+from sqlalchemy.orm import Session, joinedload
 
-from db import github_deployments, release_events
-from db.models import Deployment, Quarantine, Release
+from db import github_deployments, release_events, rollbacks
+from db.models import Deployment, Release
 from db.session import notify
 from db.states import Cause, DeploymentState, Status, Trigger
 from db.superseding import end_retrainings
@@ -89,7 +89,7 @@ def _end_wanted(
 def deploy(
     session: Session, release: Release, *, who: str, why: str | None, cause: Cause = Cause.OPERATOR
 ) -> Deployment:
-    """Decide by hand for a release that was built; this ends its commit's quarantine.
+    """Decide by hand for a release that was built; this ends its quarantine.
 
     Raises `RefusedError` for a release that has no artifact to serve.
     """
@@ -106,12 +106,7 @@ def deploy(
         )
     if release.pruned_at is not None:
         raise RefusedError(f"the trained model of release {release.id} was pruned: train it again")
-    session.execute(
-        update(Quarantine)
-        .where(Quarantine.model == release.model, Quarantine.commit == release.commit)
-        .where(Quarantine.ended_at.is_(None))
-        .values(ended_at=func.now())
-    )
+    rollbacks.end_quarantine(session, release)
     if release.status is Status.PASSED:
         change_status(release, Status.DEPLOYED, None)
     return create_decision(session, release.model, release.id, cause, who=who, why=why, snapshot=None)
@@ -120,15 +115,15 @@ def deploy(
 def roll_back(session: Session, model: str, *, cause: Cause, who: str, why: str | None) -> Deployment:
     """Decide for the newest once-live release before the live one.
 
-    Once that is live, and not before, the replaced commit goes into quarantine, and releases queued or
-    being built at this moment stop at `passed`. A target that cannot start is skipped for the next older one.
+    Once that is live, and not before, what was replaced goes into quarantine, and releases queued or being
+    built at this moment stop at `passed`. A target that cannot start is skipped for the next older one.
     Raises `RefusedError` when there is no release to go back to.
     """
     lock_model(session, model)
     left = find_live(session, model)
     if left is None:
         raise RefusedError(f"nothing of {model} is live: there is nothing to roll back")
-    target = find_rollback_target(session, left)
+    target = rollbacks.find_target(session, left)
     if target is None:
         raise RefusedError(
             f"no other release of {model} was live before and can be again: merge a fix instead"
@@ -164,38 +159,6 @@ def is_live_for_less(session: Session, deployment: Deployment, age: timedelta) -
     """Return whether a deployment is live for less than `age`, by Postgres's clock."""
     young = Deployment.live_at > func.now() - age
     return bool(session.scalar(select(young).where(Deployment.id == deployment.id)))
-
-
-def find_previous_release(session: Session, left: Deployment) -> Release | None:
-    """Return the newest once-live release before `left`: not pruned, its commit not in quarantine."""
-    return session.scalar(_select_previous(left))
-
-
-def find_rollback_target(session: Session, left: Deployment, tried: Release | None = None) -> Release | None:
-    """Return the rollback target of `left`, past `tried` (one that cannot start) if given; or None."""
-    return session.scalar(_select_previous(left, tried).where(Release.commit != left.release.commit))
-
-
-def _select_previous(left: Deployment, tried: Release | None = None) -> Select[Release]:
-    quarantined = select(Quarantine.commit).where(
-        Quarantine.model == left.model, Quarantine.ended_at.is_(None)
-    )
-    found = (
-        select(Release)
-        .join(Deployment, Deployment.release_id == Release.id)
-        .where(Deployment.model == left.model, Deployment.live_at.is_not(None), Deployment.id < left.id)
-        .where(Release.id != left.release_id, Release.commit.not_in(quarantined))
-        .where(Release.model == left.model, Release.artifact.is_not(None), Release.pruned_at.is_(None))
-        .order_by(Deployment.id.desc())
-        .limit(1)
-    )
-    if tried is None:
-        return found
-    again = aliased(Deployment)  # a release is ordered by the last time it was live
-    was_live = again.live_at.is_not(None) & (again.id < left.id)
-    last_of_tried = select(func.max(again.id)).where(again.release_id == tried.id, was_live).scalar_subquery()
-    later = exists().where(again.release_id == Release.id, again.id > Deployment.id, was_live)
-    return found.where(Deployment.id < last_of_tried, ~later)
 
 
 def find_live(session: Session, model: str) -> Deployment | None:
@@ -252,6 +215,7 @@ def mark_live(session: Session, deployment: Deployment) -> datetime | None:
             )
         else:
             release_events.tell_live(session, current, replaced)
+            rollbacks.end_quarantine(session, session.get_one(Release, current.release_id))
         notify(session, "live", current.model)
     elif current.state is DeploymentState.LIVE:  # it was restored
         release_events.end_nothing_live(session, current.model)
@@ -262,12 +226,11 @@ def mark_live(session: Session, deployment: Deployment) -> datetime | None:
 
 
 def _quarantine_rolled_back(session: Session, rollback: Deployment, left: Deployment) -> None:
-    """Quarantine the commit rolled back, and put on hold the releases in progress when that was decided."""
+    """Quarantine what was rolled back, and stop or hold the releases in progress when that was decided."""
     github_deployments.show_rolled_back(session, left, rollback)
     release_events.tell_rolled_back(session, left, rollback)
-    session.add(
-        Quarantine(model=left.model, commit=left.release.commit, release_id=left.release_id, why=rollback.why)
-    )
+    rollbacks.quarantine(session, left, rollback.why)
+    end_retrainings(session, left.model, f"release {left.release_id} was rolled back")
     session.execute(
         update(Release)
         .where(Release.model == left.model, Release.id <= rollback.holds_until)
@@ -298,7 +261,7 @@ def mark_failed(session: Session, deployment: Deployment, reason: str) -> None:
     following = None
     if current.state is DeploymentState.WANTED and current.leaves is not None:
         left = session.get_one(Deployment, current.leaves, options=[joinedload(Deployment.release)])
-        following = find_rollback_target(session, left, tried=current.release)
+        following = rollbacks.find_target(session, left, tried=current.release)
     if following is not None:
         reason = f"{reason}; the rollback goes on to release {following.id}"
     is_ended = bool(_end_wanted(session, Deployment.id == current.id, DeploymentState.FAILED, reason))
@@ -320,13 +283,3 @@ def record_not_restored(session: Session, deployment: Deployment, reason: str) -
     live = find_live(session, deployment.model)
     if live is not None and live.id == deployment.id:
         release_events.tell_nothing_live(session, live.release, reason)
-
-
-def find_quarantine(session: Session, model: str, commit: str) -> Quarantine | None:
-    """Return the quarantine that keeps rollbacks from this commit; None when there is none."""
-    return session.scalar(
-        select(Quarantine)
-        .where(Quarantine.model == model, Quarantine.commit == commit, Quarantine.ended_at.is_(None))
-        .order_by(Quarantine.id.desc())
-        .limit(1)
-    )

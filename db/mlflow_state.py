@@ -40,12 +40,14 @@ def list_unsynced(session: Session, *, ended: bool) -> list[Unsynced]:
         query = query.where(
             HAS_ENDED,
             Release.trigger != Trigger.CHECK,
+            Release.status != Status.UNTOUCHED,
             Release.told.is_distinct_from(Release.status),
             or_(MlflowRun.due_at.is_(None), has_come(MlflowRun.due_at, MAX_RETRY_DELAY)),
         )
     else:
         query = query.where(
             Release.status == Status.BUILDING,
+            Release.entry_point.is_not(None),  # before its checkout it may turn out to be untouched
             Release.trigger != Trigger.CHECK,
             or_(MlflowRun.release_id.is_(None), MlflowRun.run.is_(None)),
         )

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, func, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -60,6 +60,7 @@ class Release(Base):
             postgresql_where=text("trigger = 'check' AND ref IS NOT NULL"),
         ),
         Index("ix_releases_checked_trees", "model", "tree", postgresql_where=text("status = 'checked'")),
+        Index("ix_releases_checked_files", "model", "files", postgresql_where=text("status = 'checked'")),
         Index("ix_releases_repository_commit", "repository", "commit"),
         Index(
             "ix_releases_on_their_way",
@@ -84,7 +85,8 @@ class Release(Base):
             "ix_releases_untold",
             "id",
             postgresql_where=text(
-                "told IS DISTINCT FROM status AND status NOT IN ('queued', 'building') AND trigger <> 'check'"
+                "told IS DISTINCT FROM status AND status NOT IN ('queued', 'building')"
+                " AND status <> 'untouched' AND trigger <> 'check'"
             ),
         ),
     )
@@ -102,7 +104,12 @@ class Release(Base):
     # whether it comes from another repository
     base: Mapped[str | None]
     is_fork: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    tree: Mapped[str | None]  # git's id of the files that were built
+    tree: Mapped[str | None]  # git's id of the whole tree that was built
+    # the folder of the repository that it was built in, empty for all of it, and what else of it was used;
+    # None until it is checked out
+    path: Mapped[str | None]
+    paths: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    files: Mapped[str | None]  # an id of the files that it is made of: see `ml.sources.git_export`
     title: Mapped[str | None]
     author: Mapped[str | None]
     merged_at: Mapped[datetime | None]
@@ -225,7 +232,7 @@ class Deployment(Base):
 
 
 class Quarantine(Base):
-    """A commit that was rolled back: no rollback goes to it, until an operator deploys it on purpose."""
+    """A release that was rolled back: no rollback goes to it, until an operator deploys it on purpose."""
 
     __tablename__ = "quarantines"
 
@@ -233,6 +240,8 @@ class Quarantine(Base):
     model: Mapped[str] = mapped_column(index=True)
     commit: Mapped[str]
     release_id: Mapped[int] = mapped_column(ForeignKey("releases.id"))
+    # whether no rollback goes to any release of the commit: none of it was good
+    covers_commit: Mapped[bool] = mapped_column(server_default=text("true"))
     why: Mapped[str | None]
     since: Mapped[datetime] = mapped_column(server_default=func.now())
     ended_at: Mapped[datetime | None]

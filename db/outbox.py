@@ -83,6 +83,7 @@ class CommentFacts:
     stages: Sequence[StageTime] = ()
     log: Sequence[str] = ()  # the last lines of a failure
     changed_rules: Sequence[str] = ()  # rules of `[gate]` that the pull request itself changes
+    changed_recording: Sequence[str] = ()  # of `[record]`, likewise; what records more comes first
     details_url: str | None = None
     preview_url: str | None = None
 
@@ -132,6 +133,11 @@ def put_comment(
         "is_open": is_open,
     }
     put_subject(session, SubjectKind.COMMENT, f"{number} {model}", repository, document, position=position)
+
+
+def has_comment(session: Session, *, repository: str, number: int, model: str) -> bool:
+    """Return whether a pull request has a comment on a model, or is to get one."""
+    return find_facts(session, SubjectKind.COMMENT, repository, f"{number} {model}") is not None
 
 
 def put_comment_note(session: Session, *, repository: str, number: int, model: str, note: str | None) -> None:

@@ -24,12 +24,18 @@ IS_DUE = has_come(Release.due_at, MAX_RETRY_DELAY)
 
 
 def queue_merges(
-    session: Session, model: str, merges: Sequence[Accepted], trigger: Trigger = Trigger.MERGE
+    session: Session,
+    model: str,
+    merges: Sequence[Accepted],
+    trigger: Trigger = Trigger.MERGE,
+    *,
+    ends_retrainings: bool = True,
 ) -> Release | None:
     """Queue the newest of `merges` (newest first, see `newest.sort_merges`) if it has no release.
 
     Those since the newest one with a release are stored as superseded; those before a model's first
-    release are ignored. Several pull requests may have one merge commit: the newest of them counts.
+    release are ignored. Several pull requests may have one merge commit: the newest of them counts. It
+    `ends_retrainings` of the model, unless it may not touch it at all.
     """
     merges = list({merge.commit: merge for merge in reversed(merges)}.values())[::-1]
     deployments.lock_model(session, model)  # nothing older is requeued meanwhile
@@ -37,7 +43,8 @@ def queue_merges(
     first = not session.scalar(select(_select_changes(model).exists()))
     found = list(takewhile(lambda merge: merge.commit not in commits, merges[:1] if first else merges))
     if found:
-        return _queue_newest(session, model, [_from_merge(model, merge, trigger) for merge in found])
+        changes = [_from_merge(model, merge, trigger) for merge in found]
+        return _queue_newest(session, model, changes, ends_retrainings=ends_retrainings)
     for merge in merges:  # of the same second and older, by its history
         if merge.merged_at == merges[0].merged_at and merge.commit not in commits:
             late = _from_merge(model, merge, trigger)
@@ -77,7 +84,9 @@ def _from_merge(model: str, merge: Accepted, trigger: Trigger) -> Release:
     )
 
 
-def _queue_newest(session: Session, model: str, found: Sequence[Release]) -> Release:
+def _queue_newest(
+    session: Session, model: str, found: Sequence[Release], *, ends_retrainings: bool
+) -> Release:
     """Queue the first of `found`, newest first; the others, and those queued already, are superseded."""
     chosen, *older = found
     reason = f"{newest.describe_arrival(chosen)} after it, before it was begun"
@@ -85,7 +94,9 @@ def _queue_newest(session: Session, model: str, found: Sequence[Release]) -> Rel
         change_status(release, Status.SUPERSEDED, reason)
         release.finished_at = func.now()
     supersede_queued(session, model, reason, tags=chosen.trigger is Trigger.TAG)
-    end_retrainings(session, model, f"{newest.describe_arrival(chosen)} after it, before it was finished")
+    if ends_retrainings:
+        why = f"{newest.describe_arrival(chosen)} after it, before it was finished"
+        end_retrainings(session, model, why)
     for position, release in enumerate(reversed(found), newest.next_position(session, model)):
         release.position = position
         session.add(release)
@@ -138,7 +149,12 @@ def has_change(session: Session, model: str, commit: str) -> bool:
 
 
 def queue_tags(
-    session: Session, model: str, repository: str, tags: Sequence[tuple[str, str]]
+    session: Session,
+    model: str,
+    repository: str,
+    tags: Sequence[tuple[str, str]],
+    *,
+    ends_retrainings: bool = True,
 ) -> Release | None:
     """Queue the newest of `tags` (name and commit, newest version first) if it has no release.
 
@@ -159,7 +175,8 @@ def queue_tags(
     unknown = list(takewhile(lambda tag: tag[0] not in existing, tags))
     if not unknown:
         return None
-    return _queue_newest(session, model, [_from_tag(model, repository, *tag) for tag in unknown])
+    changes = [_from_tag(model, repository, *tag) for tag in unknown]
+    return _queue_newest(session, model, changes, ends_retrainings=ends_retrainings)
 
 
 def _from_tag(model: str, repository: str, name: str, commit: str) -> Release:

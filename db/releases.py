@@ -7,12 +7,25 @@ from sqlalchemy import Text, exists, func, select, true
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import Session, aliased, defer, load_only, selectinload
 
-from db import deployments
+from db import deployments, rollbacks
 from db.models import Deployment, Release, Stage
 from db.states import CHANGE_TRIGGERS, RETRAIN_TRIGGERS, Status, Trigger
 
 MAX_RECENT = 10  # releases that were live
 MAX_LIVE_DEPLOYMENTS = 50  # of a model, among which a newer release is looked for
+
+
+def find_last_judged(session: Session, release: Release) -> Release | None:
+    """Return the newest change of a model before this one that was judged, whatever has become of it since.
+
+    One that failed, was cancelled or overtaken was not judged; one that did not touch the model is none. None
+    of a release without a position, as a check.
+    """
+    if release.position is None:
+        return None
+    judged = Release.status.in_((Status.DEPLOYED, Status.PASSED, Status.REJECTED))
+    before = (Release.model == release.model) & (Release.position < release.position)
+    return session.scalar(select(Release).where(before, judged).order_by(Release.position.desc()).limit(1))
 
 
 def find_newest_of_commit(session: Session, model: str, commit: str) -> Release | None:
@@ -37,16 +50,16 @@ def list_building(session: Session) -> Sequence[Release]:
 def prune_artifacts(session: Session, model: str, retain: int) -> Sequence[Release]:
     """Mark all but the newest `retain` artifacts of a model as pruned; delete the files after the commit.
 
-    Never the live release's, nor that of the one before it or that a rollback goes to, nor one that is wanted
-    or that a release in progress starts from. Return those marked now.
+    Never the live release's, nor that of the one that a rollback goes to, or of the newest one of another
+    commit, nor one that is wanted or that a release in progress starts from. Return those marked now.
     """
     deployments.lock_model(session, model)
     live = deployments.find_live(session, model)
     needed = {live.release_id} if live else set()
     if live:
         before = (
-            deployments.find_previous_release(session, live),
-            deployments.find_rollback_target(session, live),
+            rollbacks.find_target(session, live),
+            rollbacks.find_other_commit(session, live),
         )
         needed |= {release.id for release in before if release is not None}
     if wanted := deployments.find_wanted(session, model):
@@ -155,10 +168,14 @@ def list_releases(
 
 
 def list_newest_by_model(session: Session, models: Sequence[str], limit: int) -> dict[str, list[Release]]:
-    """Return the newest releases of each of these models but checks, newest first, with a page's columns."""
+    """Return the newest releases of each of these models but checks, newest first, with a page's columns.
+
+    Left out is what did not touch a model: it has no metrics, and hides none that needs attention.
+    """
     each = func.unnest(array(models, type_=Text)).table_valued("model").render_derived()
     of_model = aliased(Release)
-    ids = select(of_model.id).where(of_model.model == each.c.model, of_model.trigger != Trigger.CHECK)
+    is_shown = (of_model.trigger != Trigger.CHECK) & (of_model.status != Status.UNTOUCHED)
+    ids = select(of_model.id).where(of_model.model == each.c.model, is_shown)
     last = ids.order_by(of_model.id.desc()).limit(limit).lateral()
     columns = (Release.model, Release.commit, Release.pull_request, Release.title, Release.status)
     rows = session.scalars(
@@ -206,5 +223,7 @@ def find_by_commits(session: Session, repository: str, commits: Sequence[str]) -
     columns = load_only(Release.commit, Release.status, Release.reason, raiseload=True)
     query = select(Release).where(Release.repository == repository, Release.commit.in_(commits))
     query = query.where(Release.trigger.not_in((Trigger.CHECK, *RETRAIN_TRIGGERS)))
-    found = session.scalars(query.options(columns).order_by(Release.id))
+    # of several models in one repository, one that the commit touches
+    is_touched = Release.status != Status.UNTOUCHED
+    found = session.scalars(query.options(columns).order_by(is_touched, Release.id))
     return {release.commit: release for release in found}

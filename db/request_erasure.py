@@ -26,17 +26,19 @@ Rows = type[RecordedRequest] | type[GroundTruth]
 
 @dataclass(frozen=True)
 class DeletedRows:
-    """The rows of the log that were deleted, and the number of values of ground truth."""
+    """The rows of the log that were deleted, the number of values of ground truth, and their calls."""
 
     requests: list[ReplayableRequest]
     ground_truth: int
+    labelled: frozenset[uuid.UUID]
 
 
 def delete_by_id(session: Session, model: str, calls: Sequence[uuid.UUID]) -> DeletedRows:
     """Delete all rows of these calls, and their ground truth."""
     ground_truth.wait_for_stores(session, model)
     rows = _delete(session, model, is_among(RecordedRequest, calls))
-    return DeletedRows(rows, _delete_ground_truth(session, model, is_among(GroundTruth, calls)))
+    removed = _delete_ground_truth(session, model, is_among(GroundTruth, calls))
+    return DeletedRows(rows, len(removed), frozenset(removed))
 
 
 def find_period_end(
@@ -69,9 +71,9 @@ def delete_by_value(
         GroundTruth.id, GroundTruth.row
     ).in_(deleted)
     own = [has_value(field, values, column) for column in (GroundTruth.value, GroundTruth.earlier)]
-    removed = _delete_ground_truth(session, model, of_rows) if deleted else 0
+    removed = _delete_ground_truth(session, model, of_rows) if deleted else []
     removed += _delete_ground_truth(session, model, is_within(GroundTruth, begin, end) & or_(*own))
-    return DeletedRows(rows, removed)
+    return DeletedRows(rows, len(removed), frozenset(removed))
 
 
 def is_within(table: Rows, begin: datetime, end: datetime) -> ColumnElement[bool]:
@@ -97,12 +99,12 @@ def is_among(table: Rows, calls: Iterable[uuid.UUID]) -> ColumnElement[bool]:
     return at_once & tuple_(table.id, table.at).in_(named)
 
 
-def _delete_ground_truth(session: Session, model: str, which: ColumnElement[bool]) -> int:
+def _delete_ground_truth(session: Session, model: str, which: ColumnElement[bool]) -> list[uuid.UUID]:
     ids = session.scalars(
         delete(GroundTruth).where(GroundTruth.model == model, which).returning(GroundTruth.id),
         execution_options={"synchronize_session": False},
     )
-    return len(ids.all())
+    return [*ids]
 
 
 def _delete(session: Session, model: str, which: ColumnElement[bool]) -> list[ReplayableRequest]:

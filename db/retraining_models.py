@@ -39,6 +39,7 @@ class Retraining(Base):
     live_release: Mapped[int] = mapped_column(ForeignKey("releases.id"))
     release_id: Mapped[int | None] = mapped_column(ForeignKey("releases.id"))  # that it made
     requested_by: Mapped[str | None]  # the person who started what was suggested
+    attempts: Mapped[int] = mapped_column(default=0, server_default=text("0"))  # to make its release
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     ended_at: Mapped[datetime | None]
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db import deployments, release_queue, retraining_plans
+from db.claims import MAX_ATTEMPTS
 from db.deployments import RefusedError
 from db.models import Release
 from db.retraining_models import Retraining, RetrainingPlan
@@ -58,7 +59,12 @@ def list_begun(session: Session, model: str, since: datetime, now: datetime) -> 
     and all those that make a release, however many made none after them.
     """
     is_begun = Retraining.release_id.is_not(None) | Retraining.state.in_(
-        (RetrainingState.WAITING, RetrainingState.STARTED, RetrainingState.UNCHANGED)
+        (
+            RetrainingState.WAITING,
+            RetrainingState.STARTED,
+            RetrainingState.UNCHANGED,
+            RetrainingState.FAILED,
+        )
     )
     lately = (Retraining.created_at > since) & (Retraining.created_at <= now + MAX_AHEAD)
     begun = (Retraining.model == model) & lately & is_begun
@@ -164,14 +170,42 @@ def find(session: Session, number: int) -> Retraining | None:
     return session.get(Retraining, number)
 
 
+def begin_attempt(session: Session, number: int) -> Retraining | None:
+    """Count an attempt to make the release of a retraining that waits, and return that.
+
+    None when it has ended, or ends with this: each of `MAX_ATTEMPTS` attempts died without an error.
+    """
+    found = session.get(Retraining, number, with_for_update=True, populate_existing=True)
+    if found is None or found.state is not RetrainingState.WAITING:
+        return None
+    if found.attempts >= MAX_ATTEMPTS:
+        outcome = f"the process that makes its release died {MAX_ATTEMPTS} times: is there enough memory?"
+        failed = update_retraining(RetrainingState.FAILED, outcome=outcome, ended_at=func.now())
+        session.execute(failed.where(Retraining.id == number))
+        return None
+    found.attempts += 1
+    return found
+
+
+def give_attempt_back(session: Session, number: int) -> None:
+    """Count an attempt for nothing that was stopped, or that has to wait."""
+    begun = (Retraining.id == number) & (Retraining.attempts > 0)
+    session.execute(update(Retraining).where(begun).values(attempts=Retraining.attempts - 1))
+
+
 def start(session: Session, number: int, repository: str, *, warm_start: bool) -> Release | None:
-    """Queue the release of a retraining that waits; None when it has ended, or another commit is live."""
+    """Queue the release of a retraining that waits.
+
+    None when it has ended, another commit is live, or another release is about to be.
+    """
     found = session.get_one(Retraining, number)
     deployments.lock_model(session, found.model)
     session.refresh(found, with_for_update=True)
     live = deployments.find_live(session, found.model)
     if found.state is not RetrainingState.WAITING or live is None or live.release.commit != found.commit:
         return None  # what put another commit live has ended it
+    if deployments.find_wanted(session, found.model) is not None:
+        return None  # a rollback, which ends it
     made = release_queue.queue_release(
         session,
         found.model,

@@ -86,7 +86,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "releases": "SELECT, INSERT, UPDATE",
         "stages": "SELECT, INSERT, UPDATE",
         "deployments": "SELECT, INSERT, UPDATE (state, reason)",  # a decision overrules the one before it
-        "quarantines": "SELECT, UPDATE (ended_at)",  # a promotion in MLflow ends one
+        "quarantines": "SELECT, UPDATE (ended_at, covers_commit)",  # a promotion in MLflow ends one
         "scores": "SELECT, UPDATE",
         "requests": "SELECT",
         "ground_truth": "SELECT, UPDATE (is_early), DELETE",  # what has no row after a day
@@ -98,8 +98,8 @@ GRANTS: dict[str, dict[str, str]] = {
         "tracked": "SELECT, INSERT, UPDATE, DELETE",
         "aliases": "SELECT, INSERT, UPDATE",
         "approvals": "SELECT",
-        "retrainings": "SELECT, INSERT, UPDATE",
-        "retraining_plans": "SELECT, INSERT, UPDATE",
+        "retrainings": "SELECT, INSERT, UPDATE, DELETE",
+        "retraining_plans": "SELECT, INSERT, UPDATE, DELETE",
         "alembic_version": "",
     },
     "serve": {
@@ -120,7 +120,7 @@ GRANTS: dict[str, dict[str, str]] = {
         ),
         "stages": "SELECT, UPDATE (outcome, ended_at)",
         "deployments": "SELECT, INSERT, UPDATE (state, live_at, reason)",
-        "quarantines": "SELECT, INSERT, UPDATE (ended_at)",
+        "quarantines": "SELECT, INSERT, UPDATE (ended_at, covers_commit)",
         "scores": "SELECT, INSERT",
         "requests": "SELECT, INSERT, DELETE",
         "ground_truth": "SELECT, INSERT, UPDATE, DELETE",

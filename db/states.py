@@ -30,6 +30,7 @@ class Status(StrEnum):
     REJECTED = "rejected"  # the commit's fault
     FAILED = "failed"  # external, after five attempts, or ours
     SUPERSEDED = "superseded"  # a newer merge came before it was begun, or before a retraining was finished
+    UNTOUCHED = "untouched"  # nothing changed in the folders of the repository that the model is made of
     CANCELLED = "cancelled"  # an operator ended it
     UNKNOWN = "unknown"
 
@@ -60,6 +61,7 @@ RELEASE_TRANSITIONS = {
             Status.REJECTED,
             Status.FAILED,
             Status.SUPERSEDED,
+            Status.UNTOUCHED,
             Status.CANCELLED,
         }
     ),
@@ -153,6 +155,7 @@ class RetrainingState(StrEnum):
     STARTED = "started"  # it made a release, which has the outcome
     UNCHANGED = "unchanged"  # a release would have been trained on the very same as what is live
     SUPERSEDED = "superseded"  # another commit went live or was merged before it made a release
+    FAILED = "failed"  # the process that was to make its release died each time
     UNKNOWN = "unknown"
 
     @property
@@ -169,6 +172,11 @@ class RetrainingState(StrEnum):
 RETRAINING_TRANSITIONS = {
     RetrainingState.SUGGESTED: frozenset({RetrainingState.WAITING, RetrainingState.SUPERSEDED}),
     RetrainingState.WAITING: frozenset(
-        {RetrainingState.STARTED, RetrainingState.UNCHANGED, RetrainingState.SUPERSEDED}
+        {
+            RetrainingState.STARTED,
+            RetrainingState.UNCHANGED,
+            RetrainingState.SUPERSEDED,
+            RetrainingState.FAILED,
+        }
     ),
 }

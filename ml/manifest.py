@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import dropwhile
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -12,6 +13,7 @@ from common.models_file import format_errors
 from common.units import Duration, Share, Size
 from ml.readers.toml_reader import read_toml
 from ml.record_section import RecordSection
+from ml.recorded_address import is_recorded, parse_recorded
 from ml.retrain_section import RetrainSection
 from ml.section import Section, merge_sections
 
@@ -24,10 +26,18 @@ SCHEME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def check_place(text: str) -> str:
-    """Return `text` when it is a path inside the repository or a URL."""
+    """Return `text` when it is a path inside the repository or a URL.
+
+    It may begin with `..`, to another folder of the repository than the model's: what reads the file refuses
+    one outside.
+    """
+    if is_recorded(text):
+        parse_recorded(text)
     if SCHEME_PATTERN.match(text):
         return text
-    if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or not text.strip("./ "):
+    path = PurePosixPath(text)
+    has_way_back = ".." in [*dropwhile(lambda part: part == "..", path.parts)]
+    if path.is_absolute() or has_way_back or not text.strip("./ "):
         raise ValueError("has to be a path in the repository, or an address as https://…, s3://… or file://…")
     return text
 
@@ -50,12 +60,14 @@ Command = Annotated[str, Field(max_length=1000, pattern=PLAIN_PATTERN)]
 RepositoryPath = Annotated[str, Field(max_length=500, pattern=PLAIN_PATTERN), AfterValidator(check_path)]
 DataPlace = Annotated[str, AfterValidator(check_place)]
 Digest = Annotated[str, AfterValidator(check_digest)]
+ColumnName = Annotated[str, Field(max_length=200, pattern=PLAIN_PATTERN)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class ModelSection(Section):
     entry_point: str = Field("main:entry_point", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     type: ModelKind | None = None
+    target: ColumnName | None = None  # the column of the data that is predicted
 
 
 class Digests(Section):
@@ -68,6 +80,26 @@ class DataSection(Section):
     test: DataPlace | None = None
     sha256: Digests = Digests()
     format: Literal["csv", "parquet", "json", "path"] = "csv"
+
+    def find_address(self, name: str) -> str | None:
+        """Return what is named as `train` or `test`; recorded rows that train it also test it by default."""
+        if name == "test" and self.test is None and is_recorded(self.train):
+            return self.train
+        named: str | None = getattr(self, name)
+        return named
+
+    @property
+    def has_recorded(self) -> bool:
+        return is_recorded(self.train) or is_recorded(self.test)
+
+    @model_validator(mode="after")
+    def check_recorded(self) -> Self:
+        if self.has_recorded and self.format == "parquet":
+            raise ValueError('recorded requests are written as "csv" or "json", not as "parquet"')
+        for name in ("train", "test"):
+            if is_recorded(self.find_address(name)) and getattr(self.sha256, name):
+                raise ValueError(f"sha256: recorded requests change: remove the digest of {name}")
+        return self
 
 
 class MetricRule(Section):
@@ -144,6 +176,14 @@ class Manifest(Section):
     retrain: RetrainSection = RetrainSection()
     record: RecordSection = RecordSection()
     resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def check_target(self) -> Self:
+        if self.data.has_recorded and self.model.target is None:
+            raise ValueError(
+                "recorded requests as [data] need the name of the column that is predicted: [model] target"
+            )
+        return self
 
 
 def read(source: Path) -> Manifest:

@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+RECORDED_FOLDER = "recorded"  # of a release's data, in which users' rows are
 DRIFT_SUFFIX = ".drift"  # of the file beside a trained model
+EXPORT_NAME = "repository"  # what is exported of a repository whose model lies in one of its folders
+
+
+def find_export(source: Path) -> Path:
+    """Return the folder with all files that were exported with a release's source: itself, or around it.
+
+    `source` is `HomeLayout.source_path`, not resolved: of a resolved one, nothing around it is returned.
+    """
+    return source.with_name(EXPORT_NAME) if source.is_symlink() else source
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,7 @@ class HomeLayout:
         return self.root / "releases" / str(release)
 
     def source_path(self, release: int) -> Path:
+        """Return the folder of the model's files; where it is one of its repository, a link into that."""
         return self.release_path(release) / "source"
 
     def scored(self, release: int) -> Path:
@@ -93,6 +104,16 @@ class HomeLayout:
         """Return folders of builders with requests that users sent, of all releases."""
         releases = self.root / "releases"
         return [*releases.glob("*/differences-*"), *releases.glob("*/check-*/differences-*")]
+
+    def list_recorded_data(self) -> list[Path]:
+        """Return folders with recorded requests that releases are trained on or judged by."""
+        folders = ("data", "data.new", "*.data", "*.data.new")  # never of a repository, in `source`
+        found = [(self.root / "releases").glob(f"*/{folder}/{RECORDED_FOLDER}") for folder in folders]
+        return [path for paths in found for path in paths]
+
+    def find_release(self, path: Path) -> int:
+        """Return the release that a path below its folder belongs to."""
+        return int(path.relative_to(self.root / "releases").parts[0])
 
     def logs_path(self, release: int) -> Path:
         return self.release_path(release) / "logs"

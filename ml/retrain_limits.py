@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from db.models import Quarantine
 from db.retraining_models import Retraining
+from db.retrainings import MAX_AHEAD
 from ml.retrain_section import RetrainSection
 
 WEEK = timedelta(days=7)
+MIN_ROLLBACK_COOLDOWN = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,23 @@ def find_limit(
         return None
     until = counted_from(counted[section.budget - 1]) + WEEK
     many = f"the budget of {section.budget} a week is used up"
+    return LimitReached(f"{many}: the next is possible at {until:%Y-%m-%d %H:%M} UTC", until)
+
+
+def find_rollback_limit(
+    rolled_back: Quarantine | None, section: RetrainSection, now: datetime
+) -> LimitReached | None:
+    """Return what holds back the retrainings of a commit after one of its releases was rolled back.
+
+    The cooldown begins with the rollback then, and is a day at least: else a schedule of every minute would
+    put one bad release after the other live. A rollback far ahead is of a clock that was wrong.
+    """
+    if rolled_back is None or rolled_back.since > now + MAX_AHEAD:
+        return None
+    until = rolled_back.since + max(timedelta(seconds=section.cooldown), MIN_ROLLBACK_COOLDOWN)
+    if now >= until:
+        return None
+    many = f"release {rolled_back.release_id} of this commit was rolled back"
     return LimitReached(f"{many}: the next is possible at {until:%Y-%m-%d %H:%M} UTC", until)
 
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from common.allowed_addresses import AddressPolicy
 from common.auth.access import AccessSettings
 from common.models_file import ModelEntry, SourceSettings, format_errors
+from common.repository_path import list_outermost
 from common.units import Size
 from db.checks import Trust
 from db.models import Release
@@ -53,10 +54,25 @@ class ModelConfig:
     retrain: RetrainSection = field(default_factory=RetrainSection)  # the operator's; it overrides likewise
     operator_record: RecordSection = field(default_factory=RecordSection)  # overrides in the same way
     isolation: str = ""  # the name by which its code is kept apart from other code, where it is another one
+    path: str = ""  # the folder of the repository that it lies in; empty: the repository
+    paths: tuple[str, ...] = ()  # what else of the repository it uses; only with a path
+
+    @property
+    def is_whole_repository(self) -> bool:
+        """Return whether every change of its branch is one of the model."""
+        return not self.path
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The parts of the repository that its releases are made of; none: the whole repository."""
+        return list_outermost((self.path, *self.paths)) if self.path else ()
 
     def for_release(self, release: Release) -> "ModelConfig":
-        """Return the same with the code of a check kept apart."""
-        return replace(self, isolation=release.isolation)
+        """Return the same with the code of a check kept apart, and the paths that it was built with."""
+        if release.path is None:  # it is not checked out yet
+            return replace(self, isolation=release.isolation)
+        paths = tuple(release.paths or ())
+        return replace(self, isolation=release.isolation, path=release.path, paths=paths)
 
     def find_retrain(self, stored: Mapping[str, Any] | None) -> RetrainSection:
         """Return the section [retrain] that is followed, from that stored with the live release."""
@@ -168,6 +184,8 @@ class MlSettings(SourceSettings, AccessSettings):
             overrides.checks if self.checks == "on" else overrides.checks.model_copy(update={"on": False}),
             overrides.retrain,
             overrides.record,
+            path=followed.path,
+            paths=tuple(followed.paths),
         )
 
     @property
@@ -185,6 +203,10 @@ class MlSettings(SourceSettings, AccessSettings):
     def data_folder(self) -> Path:
         """The folder that holds data sets on the appliance."""
         return (self.data or self.home / "data").absolute()
+
+    def may_train_on_recorded(self, model: str) -> bool:
+        """Return whether the operator lets a model be trained on what its users sent."""
+        return model in self.model_entries and self.model_entries[model].recorded
 
     def data_folders(self, model: str) -> DataFolders:
         """Return the folders that a model's data may lie in.

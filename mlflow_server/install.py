@@ -1,13 +1,12 @@
 """The installation of the MLflow server's virtual environment: `python -m mlflow_server.install`."""
 
-import sys
 from pathlib import Path
 
 from loguru import logger
 
 from common import log
 from common.settings import load_settings
-from common.system.pinned_venv import CACHE_HINT, InstallError, PinnedVenv, remove_unused
+from common.system.pinned_venv import PinnedVenv, exit_on_failure, remove_unused
 from mlflow_server.settings import REQUIREMENTS, MlflowInstallSettings
 
 
@@ -23,12 +22,8 @@ def install(folder: Path) -> PinnedVenv:
 
 def ensure_installed(settings: MlflowInstallSettings) -> PinnedVenv:
     """Return the server's environment; exit with what to do when it cannot be made."""
-    try:
+    with exit_on_failure("MLflow's environment", settings.venv_folder):
         return install(settings.venv_folder)
-    except InstallError as error:
-        sys.exit(f"the MLflow server's environment could not be made: {error}")
-    except OSError as error:
-        sys.exit(f"MLflow's environment cannot be stored in {settings.venv_folder}: {error}; {CACHE_HINT}")
 
 
 def main() -> None:

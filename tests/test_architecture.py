@@ -50,14 +50,16 @@ DOORS = {
     "apprise": ("vcs/notifications/apprise_process.py",),
     "httpcore": (
         "common/web/guarded_connections.py",
+        "common/web/deadline.py",
         "ml/sources/fetch/http.py",
         "vcs/notifications/",
     ),
     "cryptography": ("vcs/github_app/app_key.py",),
     "jwt": ("vcs/github_app/app_key.py",),
     "mlflow": ("ml/mlflow_sync/exporter.py", "ml/mlflow_sync/aliases.py", "mlflow_server/"),
-    "numpy": ("ml/monitor/drift/",),
-    "scipy": ("ml/monitor/drift/",),
+    "numpy": ("ml/monitor/drift/", "ml/monitor/quality/"),
+    "scipy": ("ml/monitor/drift/", "ml/monitor/quality/"),
+    "sklearn": ("ml/monitor/quality/",),
     "singer": ("vcs/tap.py", "vcs/git_tap.py", "vcs/singer.py"),
     "tap_github": ("vcs/tap.py",),
 }

@@ -1,12 +1,11 @@
 """The installation of the virtual environments of Singer's tap and target: `python -m vcs.install`."""
 
-import sys
 from pathlib import Path
 
 from loguru import logger
 
 from common import log
-from common.system.pinned_venv import CACHE_HINT, InstallError, PinnedVenv, lock_folder, remove_unused
+from common.system.pinned_venv import PinnedVenv, exit_on_failure, lock_folder, remove_unused
 from vcs.settings import REQUIREMENTS, SingerInstallSettings
 
 
@@ -37,12 +36,8 @@ def install(home: Path) -> None:
 def main() -> None:
     settings = SingerInstallSettings()
     log.configure("singer", settings.log)
-    try:
+    with exit_on_failure("Singer's environments", settings.singer_home):
         install(settings.singer_home)
-    except InstallError as error:
-        sys.exit(f"Singer's environments could not be made: {error}")
-    except OSError as error:
-        sys.exit(f"Singer's environments cannot be stored in {settings.singer_home}: {error}; {CACHE_HINT}")
 
 
 if __name__ == "__main__":

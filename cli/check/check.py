@@ -1,8 +1,10 @@
 """The check of a working tree: the stages of a release, without a service and without a database."""
 
 import asyncio
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -15,7 +17,9 @@ from cli.check.first_prediction import open_model
 from cli.check.home import open_home
 from cli.check.settings import CheckSettings, load_check_settings
 from cli.errors import UserError
+from common.errors import RejectedError
 from common.models_file import model_name
+from common.repository_path import check_repository_path
 from db.deployments import DeploymentSnapshot
 from db.models import Release, StageName
 from db.states import StageOutcome, Trigger
@@ -25,16 +29,18 @@ from ml.builder.pipeline import run_stages
 from ml.builder.stages.gate import GateInputs
 from ml.controller import gc
 from ml.mlflow_sync.training_log import NO_LOGGING, TrainingLogTarget, log_to_files
+from ml.paths import find_export
 from ml.serving.workers.responses import Label
 from ml.settings import ModelConfig
 
 RELEASE_ID = 1  # of the only release in the folder of checks
 
 
-def check_tree(path: Path, *, serve: bool = False) -> None:
+def check_tree(path: Path, paths: Sequence[str] = (), *, serve: bool = False) -> None:
     """Take a working tree through the stages and show what becomes of it; raises `UserError` on failure.
 
-    With `serve`, the model that passed is served until Ctrl-C.
+    `paths` are parts of the repository around it that the model uses besides the folder. With `serve`, the
+    model that passed is served until Ctrl-C.
     """
     tree = path.resolve()
     if not tree.is_dir():
@@ -46,27 +52,46 @@ def check_tree(path: Path, *, serve: bool = False) -> None:
     settings, begun = load_check_settings(tree), monotonic()
     logger.remove()  # the stages are shown, and each has a log
     with open_home(settings.home) as home:
-        context = create_context(settings, tree)
+        context, repository = create_context(settings, tree, paths)
         stages = ConsoleStages(context)
         with explain_failure(context, stages, path):
-            build(context, stages, tree)
+            build(context, stages, repository)
             asyncio.run(try_model(context, begun, serve=serve))
         gc.sweep_shared(home, [context.release])
 
 
-def create_context(settings: CheckSettings, tree: Path) -> BuildContext:
-    """Return the context of a release that exists in memory alone."""
-    name = model_name(tree.name)
+def create_context(settings: CheckSettings, tree: Path, paths: Sequence[str]) -> tuple[BuildContext, Path]:
+    """Return the context of a release that exists in memory alone, and the working tree to commit."""
+    name, repository = model_name(tree.name), tree
     model = ModelConfig(name, name, tree.as_uri(), "main")
+    if paths:
+        repository = find_repository(tree)
+        folder, *others = check_paths([str(tree.relative_to(repository)), *paths])
+        model = replace(model, path=folder, paths=tuple(others))
     release = Release(
         id=RELEASE_ID, model=name, repository=name, commit="", trigger=Trigger.MANUAL, attempts=1
     )
-    return BuildContext(settings, model, release)
+    return BuildContext(settings, model, release), repository
 
 
-def build(context: BuildContext, stages: ConsoleStages, tree: Path) -> None:
-    clone = context.home.repository_path(context.model.name)
-    context.release.commit = working_tree.commit_working_tree(tree, clone)
+def find_repository(tree: Path) -> Path:
+    try:
+        return working_tree.find_repository(tree)
+    except RejectedError as error:
+        raise UserError(str(error)) from error
+
+
+def check_paths(paths: Sequence[str]) -> list[str]:
+    """Return paths in the repository, normalised; raises `UserError` for others."""
+    try:
+        return [check_repository_path(path) for path in paths]
+    except ValueError as error:
+        raise UserError(f"--paths: {error}") from error
+
+
+def build(context: BuildContext, stages: ConsoleStages, repository: Path) -> None:
+    clone, paths = context.home.repository_path(context.model.name), context.model.folders or (".",)
+    context.release.commit = working_tree.commit_working_tree(repository, clone, paths)
     run_stages(context, stages, read_nothing_live, open_log_target)
 
 
@@ -102,12 +127,15 @@ def describe_failure(reason: str, context: BuildContext, stage: StageName, path:
     if stage not in (StageName.CHECKOUT, StageName.DATA):  # all lines of these are shown already
         for line in report.describe_log(log):
             terminal.print_text(line)
-    roots = [home.source_path(release.id), home.scratch_path(release.id) / "repository"]
+    export = find_export(home.source_path(release.id)).resolve()
+    roots = [export, home.scratch_path(release.id) / "repository"]
     is_test = stage in (StageName.TEST, StageName.AFTER_TRAIN)
     place = report.find_test_line(log) if is_test else report.find_line(log, reason, roots)
+    if place and not is_test:  # by the way from the model's folder
+        place = os.path.relpath(place, context.model.path or os.curdir)
     label = Label(release.model, release.id, release.commit)
     reason = reason.replace(f". The log of {label} has the details.", "")
-    return UserError(f"{path / place}: {reason}" if place else reason)
+    return UserError(f"{os.path.normpath(path / place)}: {reason}" if place else reason)
 
 
 def read_nothing_live(_: str) -> GateInputs:

@@ -11,6 +11,10 @@ app = typer.Typer()
 @app.command()
 def check(
     path: Annotated[Path, typer.Argument(help="The folder of the model's repository.")] = Path(),
+    paths: Annotated[
+        list[str] | None,
+        typer.Option("--paths", help="What else of its repository it uses, as in models.toml; repeatable."),
+    ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Then serve the model's page until Ctrl-C.")] = False,
 ) -> None:
     """Build and judge a model as a merge would, with uncommitted changes, on this machine alone.
@@ -20,7 +24,7 @@ def check(
     """
     from cli.check.check import check_tree  # noqa: PLC0415 (what builds a model loads slowly)
 
-    check_tree(path, serve=serve)
+    check_tree(path, paths or (), serve=serve)
 
 
 @app.command()

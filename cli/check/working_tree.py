@@ -4,7 +4,7 @@ import os
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from common.git_login import GIT, GIT_CONFIG_VARIABLES
 from common.system.bounded_output import OutputTooLongError, read_output
 from common.system.plain_file import read_start
 from ml.sources.git_checkout import commit_ref, open_bare_clone
-from ml.sources.git_tree import MAX_FILES, MAX_FOLDER_DEPTH, MAX_TREE_BYTES
+from ml.sources.git_tree import LITERAL_PATHS, MAX_FILES, MAX_FOLDER_DEPTH, MAX_TREE_BYTES
 
 MAX_INDEX_BYTES = 256 << 20  # bytes of the repository's index, which lists the tracked files
 MAX_EXCLUDE_BYTES = 1 << 20
@@ -33,22 +33,33 @@ IDENTITY = {
 }
 
 
-def commit_working_tree(tree: Path, clone: Path) -> str:
-    """Commit the files of `tree` into the new bare repository `clone`; return the commit.
+def find_repository(folder: Path) -> Path:
+    """Return the working tree that a folder lies in. Raises `RejectedError` where it is in none."""
+    found = next((each for each in (folder, *folder.parents) if os.path.lexists(each / ".git")), None)
+    if found is None:
+        raise RejectedError(f"{folder} lies in no git repository, of which --paths could name other parts")
+    return found
+
+
+def commit_working_tree(tree: Path, clone: Path, paths: Sequence[str] = (".",)) -> str:
+    """Commit the files of `tree`, or those at `paths` in it, into the new bare repository `clone`.
+
+    Return the commit.
 
     These are the files that `git add --all` would commit: with uncommitted changes, without ignored ones. No
     configuration and no hook of the repository applies, and nothing is written below `tree`. Raises
     `RejectedError` for files that no commit can hold, or too many of them.
     """
-    check_kinds(tree)
+    for path in paths:
+        check_kinds(tree / path)
     open_bare_clone(clone)
     write_excludes(tree, clone)
-    check_size(tree, split_names(run_git(tree, clone, *UNTRACKED)))
-    run_git(tree, clone, "add", "--all", "--", ".")
-    if forced := list_tracked_and_ignored(tree, clone):
+    check_size(tree, split_names(run_git(tree, clone, *UNTRACKED, "--", *paths)))
+    run_git(tree, clone, "add", "--all", "--", *paths)
+    if forced := list_tracked_and_ignored(tree, clone, paths):
         check_size(tree, iter(forced))
         names = "\0".join(forced)
-        add = ("--literal-pathspecs", "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul")
+        add = ("add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul")
         run_git(tree, clone, *add, text=names)
     written = run_git(tree, clone, "write-tree").strip()
     commit = run_git(tree, clone, "commit-tree", "-m", "The working tree", written).strip()
@@ -115,14 +126,14 @@ def write_excludes(tree: Path, clone: Path) -> None:
     (clone / "info/exclude").write_bytes(b"\n".join(lines))
 
 
-def list_tracked_and_ignored(tree: Path, clone: Path) -> list[str]:
+def list_tracked_and_ignored(tree: Path, clone: Path, paths: Sequence[str]) -> list[str]:
     """Return the files that the repository tracks although it ignores them."""
     index = read_start(find_git_folder(tree) / "index", MAX_INDEX_BYTES)
     if index is None:
         return []
     copy = clone / "index-of-tree"
     copy.write_bytes(index)
-    listed = run_git(tree, clone, *TRACKED_AND_IGNORED, index=copy)
+    listed = run_git(tree, clone, *TRACKED_AND_IGNORED, "--", *paths, index=copy)
     return [name for name in split_names(listed) if os.path.lexists(tree / name)]
 
 
@@ -145,6 +156,7 @@ def run_git(tree: Path, clone: Path, *arguments: str, index: Path | None = None,
         "GIT_DIR": str(clone),
         "GIT_WORK_TREE": str(tree),
         "GIT_INDEX_FILE": str(index or clone / "index"),
+        **LITERAL_PATHS,
         **GIT_CONFIG_VARIABLES,
         **IDENTITY,
     }

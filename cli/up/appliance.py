@@ -185,8 +185,9 @@ def demo_environment(folder: Path, port: int, settings: CliSettings) -> dict[str
     return {
         "SLIPWAY_DEMO": "1",
         "SLIPWAY_DATA_SECONDS": os.environ.get("SLIPWAY_DATA_SECONDS") or "5",
-        "SLIPWAY_REPOSITORY": DEMO_REPOSITORY,
-        "SLIPWAY_CLONE_URL": (folder / "demo" / "encyclopedia-visits.git").as_uri(),
+        "SLIPWAY_MONITOR_SECONDS": os.environ.get("SLIPWAY_MONITOR_SECONDS") or "5",
+        "SLIPWAY_REPOSITORY": "",
+        "SLIPWAY_MODELS": str(write_demo_models(folder / "demo")),
         "DEMO_PORT": str(port),
         "GITHUB_API_URL": f"http://127.0.0.1:{port}",
         "GITHUB_TOKEN": "demo",
@@ -196,6 +197,19 @@ def demo_environment(folder: Path, port: int, settings: CliSettings) -> dict[str
         "NO_PROXY": bypass,
         "no_proxy": bypass,
     }
+
+
+def write_demo_models(folder: Path) -> Path:
+    """Write the models.toml of the demo: its model may be trained on what its users sent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file, new = folder / "models.toml", folder / "models.new"
+    clone_url = (folder / "encyclopedia-visits.git").as_uri()
+    name = DEMO_REPOSITORY.rpartition("/")[2]
+    new.write_text(
+        f'[{name}]\nrepository = "{DEMO_REPOSITORY}"\nclone_url = "{clone_url}"\nrecorded = true\n'
+    )
+    new.replace(file)
+    return file
 
 
 def list_pending_installs(settings: CliSettings, addresses: Mapping[str, str]) -> Iterator[str]:

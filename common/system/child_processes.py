@@ -62,15 +62,15 @@ class ChildProcesses:
             self._spare.end()
             self._spare = None
 
-    def reap_ended(self) -> list[str]:
-        """Remove the children that ended, and a spare one that waits no longer; return the names."""
+    def reap_ended(self) -> dict[str, int]:
+        """Remove the children that ended, and a spare one that waits no longer; return the exit statuses."""
         if self._spare and not self._spare.is_usable:
             self.end_spare()
-        ended = [name for name, child in self._running.items() if child.poll() is not None]
-        for name in ended:
-            child = self._running.pop(name)
-            self._close_stdin(child)
-            if child.returncode == 0:
+        polled = {name: child.poll() for name, child in self._running.items()}
+        ended = {name: status for name, status in polled.items() if status is not None}
+        for name, status in ended.items():
+            self._close_stdin(self._running.pop(name))
+            if status == 0:
                 self._backoff.pop(name, None)
         return ended
 

@@ -31,6 +31,17 @@ class InstallError(Exception):
     """An environment that could not be made; the text gives the cause and what to do."""
 
 
+@contextmanager
+def exit_on_failure(name: str, folder: Path) -> Iterator[None]:
+    """End a program that makes environments in `folder` with one sentence where that fails."""
+    try:
+        yield
+    except InstallError as error:
+        sys.exit(f"{name} could not be made: {error}")
+    except OSError as error:
+        sys.exit(f"{name} cannot be stored in {folder}: {error}; {CACHE_HINT}")
+
+
 @dataclass(frozen=True)
 class PinnedVenv:
     """The environment in `folder`, built from `requirements` (a file of names, versions and hashes)."""

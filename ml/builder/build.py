@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from time import sleep
 from types import FrameType
+from typing import Protocol
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from common import log
 from common.errors import RejectedError
 from common.system import disk, filelock
-from db import claims, deployments, release_queue, releases, request_log
+from db import claims, deployments, recorded_rows, release_queue, releases, request_log
 from db.claims import Claim, Finished
 from db.limits import BUILDER_SECONDS
 from db.models import Release
@@ -25,24 +26,40 @@ from db.session import DB_ERRORS, create_sessionmaker, describe_error, open_snap
 from ml import stage_log
 from ml.builder.annotations import find_annotations
 from ml.builder.commit import PostgresLostError, commit_change
-from ml.builder.context import BuildContext
+from ml.builder.context import BuildContext, JudgedChange
 from ml.builder.outcomes import BuildOutcome, describe_outcome, to_outcome
 from ml.builder.prediction_diff import MAX_ROWS, MIN_WHOLE_ROWS, explain_too_few
 from ml.builder.progress import BuildProgress, StageRunner
 from ml.builder.reuse import ReuseCheck, reuse_check
+from ml.builder.stages.data import OpenRecorded
 from ml.builder.stages.gate import GateInputs, ReadGateInputs
 from ml.builder.stages.train import OpenLogTarget
 from ml.git_token import use_git_token
 from ml.mlflow_sync.training_log import open_log_target
 from ml.paths import HomeLayout
 from ml.settings import MlSettings
+from ml.sources.recorded.source import open_recorded
 
 RESTS = (0.0, 1.0, 5.0, 15.0)  # seconds until the gate is run again when a decision was made meanwhile
 MAX_TRACEBACK_BYTES = 64 << 10  # of that log, in which tracebacks are looked for
 MAX_TAIL_BYTES, MAX_TAIL_LINES = 16 << 10, 20  # of the log of a failure
 OVERTAKEN_DELAY = timedelta(minutes=1)
 
-RunStages = Callable[[BuildContext, StageRunner, ReadGateInputs, OpenLogTarget, ReuseCheck], BuildOutcome]
+
+class RunStages(Protocol):
+    """The pipeline, with what it needs of Postgres."""
+
+    def __call__(
+        self,
+        context: BuildContext,
+        stages: StageRunner,
+        read_gate_inputs: ReadGateInputs,
+        open_log_target: OpenLogTarget,
+        reuse_check: ReuseCheck,
+        /,
+        *,
+        open_recorded: OpenRecorded,
+    ) -> BuildOutcome: ...
 
 
 class ShutdownRequested(BaseException):
@@ -93,18 +110,20 @@ def build_claimed(
     with sessions.begin() as session:
         parent = session.get(Release, release.warm_start) if release.warm_start else None
     model = next((model for model in settings.list_models() if model.name == release.model), None)
+    last = find_last_judged(sessions, release) if model and model.path else None
 
     def attempt() -> BuildOutcome:
         if model is None:
             raise RejectedError(f"the appliance no longer follows {release.repository}")
         with use_git_token(settings, sessions, release.repository) as access:
-            context = BuildContext(access, model.for_release(release), release, parent)
+            context = BuildContext(access, model.for_release(release), release, parent, last)
             return run_stages(
                 context,
                 BuildProgress(sessions, claim, context.log_path),
                 partial(read_gate_inputs, sessions, release.model),
                 partial(open_log_target, settings, sessions, release),
                 partial(reuse_check, sessions, claim),
+                open_recorded=partial(open_recorded, sessions, release),
             )
 
     try:
@@ -115,6 +134,14 @@ def build_claimed(
         with suppress(claims.ClaimLostError), sessions.begin() as session:  # lost: it had just been settled
             claims.release_claim(session, claim, "it was interrupted; it goes on from there")
         logger.info("release {}: requeued", release.id)
+
+
+def find_last_judged(sessions: sessionmaker[Session], release: Release) -> JudgedChange | None:
+    """Return the change of a model that was judged before a release, and whether it is live."""
+    with sessions.begin() as session:
+        last = releases.find_last_judged(session, release)
+        live = deployments.find_live(session, release.model)
+    return JudgedChange(last, is_live=bool(live and live.release_id == last.id)) if last else None
 
 
 def read_gate_inputs(sessions: sessionmaker[Session], model: str, test_sha256: str) -> GateInputs:
@@ -130,6 +157,7 @@ def read_gate_inputs(sessions: sessionmaker[Session], model: str, test_sha256: s
             not_compared=explain_too_few(len(requests), reduced) if reduced else None,
             snapshot=deployments.take_snapshot(session, model),
             past=releases.list_recently_live(session, model, test_sha256),
+            trained_until=recorded_rows.find_trained_until(session, model),
         )
 
 

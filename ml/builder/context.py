@@ -9,13 +9,22 @@ from ml.settings import MlSettings, ModelConfig
 
 
 @dataclass(frozen=True)
+class JudgedChange:
+    """A merge, push or tag that was judged: by the gate, or before it."""
+
+    release: Release
+    is_live: bool
+
+
+@dataclass(frozen=True)
 class BuildContext:
-    """The inputs of a build; `parent` is the release of a warm start."""
+    """The inputs of a build; `parent` is the release of a warm start, `last` the change judged before it."""
 
     settings: MlSettings
     model: ModelConfig
     release: Release
     parent: Release | None = None
+    last: JudgedChange | None = None
 
     @property
     def home(self) -> HomeLayout:

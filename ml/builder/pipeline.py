@@ -10,6 +10,7 @@ from ml.builder.outcomes import BuildOutcome
 from ml.builder.progress import StageRunner
 from ml.builder.reuse import ReuseCheck, reuse_nothing
 from ml.builder.stages import after_train, checkout, data, deploy, environment, evaluate, gate, test, train
+from ml.builder.stages.data import OpenRecorded, open_nothing
 from ml.builder.stages.gate import ReadGateInputs
 from ml.builder.stages.train import OpenLogTarget
 
@@ -22,16 +23,22 @@ def run_stages(
     read_gate_inputs: ReadGateInputs,
     open_log_target: OpenLogTarget,
     reuse_check: ReuseCheck = reuse_nothing,
+    *,
+    open_recorded: OpenRecorded = open_nothing,
 ) -> BuildOutcome:
     """Run every stage in order; a stage that finished before a crash returns what it returned then."""
     run = stages.run_stage
     source = run(StageName.CHECKOUT, checkout.run, context)
+    if source.untouched:
+        return Finished(Status.UNTOUCHED, source.untouched)
     if source.needs_tag:
         return Finished(Status.SUPERSEDED, UNTAGGED.format(context.release.trigger))
     runtime = run(StageName.ENVIRONMENT, environment.run, context, source)
     if source.manifest.test.command:
         run(StageName.TEST, test.run, context, source, runtime)
-    datasets = run(StageName.DATA, data.run, context, source)
+    if withheld := data.find_withheld(context, source):
+        return Finished(Status.CHECKED, withheld)
+    datasets = run(StageName.DATA, data.run, context, source, open_recorded)
     trained = run(
         StageName.TRAIN, train.run, context, source, runtime, datasets, open_log_target, reuse_check
     )

@@ -10,6 +10,7 @@ from common.system.plain_file import read_start
 from ml.environments import interpreters, requirements
 from ml.environments.package_files import explain_missing, find_package_file
 from ml.manifest import Manifest
+from ml.paths import find_export
 from ml.readers.syntax_reader import ANY_NAME, read_names
 from ml.sources import datasets
 from ml.sources.datasets import DataSources
@@ -24,7 +25,7 @@ def check_repository(source: Path, manifest: Manifest, sources: DataSources, fou
     checks: list[Callable[[], Any]] = [
         lambda: check_entry_point(source, manifest.model.entry_point),
         lambda: interpreters.check_pin(interpreters.read_requested_python(source)),
-        lambda: requirements.read_requirements(find_package_file(source), source),
+        lambda: requirements.read_requirements(find_package_file(source), source, find_export(source)),
         *(
             lambda name=name: datasets.check_presence(name, manifest.data, source, sources)
             for name in datasets.DATASET_NAMES

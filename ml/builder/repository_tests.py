@@ -74,13 +74,13 @@ def run_tests(
         process = local_process.start_process(
             ["/bin/sh", "-c", SHELL_SCRIPT, "sh", command],
             sandbox=runtime.sandbox,
-            cwd=copy,
+            cwd=copy / runtime.folder,
             log=log,
             scratch=runtime.scratch,
             ports=(),
             has_sockets=True,
-            env={"PYTHONPATH": str(copy), **paths},
-            reads=[runtime.source, *files.values()],
+            env={"PYTHONPATH": str(copy / runtime.folder), **paths},
+            reads=[runtime.export, *files.values()],
             writes=[copy],
             environment=runtime.environment.resolve(),
         )
@@ -109,10 +109,10 @@ def explain_failure(
 @contextmanager
 def copy_repository(runtime: ModelRuntime, parent: Path) -> Iterator[Path]:
     """Yield a copy that the tests may write in; its large files are links to the repository's."""
-    source = runtime.source.resolve()
-    with local_parts.temporary_copy(source, parent, runtime.sandbox.user) as copy:
-        for path in local_parts.list_large_files(source):
-            link = copy / path.relative_to(source)
+    export = runtime.export
+    with local_parts.temporary_copy(export, parent, runtime.sandbox.user) as copy:
+        for path in local_parts.list_large_files(export):
+            link = copy / path.relative_to(export)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path)
         yield copy

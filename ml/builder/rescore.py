@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from loguru import logger
+from sqlalchemy.orm import Session, sessionmaker
 
 from common import log
 from common.errors import RejectedError
@@ -21,9 +22,12 @@ from ml.paths import HomeLayout
 from ml.runtime.materialize import materialize_release
 from ml.settings import MlSettings
 from ml.sources import datasets
+from ml.sources.recorded.source import open_recorded
 
 
-def score_release(settings: MlSettings, request: Score) -> tuple[ModelScores, datasets.DataSet]:
+def score_release(
+    settings: MlSettings, sessions: sessionmaker[Session], request: Score
+) -> tuple[ModelScores, datasets.DataSet]:
     """Score the release on the current content of the test data that its manifest names."""
     model = next((model for model in settings.list_models() if model.name == request.model), None)
     if model is None:
@@ -32,7 +36,8 @@ def score_release(settings: MlSettings, request: Score) -> tuple[ModelScores, da
     ready = materialize_release(settings, model, release, lambda text: logger.info("{}", text))
     declared = manifest.read(ready.runtime.source)
     folder, log = home.release_path(release.id) / f"score-{request.id}", home.log_path(release.id, "score")
-    sources, data_folder = datasets.data_sources(settings, model.name), folder.with_suffix(".data")
+    recorded = open_recorded(sessions, release, declared, ready.runtime.source)
+    sources, data_folder = datasets.data_sources(settings, model.name, recorded), folder.with_suffix(".data")
     try:
         test = datasets.resolve_datasets(
             ("test",), declared.data, ready.runtime.source, sources, output=data_folder, log=log
@@ -62,7 +67,7 @@ def main(score_id: int) -> None:
     if request is None or request.status is not Status.QUEUED:
         return
     try:
-        scored, test = score_release(settings, request)
+        scored, test = score_release(settings, sessions, request)
     except DB_ERRORS as error:  # nothing can be recorded: the controller starts it again
         sys.exit(f"score {score_id}: Postgres is away: {describe_error(error)}")
     except Exception as fault:  # noqa: BLE001 (a score that is not settled is retried without end)

@@ -45,7 +45,7 @@ ReuseCheck = Callable[[BuildContext, str, Recipe], Reused]  # of files with this
 NOTHING = Reused()
 
 
-def reuse_nothing(_context: BuildContext, _tree: str, _recipe: Recipe) -> Reused:
+def reuse_nothing(_context: BuildContext, _files: str, _recipe: Recipe) -> Reused:
     return NOTHING
 
 
@@ -69,7 +69,7 @@ def explain_other_files(check: Release | None) -> Reused:
 
 
 def reuse_check(
-    sessions: sessionmaker[Session], claim: Claim, context: BuildContext, tree: str, recipe: Recipe
+    sessions: sessionmaker[Session], claim: Claim, context: BuildContext, files: str, recipe: Recipe
 ) -> Reused:
     """Take over what a check of the same files has trained, where all that it depends on is equal.
 
@@ -80,7 +80,7 @@ def reuse_check(
         return NOTHING
     with sessions.begin() as session:
         deployments.lock_model(session, release.model)
-        check = checks.find_reusable(session, release, tree)
+        check = checks.find_reusable(session, release, files)
         if check is None:
             return explain_other_files(checks.find_last_passed(session, release))
         if differs := explain_difference(check.id, check.recipe or {}, recipe):

@@ -31,7 +31,8 @@ def score_release(
     """
 
     def evaluate(folder: Path) -> dict[str, Any]:
-        request = release.to_request() | {"data": data.to_request()}
+        # a row of it would be shown to whoever may open the page
+        request = release.to_request() | {"data": data.to_request(), "has_rows": data.recorded is None}
         return check_result(
             invoke.invoke(
                 "evaluate", request, runtime=release.runtime, folder=folder, log=log, timeout=timeout

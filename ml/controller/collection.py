@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import releases
+from db import releases, retraining_pruning
 from ml.controller import checks, gc, package_caches, pruning
 from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
@@ -63,3 +63,4 @@ class GarbageCollection:
         with self.sessions.begin() as session:
             checks.prune_checks(session, model)
             pruning.prune_artifacts(session, model.name, self.settings.keep)
+            retraining_pruning.prune_retrainings(session, model.name)

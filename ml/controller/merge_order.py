@@ -35,7 +35,8 @@ def main(name: str) -> None:
         logger.warning("the order of merges of {} is determined later: {}", name, fault)
         return
     with sessions.begin() as session:
-        release = release_queue.queue_merges(session, name, newest.sort_merges(merges, ancestors))
+        ordered, ends = newest.sort_merges(merges, ancestors), model.is_whole_repository
+        release = release_queue.queue_merges(session, name, ordered, ends_retrainings=ends)
     if release:
         logger.info("#{} is the newest of {}: release {}", release.pull_request, name, release.id)
 

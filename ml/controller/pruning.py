@@ -7,7 +7,7 @@ from pathlib import Path
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import checks, merge_groups, releases
+from db import checks, merge_groups, releases, retraining_pruning
 from ml.paths import HomeLayout
 from ml.settings import MlSettings
 
@@ -23,17 +23,21 @@ def prune_artifacts(session: Session, model: str, keep: int) -> None:
 def prune_unfollowed(sessions: sessionmaker[Session], home: HomeLayout, settings: MlSettings) -> None:
     """Prune models that have been followed no more for `UNFOLLOWED_SECONDS`.
 
-    The live release stays, with what a rollback from it goes to, should the model come back. Without room on
-    the disk for the note of a model, that is noted later.
+    The live release stays, with what a rollback from it goes to, should the model come back; its retrainings
+    are forgotten. Without room on the disk for the note of a model, that is noted later.
     """
     followed = {model.name for model in settings.list_models()}
     with sessions.begin() as session:
-        unfollowed = releases.list_unfollowed(session, followed)
+        unfollowed = {
+            *releases.list_unfollowed(session, followed),
+            *retraining_pruning.list_unfollowed(session, followed),
+        }
     for model in find_expired(home, unfollowed):
         with sessions.begin() as session:
             checks.prune_checks(session, model, ())
             merge_groups.end_gone(session, model, merge_groups.NO_QUEUE)
             prune_artifacts(session, model, 0)
+            retraining_pruning.forget_model(session, model)
 
 
 def find_expired(home: HomeLayout, unfollowed: Collection[str]) -> list[str]:

@@ -101,7 +101,7 @@ class Reconciler:
     def reap_children(self) -> None:
         """Remove the children that ended; a build may have left files."""
         self.garbage.is_due |= bool(self.builders.reap_ended())
-        self.daemons.reap_ended()
+        retraining.record_died_checks(self.sessions, self.daemons.reap_ended(), self.settings.data_seconds)
 
     def ensure_mlflow_sync(self) -> None:
         """Start the process that exports to MLflow, so that nothing here waits for it."""
@@ -179,7 +179,12 @@ class Reconciler:
             merges = pull_requests.list_accepted(session, model.repository, model.branch, MAX_MERGES)
             tied = release_queue.is_tied(session, model.name, merges)
             trigger = Trigger.MERGE if model.has_pull_requests else Trigger.PUSH
-            release = None if tied else release_queue.queue_merges(session, model.name, merges, trigger)
+            ends = model.is_whole_repository
+            release = (
+                None
+                if tied
+                else release_queue.queue_merges(session, model.name, merges, trigger, ends_retrainings=ends)
+            )
         if tied and f"order {model.name}" not in self.daemons:  # git can determine it, and may take its time
             self.daemons.start(f"order {model.name}", "ml.controller.merge_order", model.name)
         if release:

@@ -1,21 +1,26 @@
 """Retrainings that fall due: by a schedule, or because the data has changed; limits and pauses hold."""
 
+import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from loguru import logger
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import alarms, deployments, retraining_plans, retrainings
+from db import alarms, deployments, retraining_plans, retrainings, rollbacks
 from db.retraining_models import Retraining, RetrainingPlan
 from db.retraining_plans import LiveModel
 from db.retrainings import Occasion
-from db.session import read_time
+from db.session import DB_ERRORS, read_time
 from db.states import Trigger
 from ml import cron
-from ml.retrain_limits import begun_since, find_limit
+from ml.retrain_limits import begun_since, find_limit, find_rollback_limit
 from ml.retrain_section import RetrainSection
 from ml.settings import ModelConfig
+
+POSTGRES_AWAY = os.EX_TEMPFAIL  # the exit status of a look at data that could store nothing
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,21 @@ def plan_model(
         now = read_time(session)
         plan_retraining(session, live, section, now)
     return is_data_due(live, section, timedelta(seconds=data_seconds), now)
+
+
+def record_died_checks(sessions: sessionmaker[Session], ended: Mapping[str, int], seconds: float) -> None:
+    """Store for a person that looks at data died: these cannot store it themselves."""
+    for name, status in ended.items():
+        kind, _, model = name.partition(" ")
+        if kind != "data" or status in (0, POSTGRES_AWAY):
+            continue
+        problem = f"the process that looks at the data died (exit status {status}): is there enough memory?"
+        with suppress(*DB_ERRORS), sessions.begin() as session:  # else the next one stores it
+            now, interval = read_time(session), timedelta(seconds=seconds)
+            if retraining_plans.record_data(
+                session, model, None, problem=problem, interval=interval, now=now
+            ):
+                logger.error("whether the data of {} has changed cannot be told: {}", model, problem)
 
 
 def plan_retraining(
@@ -91,7 +111,9 @@ def begin_due(
         return None
     deployments.lock_model(session, live.model)
     begun = retrainings.list_begun(session, live.model, begun_since(section, now), now)
-    if (limit := find_limit(begun, section, due.at, now)) is not None:
+    rolled_back = rollbacks.find_newest_of_commit(session, live.model, live.commit)
+    limit = find_rollback_limit(rolled_back, section, now) or find_limit(begun, section, due.at, now)
+    if limit is not None:
         plan.next_at, plan.waits = limit.until, f"{due.occasion.reason}: {limit.reason}"
         return None
     if (block := retrainings.explain_block(session, live.model)) is not None:

@@ -12,7 +12,7 @@ from ml.environments.locked_environment import LockedEnvironment
 from ml.environments.package_files import PackageFile
 from ml.environments.requirement_places import check_in_repository
 from ml.environments.resolver import Resolver
-from ml.paths import HomeLayout
+from ml.paths import HomeLayout, find_export
 from ml.sandbox.sandbox import Sandbox
 
 PACKAGE_PATTERN = re.compile(r"^\[\[packages\]\]$", re.MULTILINE)
@@ -25,14 +25,15 @@ def add_packages(
 
     The release's own packages keep their versions. Raises `RejectedError` when both do not go together.
     """
-    log_line, source = stage_log.stage_logger(log), source.resolve()
-    if not check_in_repository(source / file, source).is_file():
+    log_line, export = stage_log.stage_logger(log), find_export(source).resolve()
+    source = source.resolve()
+    if not check_in_repository(source / file, export).is_file():
         raise RejectedError(f"[test] requirements names {file}, and the repository has no such file")
     python = requested_interpreter(source, home, log, sandbox)
     log_line(f"packages of {file}, beside those of the model")
     pins = "".join(f"{line}\n" for line in locks.list_packages(locked.lock) if " @ " not in line)
-    required = replace(requirements.read_requirements(PackageFile(source / file), source), pins=pins)
-    added = Resolver(source, python, home, log, sandbox).resolve_lock(
+    required = replace(requirements.read_requirements(PackageFile(source / file), source, export), pins=pins)
+    added = Resolver(source, export, python, home, log, sandbox).resolve_lock(
         required, names=(sandbox.lender, sandbox.model)
     )
     return LockedEnvironment(merge_locks(locked.lock, added.lock), locked.python)

@@ -22,7 +22,8 @@ class EnvironmentBuilder:
     home: HomeLayout
     sandbox: Sandbox
     log: Path
-    source: Path  # with `allow_builds` a copy that builds may write in
+    source: Path  # a folder in `export`
+    export: Path  # with `allow_builds` a copy that builds may write in
     allow_builds: bool = False
 
     def make_environment(self, folder: Path) -> None:
@@ -56,7 +57,7 @@ class EnvironmentBuilder:
             pythons=self.home.pythons,
             log=self.log,
             sandbox=self.sandbox,
-            writes=[staged, self.source] if self.allow_builds else [staged],
+            writes=[staged, self.export] if self.allow_builds else [staged],
             allow_builds=self.allow_builds,
         )
         venv: list[str | Path] = ["venv", "--quiet", "--no-project", "--relocatable", "--allow-existing"]
@@ -68,7 +69,7 @@ class EnvironmentBuilder:
             if not locks.has_hashes(self.resolved.lock):
                 # the cache tells packages apart by hash alone, which this lock lacks: it may mix indexes
                 options.append("--no-cache")
-            source_reads = [self.source] if local_parts.has_parts(self.resolved.lock) else []
+            source_reads = [self.export] if local_parts.has_parts(self.resolved.lock) else []
             run(["pip", "install", *options], reads=[lock, *base.prefixes, *source_reads], lock=lock)
         uv.compile_bytecode(staged, base, self.log, self.sandbox, allow_builds=self.allow_builds)
         file_access.chown_tree(staged)

@@ -12,7 +12,7 @@ from ml.environments.interpreters import requested_interpreter
 from ml.environments.locked_environment import LockedEnvironment
 from ml.environments.package_files import find_package_file
 from ml.environments.resolver import Resolver
-from ml.paths import HomeLayout
+from ml.paths import HomeLayout, find_export
 from ml.sandbox import rmtree
 from ml.sandbox.interpreter_record import record_path
 from ml.sandbox.sandbox import Sandbox
@@ -25,20 +25,21 @@ def resolve_environment(source: Path, home: HomeLayout, log: Path, sandbox: Sand
 
     The result for a file is stored, so that an unchanged file gives an unchanged environment.
     """
-    log_line, source = stage_log.stage_logger(log), source.resolve()
+    log_line, export = stage_log.stage_logger(log), find_export(source).resolve()
+    source = source.resolve()
     python = requested_interpreter(source, home, log, sandbox)
     found = find_package_file(source)
     log_line(f"packages of {found.display_name}, for Python {python.version}")
     if found.note:
         log_line(found.note)
-    required = requirements.read_requirements(found, source)
+    required = requirements.read_requirements(found, source, export)
     if required.replaces_default and indexes.list_addresses():
         log_line(
             f"it names {indexes.mask_passwords(required.default_index)} in place of the appliance's own index"
         )
     model = "" if found.is_default else sandbox.model
     lender = "" if found.is_default else sandbox.lender
-    return Resolver(source, python, home, log, sandbox).resolve_lock(required, names=(lender, model))
+    return Resolver(source, export, python, home, log, sandbox).resolve_lock(required, names=(lender, model))
 
 
 def model_variant(path: Path, sandbox: Sandbox) -> Path:
@@ -58,13 +59,13 @@ def build_environment(
 ) -> Path:
     """Return the environment's folder; build it when it is missing, in one process while others wait.
 
-    `source` is the tree of the release's commit, of which wheels and projects may be installed.
+    `source` is the release's own, not resolved: of what was exported, wheels and projects may be installed.
 
     An environment of wheels alone is built by uv, which runs none of their code, and shared by all models.
     Where something has to be built first, it is built in the model's sandbox, with a cache of its own, for
     this model alone.
     """
-    log_line = stage_log.stage_logger(log)
+    log_line, export = stage_log.stage_logger(log), find_export(source).resolve()
     if (existing := find_environment(resolved, home, sandbox.model)) is not None:
         log_line(f"environment {existing.name} is already there")
         return existing
@@ -81,13 +82,13 @@ def build_environment(
             if projects := local_parts.list_projects(resolved.lock):
                 log_large_files(projects, source, log_line)
                 raise uv.NeedsBuildError("the repository's own projects have to be built")
-            EnvironmentBuilder(resolved, home, sandbox, log, source).make_environment(folder)
+            EnvironmentBuilder(resolved, home, sandbox, log, source, export).make_environment(folder)
         except uv.NeedsBuildError:
             folder = model_variant(home.environment_path(resolved.key), sandbox)
-            with local_parts.temporary_copy(source, log.parent, sandbox.user) as copy:
-                EnvironmentBuilder(resolved, home, sandbox, log, copy, allow_builds=True).make_environment(
-                    folder
-                )
+            with local_parts.temporary_copy(export, log.parent, sandbox.user) as copy:
+                copied = copy / source.resolve().relative_to(export)
+                builder = EnvironmentBuilder(resolved, home, sandbox, log, copied, copy, allow_builds=True)
+                builder.make_environment(folder)
     log_line(f"environment {folder.name} is ready: {format_bytes(rmtree.count_bytes(folder))}")
     return folder
 

@@ -21,20 +21,23 @@ MAX_BYTES = 1 << 30
 RELATIVE_PATTERN = re.compile(r'\bpath = "(?!/)')
 
 
-def to_relative_paths(lock: str, root: Path) -> str:
-    """Return the lock with paths below `root`, where uv found them, relative to it."""
-    below = "|".join({re.escape(str(root)), re.escape(quote(str(root)))})
+def to_relative_paths(lock: str, source: Path, export: Path) -> str:
+    """Return the lock with paths below `export`, where uv found them, relative to its folder `source`."""
+    below = "|".join({re.escape(str(export)), re.escape(quote(str(export)))})
+    way = os.path.relpath(export, source)
+    prefix = "" if way == os.curdir else f"{way}/"
 
     def shorten(found: re.Match[str]) -> str:
-        rest = json.dumps(unquote(found[2]), ensure_ascii=False) if found[1] else f'"{found[2]}"'
-        return f"path = {rest}"
+        if found[1]:
+            return f"path = {json.dumps(prefix + unquote(found[2]), ensure_ascii=False)}"
+        return f'path = "{prefix}{found[2]}"'
 
     return re.sub(rf'\b(?:url|path) = "(file://)?(?:{below})/((?:[^"\\]|\\.)*)"', shorten, lock)
 
 
-def to_absolute_paths(lock: str, root: Path) -> str:
-    """Return the lock with absolute paths for what lies in the repository, which is at `root` now."""
-    return RELATIVE_PATTERN.sub(f"path = {json.dumps(str(root), ensure_ascii=False)[:-1]}/", lock)
+def to_absolute_paths(lock: str, source: Path) -> str:
+    """Return the lock with absolute paths for what it names by the way from the model's folder, `source`."""
+    return RELATIVE_PATTERN.sub(f"path = {json.dumps(str(source), ensure_ascii=False)[:-1]}/", lock)
 
 
 def has_parts(lock: str) -> bool:
@@ -46,14 +49,14 @@ def list_projects(lock: str) -> list[str]:
     return [str(package["directory"]["path"]) for package in parse_packages(lock) if "directory" in package]
 
 
-def add_digests(lock: str, source: Path) -> str:
+def add_digests(lock: str, source: Path, export: Path) -> str:
     """Return the lock with a digest of the bytes that each project of the repository is built from.
 
     Raises RejectedError for a part that lies elsewhere.
     """
-    source = source.resolve()
+    source, export = source.resolve(), export.resolve()
     for path in (path for package in parse_packages(lock) for path in list_paths(package)):
-        if not (source / path).resolve().is_relative_to(source):
+        if not (source / path).resolve().is_relative_to(export):
             raise RejectedError(f"its packages name {path}: they may not use files outside of the repository")
     lines = [f"# {path!r}: sha256 {hash_project(source / path)}\n" for path in list_projects(lock)]
     return lock + "".join(lines)

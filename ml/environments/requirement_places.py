@@ -15,9 +15,9 @@ PATH_KEYS = ("path", "directory", "editable", "virtual", "workspace-member", "fi
 ADDRESS_PATTERN = re.compile(r"(?:(\w+)\+)?(https?|ssh|git|file)://", re.IGNORECASE)
 
 
-def check_in_repository(path: Path, source: Path) -> Path:
+def check_in_repository(path: Path, export: Path) -> Path:
     """Return `path`. Raises RejectedError where it leads out of the repository, itself or by links."""
-    if not path.resolve().is_relative_to(source.resolve()):
+    if not path.resolve().is_relative_to(export.resolve()):
         raise RejectedError(f"{path} is not in the repository")
     return path
 
@@ -34,7 +34,7 @@ def find_places(document: Any, key: str = "") -> Iterator[str]:
         yield document.partition("@")[2].strip() if "@" in document and "file:" in document else document
 
 
-def resolve_place(place: str, base: Path, source: Path, named_by: Path) -> Path | None:
+def resolve_place(place: str, base: Path, export: Path, named_by: Path) -> Path | None:
     """Return the file in the repository that is meant; None for an address elsewhere."""
     place = place.strip("\"' ")
     if "${" in place:
@@ -46,7 +46,7 @@ def resolve_place(place: str, base: Path, source: Path, named_by: Path) -> Path 
         return None
     plain = re.sub(r"^\w+\+(?=file:)", "", place)
     path = Path(base, unquote(urlsplit(plain).path) if plain.startswith("file:") else place).resolve()
-    if not path.is_relative_to(source) or place.startswith("~"):
+    if not path.is_relative_to(export) or place.startswith("~"):
         raise RejectedError(f"{named_by.name} names {place}: it may not use files outside of the repository")
     if plain != place:
         raise RejectedError(

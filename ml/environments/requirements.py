@@ -36,19 +36,25 @@ class Requirements:
         return uv_settings.replaces_default(self.default_index)
 
 
-def read_requirements(package_file: PackageFile, source: Path) -> Requirements:
-    """Return the requirements. Raises RejectedError for a file that cannot be used."""
+def read_requirements(package_file: PackageFile, source: Path, export: Path | None = None) -> Requirements:
+    """Return the requirements, which may name files in `export`, by default `source`.
+
+    Raises RejectedError for a file that cannot be used.
+    """
+    export = export or source
     if package_file.is_default:
         return Requirements((*COMPILE_COMMAND, package_file.path), [package_file.path])
     included = [
-        requirements_check.check_inclusions(requirement_places.check_in_repository(path, source), source)
+        requirements_check.check_inclusions(
+            requirement_places.check_in_repository(path, export), source, export
+        )
         for path in package_file.paths
     ]
     files = [file for each in included for file in each.files]
-    files += list_files(source) if package_file.needs_build else []
+    files += list_files(export) if package_file.needs_build else []
     if package_file.path.name == "uv.lock":
         return Requirements(EXPORT_COMMAND, files)
-    settings = uv_settings.read_settings(source)
+    settings = uv_settings.read_settings(source, export)
     default_indexes = [index for each in included for index in each.indexes]
     return Requirements(
         (*COMPILE_COMMAND, *(f"./{path.relative_to(source)}" for path in package_file.paths)),

@@ -47,27 +47,28 @@ class Inclusions:
     hashes: dict[str, set[str]] = field(default_factory=dict)
 
 
-def check_inclusions(requirements_file: Path, source: Path) -> Inclusions:
-    """Return what `requirements_file` includes and names.
+def check_inclusions(requirements_file: Path, source: Path, export: Path | None = None) -> Inclusions:
+    """Return what `requirements_file` includes and names, by the way from `source`.
 
-    Raises RejectedError when one names a file outside of `source`, or an address that cannot be used.
+    Raises RejectedError when one names a file outside of `export`, by default `source`, or an address that
+    cannot be used.
     """
-    source = source.resolve()
+    source, export = source.resolve(), (export or source).resolve()
     found = Inclusions()
     if requirements_file.suffix not in (".toml", ".lock"):
-        _check_text(requirements_file, source, found)
+        _check_text(requirements_file, source, export, found)
         return found
     for file in dict.fromkeys((requirements_file, source / "pyproject.toml")):
         found.files.append(file)
         document = read_toml(file, MAX_LOCK_BYTES if file.name == "uv.lock" else MAX_FILE_BYTES)
         for place in find_places(document):
-            project = resolve_place(place, source, source, file)
+            project = resolve_place(place, source, export, file)
             # the repository itself is not installed
             found.files += list_project_files(None if project == source else project)
     return found
 
 
-def _check_text(file: Path, source: Path, found: Inclusions) -> None:
+def _check_text(file: Path, source: Path, export: Path, found: Inclusions) -> None:
     if file in found.files:
         return
     if len(found.files) == MAX_FILES:
@@ -87,12 +88,12 @@ def _check_text(file: Path, source: Path, found: Inclusions) -> None:
                     raise RejectedError(
                         f"{file.name} includes {value}: requirement files have to be in the repository"
                     )
-                included = resolve_place(value, file.parent, source, file)
+                included = resolve_place(value, file.parent, export, file)
                 if included is not None and included.is_file():
-                    _check_text(included, source, found)
+                    _check_text(included, source, export, found)
             else:
                 found.indexes += [value] if option in DEFAULT_INDEX_OPTIONS else []
-                project = resolve_place(value, source, source, file)
+                project = resolve_place(value, source, export, file)
                 found.files += list_project_files(project)
                 is_folder = project is not None and not project.is_file()
                 found.has_projects |= option in EDITABLE_OPTIONS or (option == "" and is_folder)

@@ -23,9 +23,10 @@ from ml.sandbox.sandbox import Sandbox
 
 @dataclass(frozen=True)
 class Resolver:
-    """The resolver of one release's requirements; `source` is its tree, resolved."""
+    """The resolver of one release's requirements; `source` is its folder in `export`, both resolved."""
 
     source: Path
+    export: Path
     python: Interpreter
     home: HomeLayout
     log: Path
@@ -45,7 +46,7 @@ class Resolver:
             stage_log.stage_logger(self.log)("resolving versions")
             with write_pins(required.pins, self.log.parent) as pins:
                 lock = self.run_uv(required, pins)
-            store_lock(lock, files[-1], self.source, required.hashes)
+            store_lock(lock, files[-1], self.source, self.export, required.hashes)
         stored = next(file for file in files if file.exists())
         return LockedEnvironment(stored.read_text(), self.python.version)
 
@@ -61,16 +62,18 @@ class Resolver:
             configuration=required.configuration,
             without_default=required.replaces_default,
         )
-        reads = [*self.python.prefixes, DEFAULT_REQUIREMENTS, self.source, *pins]
+        reads = [*self.python.prefixes, DEFAULT_REQUIREMENTS, self.export, *pins]
         try:
             if required.needs_build:  # uv builds what is editable in any case
                 raise uv.NeedsBuildError("the repository's own projects may have to be built")
             return run(cwd=self.source, cache=self.home.package_cache, reads=reads)
         except uv.NeedsBuildError:
-            with local_parts.temporary_copy(self.source, self.log.parent, self.sandbox.user) as copy:
+            with local_parts.temporary_copy(self.export, self.log.parent, self.sandbox.user) as copy:
                 model_cache = self.home.model_package_cache(self.sandbox.model)
-                lock = run(cwd=copy, cache=model_cache, reads=reads, writes=[copy], allow_builds=True)
-                return local_parts.to_relative_paths(lock, copy)
+                cwd = copy / self.source.relative_to(self.export)
+                cwd.mkdir(parents=True, exist_ok=True)
+                lock = run(cwd=cwd, cache=model_cache, reads=reads, writes=[copy], allow_builds=True)
+                return local_parts.to_relative_paths(lock, cwd, copy)
 
 
 @contextmanager
@@ -87,15 +90,15 @@ def write_pins(pins: str, folder: Path) -> Iterator[list[Path]]:
         yield [file]
 
 
-def store_lock(lock: str, file: Path, source: Path, hashes: Mapping[str, set[str]]) -> None:
+def store_lock(lock: str, file: Path, source: Path, export: Path, hashes: Mapping[str, set[str]]) -> None:
     """Check a new lock, and move it into place."""
     lock = "".join(line for line in lock.splitlines(True) if not line.startswith("#"))
-    lock = local_parts.to_relative_paths(lock, source)
+    lock = local_parts.to_relative_paths(lock, source, export)
     locks.check_lock(lock)
     locks.check_hashes(lock, hashes)
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_suffix(".new")
-    new.write_text(local_parts.add_digests(lock, source))
+    new.write_text(local_parts.add_digests(lock, source, export))
     move_into_place(new, file)
 
 

@@ -19,10 +19,10 @@ ALLOWED_KEYS = {
 PYPI_HOSTS = ("pypi.org", "www.pypi.org", "pypi.python.org")
 
 
-def read_settings(source: Path) -> dict[str, Any]:
+def read_settings(source: Path, export: Path) -> dict[str, Any]:
     """Return the keys in ALLOWED_KEYS of `uv.toml`, else of [tool.uv] in pyproject.toml.
 
-    Raises RejectedError for a folder of packages outside of the repository.
+    Raises RejectedError for a folder of packages outside of `export`, the repository's files.
     """
     file, document = _read_configuration(source)
     settings = {key: value for key, value in document.items() if key in ALLOWED_KEYS}
@@ -33,7 +33,7 @@ def read_settings(source: Path) -> dict[str, Any]:
         """Return a location of packages; where it is a folder, by its absolute path."""
         if not isinstance(place, str) or ("://" in place and not place.startswith("file:")):
             return place
-        return str(resolve_place(place, source, source.resolve(), file))
+        return str(resolve_place(place, source, export.resolve(), file))
 
     for key in ("index-url", "extra-index-url", "find-links"):
         if key in settings:

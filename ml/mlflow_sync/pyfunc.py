@@ -12,6 +12,7 @@ import yaml
 
 from db.models import Release
 from ml.environments.locks import list_requirements
+from ml.paths import find_export
 from ml.sandbox.confine_command import MODEL_HOST
 
 PACKAGE_NAME = "slipway_model"  # the copy of ml/model_host that loads it
@@ -20,7 +21,7 @@ PACKAGE_NAME = "slipway_model"  # the copy of ml/model_host that loads it
 def write_model(
     release: Release, source: Path, artifact: Path, output: Path, *, run: str, model: str, mlflow: str
 ) -> None:
-    """Write the files of a pyfunc model, from the repository in `source` and the trained `artifact`.
+    """Write the files of a pyfunc model, from the model's folder `source` and the trained `artifact`.
 
     `run` and `model` are ids of MLflow's, `mlflow` is its version.
     """
@@ -28,9 +29,10 @@ def write_model(
     shutil.copytree(MODEL_HOST, output / "code" / PACKAGE_NAME, ignore=shutil.ignore_patterns("__pycache__"))
     folder = output / "slipway"
     folder.mkdir()
-    zip_repository(source, folder / "repository.zip")
+    zip_repository(find_export(source), folder / "repository.zip")
     link_or_copy(artifact, folder / "artifact")
     about = {"entry_point": release.entry_point, "kind": release.kind, "release": release.id}
+    about |= {"path": release.path} if release.path else {}
     (folder / "slipway.json").write_text(json.dumps(about))
     (output / "requirements.txt").write_text(format_requirements(release.lock or "", mlflow))
     packages: list[Any] = ["pip", {"pip": ["-r requirements.txt"]}]

@@ -17,6 +17,8 @@
     serve     DIRECTORY/input.json  {"source", "entry_point", "artifact", "kind"}
               answers on the inherited socket FD, see worker.py
 
+"source" is the model's folder; "repository", where it is given, the one around it that code may read.
+
 The answer is a file because the model may print whatever it likes; tracebacks go to stderr, the log.
 This folder is imported under a name of its own, so that a repository may have a `train.py` or `model.py`.
 """

@@ -26,14 +26,14 @@ def evaluate(_: str, question: dict[str, Any]) -> dict[str, Any]:
     """Return `{"metrics": name → finite number, "info": the result of info(), "history": bool, it has one,
     "rows": features to try a prediction with, "typed": bool, the type of the features gives an example,
     "features": the names of the features, where they have names}`."""
-    entry_point = repository.load_entry_point(question["source"], question["entry_point"])
+    entry_point = repository.load_entry_point(question)
     model = Path(question["artifact"]).read_bytes()
     scores = call_model("evaluate()", entry_point.evaluate, model, dataframes.read_data(question["data"]))
     info = read_info(entry_point)
     return {
         "metrics": parse_metrics(scores),
         "info": info,
-        "rows": choose_rows(entry_point, question["data"]),
+        "rows": choose_rows(entry_point, question["data"]) if question["has_rows"] else [],
         "typed": "examples" in (learn_schema(entry_point.predict).schema or {}),
         "history": callable(getattr(entry_point, "history", None)),
         "features": list_feature_names(entry_point),

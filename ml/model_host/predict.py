@@ -39,7 +39,7 @@ class LoadedModel:
 
 def prepare_model(given: dict[str, Any]) -> tuple[dict[str, Any], LoadedModel]:
     """Return the handshake for the gateway, and the model; raises `ModelError` when it cannot be loaded."""
-    entry_point = repository.load_entry_point(given["source"], given["entry_point"])
+    entry_point = repository.load_entry_point(given)
     loaded: Any = Path(given["artifact"]).read_bytes()
     load, batch = find_method(entry_point, "load"), find_method(entry_point, "predict_batch")
     if load is not None:

@@ -1,6 +1,6 @@
 """A release as MLflow's pyfunc model, which contains a copy of this folder that MLflow loads.
 
-    slipway/slipway.json   {"entry_point", "kind"}
+    slipway/slipway.json   {"entry_point", "kind", "path"}, the last of a model in a folder of its repository
     slipway/repository.zip the repository at the release's commit
     slipway/artifact       the trained model: the bytes that train() gave
 
@@ -66,8 +66,9 @@ class PyfuncRelease:
         about = json.loads(Path(folder, "slipway.json").read_text(encoding="utf-8"))
         self.repository = unpack_archive(os.path.join(folder, "repository.zip"))
         artifact = os.path.join(os.path.abspath(folder), "artifact")
-        given = {"source": self.repository, "entry_point": about["entry_point"], "artifact": artifact}
-        with working_directory(self.repository):
+        self.source = os.path.join(self.repository, *about.get("path", "").split("/")).rstrip(os.sep)
+        given = {"source": self.source, "entry_point": about["entry_point"], "artifact": artifact}
+        with working_directory(self.source):
             unload_modules()
             handshake, self.model = prepare_model(given)
             _unpacked.append(self.repository + os.sep)
@@ -77,7 +78,7 @@ class PyfuncRelease:
     def predict(self, given: Any, params: dict[str, Any] | None = None) -> list[Any]:  # noqa: ARG002
         """Return the predictions, one a row; raises the model's error for the first row that has none."""
         found = to_rows(given, self.feature_kind)
-        with working_directory(self.repository):
+        with working_directory(self.source):
             answers = predict_batch_or_none(self.model, found)
             if answers is None:  # fresh rows: predict_batch() may have changed its arguments
                 answers = [predict_row(self.model, row) for row in to_rows(given, self.feature_kind)]

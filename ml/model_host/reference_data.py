@@ -20,7 +20,7 @@ MAX_LABEL_CHARS = 64  # characters of a time
 def reference_data(_: str, question: dict[str, Any]) -> dict[str, Any]:
     """Return `{"history": [[time, number], ...]}` of a time series, of a regression
     `{"target": {"column", "min", "median", "max"} | null}`."""
-    entry_point = repository.load_entry_point(question["source"], question["entry_point"])
+    entry_point = repository.load_entry_point(question)
     if question["kind"] == "time-series":
         return {"history": read_history(entry_point.history, question["data"])}
     data = dataframes.read_data(question["data"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from . import import_isolation, workdir
@@ -12,9 +13,12 @@ from .errors import ModelError, call_model
 REQUIRED_METHODS = ("train", "evaluate", "predict", "info")
 
 
-def load_entry_point(source: str, entry_point: str = "main:entry_point") -> Any:
-    """Return the object `module:name` of the repository in `source`; raises `ModelError` unless it is there
-    with all four methods."""
+def load_entry_point(given: Mapping[str, Any]) -> Any:
+    """Return the object `module:name` that a request names, of the files in its folder `source`.
+
+    Raises `ModelError` unless it is there with all four methods.
+    """
+    source, entry_point = given["source"], given["entry_point"]
     module_name, _, name = entry_point.partition(":")
     file = module_name.replace(".", "/") + ".py"
     if not (os.path.isfile(f"{source}/{file}") or os.path.isfile(f"{source}/{file[:-3]}/__init__.py")):
@@ -23,7 +27,7 @@ def load_entry_point(source: str, entry_point: str = "main:entry_point") -> Any:
             "with [model] entry_point in slipway.toml"
         )
     import_isolation.add_repository(source)
-    workdir.enter_workdir(source)
+    workdir.enter_workdir(source, given.get("repository", source))
     module = call_model(f"import {module_name}", importlib.import_module, module_name)
     if not hasattr(module, name):
         raise ModelError(

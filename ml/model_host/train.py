@@ -13,7 +13,7 @@ from .errors import ModelError, call_model
 
 def train(directory: str, question: dict[str, Any]) -> dict[str, int]:
     """Train the model and write `directory`/artifact; return its size in bytes."""
-    entry_point = repository.load_entry_point(question["source"], question["entry_point"])
+    entry_point = repository.load_entry_point(question)
     arguments = [
         dataframes.read_data(question["data"]),
         *build_previous_arguments(entry_point.train, question.get("previous")),

@@ -12,8 +12,11 @@ from contextlib import suppress
 MAX_LINKED_FILES = 5000  # of a larger repository only the top is linked: creating links takes time
 
 
-def enter_workdir(source: str) -> None:
-    """Change to the copy at SLIPWAY_WORKPLACE, created when it is missing; without it, to the repository."""
+def enter_workdir(source: str, repository: str) -> None:
+    """Change to the copy at SLIPWAY_WORKPLACE, created when it is missing; without it, to the repository.
+
+    `source` is the model's folder in the repository, or all of it.
+    """
     copy = os.environ.get("SLIPWAY_WORKPLACE")
     if copy is None:
         os.chdir(source)
@@ -21,11 +24,11 @@ def enter_workdir(source: str) -> None:
     if not os.path.isdir(copy):
         new = f"{copy}.{os.getpid()}"
         os.mkdir(new)
-        if not link_all(source, new):
-            link_top(source, new)
+        if not link_all(repository, new):
+            link_top(repository, new, source)
         with suppress(OSError):  # another worker was faster
             os.rename(new, copy)
-    os.chdir(copy)
+    os.chdir(os.path.join(copy, os.path.relpath(source, repository)))
 
 
 def link_all(source: str, copy: str) -> bool:
@@ -43,7 +46,13 @@ def link_all(source: str, copy: str) -> bool:
     return True
 
 
-def link_top(source: str, copy: str) -> None:
-    for name in os.listdir(source):
-        with suppress(FileExistsError):
-            os.symlink(os.path.join(source, name), os.path.join(copy, name))
+def link_top(repository: str, copy: str, source: str) -> None:
+    """Link what lies at the top of a repository, and in each folder on the way to `source` and in that."""
+    for name in os.listdir(repository):
+        path, target = os.path.join(repository, name), os.path.join(copy, name)
+        if os.path.isdir(path) and (source + os.sep).startswith(path + os.sep):
+            os.makedirs(target, exist_ok=True)
+            link_top(path, target, source)
+        else:
+            with suppress(FileExistsError):
+                os.symlink(path, target)

@@ -1,13 +1,12 @@
 """The installation of the virtual environment of the monitor: `python -m ml.monitor.install`."""
 
-import sys
 from pathlib import Path
 
 from loguru import logger
 
 from common import log
 from common.settings import load_settings
-from common.system.pinned_venv import CACHE_HINT, InstallError, PinnedVenv, mark_in_use, remove_unused
+from common.system.pinned_venv import PinnedVenv, exit_on_failure, mark_in_use, remove_unused
 from ml.monitor.settings import REQUIREMENTS, MonitorInstallSettings
 
 DRIFT_PROGRAM = Path(__file__).parent / "drift" / "__main__.py"
@@ -30,14 +29,8 @@ def drift_command(environment: PinnedVenv) -> list[str]:
 def main() -> None:
     settings = load_settings(MonitorInstallSettings)
     log.configure("monitor", settings.log)
-    try:
+    with exit_on_failure("the monitor's environment", settings.venv_folder):
         install(settings.venv_folder)
-    except InstallError as error:
-        sys.exit(f"the monitor's environment could not be made: {error}")
-    except OSError as error:
-        sys.exit(
-            f"the monitor's environment cannot be stored in {settings.venv_folder}: {error}; {CACHE_HINT}"
-        )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 from common.errors import RejectedError, UnavailableError
 from common.system import disk
 from ml.model_host.to_json import is_deeper
+from ml.paths import find_export
 from ml.runtime.exit_errors import error_message, format_duration, to_exit_error
 from ml.sandbox import file_access, local_process, rmtree
 from ml.sandbox.confine_command import MODEL_HOST
@@ -29,6 +30,16 @@ class ModelRuntime:
     source: Path
     scratch: Path
     sandbox: Sandbox
+
+    @property
+    def export(self) -> Path:
+        """The folder that its code may read: the source tree, or what was exported around it."""
+        return find_export(self.source).resolve()
+
+    @property
+    def folder(self) -> Path:
+        """The path of the source tree in `export`."""
+        return self.source.resolve().relative_to(self.export)
 
 
 def build_command(runtime: ModelRuntime, verb: str, folder: Path, *more: str) -> list[str | Path]:
@@ -63,7 +74,7 @@ def invoke(
     """
     folder.mkdir(parents=True)
     folder, source = folder.resolve(), runtime.source.resolve()
-    request, reads = resolve_paths({"source": str(source), **request})
+    request, reads = resolve_paths({"source": str(source), "repository": str(runtime.export), **request})
     (folder / "input.json").write_text(json.dumps(request))
     process = local_process.start_process(
         build_command(runtime, verb, folder),
@@ -75,7 +86,7 @@ def invoke(
         local_ports=local_ports if verb in NETWORK_VERBS else (),
         has_sockets=True,
         env=env,
-        reads=reads,
+        reads=[runtime.export, *reads],
         writes=[folder],
         environment=runtime.environment,
     )

@@ -13,6 +13,7 @@ from ml.sources.fetch.download import get_with_retries
 from ml.sources.fetch.local import LocalFile
 from ml.sources.fetch.origin import FileVersion, Origin, mask_address
 from ml.sources.fingerprint import compute_fingerprint, list_files
+from ml.sources.recorded.source import Growth, RecordedPeriod
 from ml.stage_log import discard
 
 
@@ -35,6 +36,10 @@ def find_changed_data(
     versions, changed = [f"release {release}"], []
     for name in DATASET_NAMES:
         resolver = DatasetResolver(name, section, source, sources, source, discard)
+        if name == "train" and resolver.is_recorded:
+            growth = find_growth(resolver, used.get(name, {}))
+            versions.append(f"{name} {growth.step}")
+            changed += [f"{name} ({growth.rows} or more recorded rows have new ground truth)"] * growth.is_new
         origin = None if resolver.pin else resolver.find_origin()
         if origin is None:
             continue
@@ -46,6 +51,15 @@ def find_changed_data(
         return None
     digest = hashlib.sha256("\n".join(versions).encode()).hexdigest()
     return ChangedData(digest, f"the data has changed: {', '.join(changed)}")
+
+
+def find_growth(resolver: DatasetResolver, used: Mapping[str, Any]) -> Growth:
+    """Return how many rows have been added to recorded ones that a release used."""
+    resolver.check_granted()
+    period, recorded = used.get("recorded"), resolver.sources.recorded
+    if period is None or recorded is None:
+        return Growth()
+    return recorded.find_growth(RecordedPeriod(**period))
 
 
 def find_version(origin: Origin, resolver: DatasetResolver) -> tuple[str, str | None]:

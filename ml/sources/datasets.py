@@ -15,7 +15,8 @@ from common.system.plain_file import read_start
 from ml import stage_log
 from ml.data_folders import DataFolders
 from ml.manifest import SCHEME_PATTERN, DataSection
-from ml.paths import HomeLayout
+from ml.paths import RECORDED_FOLDER, HomeLayout, find_export
+from ml.recorded_address import is_recorded
 from ml.settings import MlSettings
 from ml.sources.fetch import origins
 from ml.sources.fetch.cache import DataCache, to_digest_error
@@ -23,6 +24,7 @@ from ml.sources.fetch.download import DownloadLimits, LogLine
 from ml.sources.fetch.local import LocalFile
 from ml.sources.fetch.origin import Origin, mask_address, safe_file_name
 from ml.sources.fingerprint import LFS_PREFIX, compute_fingerprint, is_inside, to_pointer_error
+from ml.sources.recorded.source import RecordedPeriod, RecordedRows
 from ml.stage_log import discard
 
 DATASET_NAMES = ("train", "test")
@@ -35,13 +37,15 @@ class DataSet:
     sha256: str
     size: int  # bytes
     place: str  # origin, as a person reads it
+    recorded: RecordedPeriod | None = None  # the rows that it has, where users sent them
 
     def to_request(self) -> dict[str, str]:
         """Return the part of a request that `ml/model_host` reads."""
         return {"path": str(self.path), "format": self.format}
 
     def to_metadata(self) -> dict[str, Any]:
-        return {"sha256": self.sha256, "size": self.size, "from": self.place}
+        rows = {"recorded": asdict(self.recorded)} if self.recorded else {}
+        return {"sha256": self.sha256, "size": self.size, "from": self.place, **rows}
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,14 @@ class DataSources:
     folders: DataFolders
     allowed: AddressPolicy
     cache: DataCache
+    may_use_recorded: bool = False  # whether the operator lets the model be trained on recorded requests
+    recorded: RecordedRows | None = None  # none without a database, and where their content is not needed
 
     def open_origin(self, address: str) -> Origin:
         return origins.open_origin(address, allowed=self.allowed, folders=self.folders)
 
 
-def data_sources(settings: MlSettings, model: str) -> DataSources:
+def data_sources(settings: MlSettings, model: str, recorded: RecordedRows | None = None) -> DataSources:
     return DataSources(
         settings.data_folders(model),
         AddressPolicy.from_text(settings.data_allow),
@@ -74,6 +80,8 @@ def data_sources(settings: MlSettings, model: str) -> DataSources:
             HomeLayout(settings.home.absolute()).data_cache,
             DownloadLimits(settings.data_limit, settings.data_timeout),
         ),
+        settings.may_train_on_recorded(model),
+        recorded,
     )
 
 
@@ -125,8 +133,13 @@ def load_previous(output: Path) -> dict[str, DataSet] | None:
     if not done.exists():
         return None
     document = json.loads(done.read_text())
-    found = {name: DataSet(**{**it, "path": Path(it["path"])}) for name, it in document.items()}
+    found = {name: load_dataset(it) for name, it in document.items()}
     return found if all(dataset.path.exists() for dataset in found.values()) else None
+
+
+def load_dataset(document: dict[str, Any]) -> DataSet:
+    period = RecordedPeriod(**document["recorded"]) if document.get("recorded") else None
+    return DataSet(**{**document, "path": Path(document["path"]), "recorded": period})
 
 
 @dataclass(frozen=True)
@@ -141,7 +154,9 @@ class DatasetResolver:
     log_line: LogLine
 
     def check_presence(self) -> None:
-        if self.named is not None:
+        if self.is_recorded:
+            self.check_granted()
+        elif self.named is not None:
             if not SCHEME_PATTERN.match(self.named):
                 self.check_named(self.named)
         elif os.path.lexists(self.source / self.default_path):
@@ -151,8 +166,19 @@ class DatasetResolver:
 
     @property
     def named(self) -> str | None:
-        found: str | None = getattr(self.section, self.name)
-        return found
+        return self.section.find_address(self.name)
+
+    @property
+    def is_recorded(self) -> bool:
+        return is_recorded(self.named)
+
+    def check_granted(self) -> None:
+        """Raise RejectedError where the operator has not allowed it: the repository alone cannot."""
+        if not self.sources.may_use_recorded:
+            raise RejectedError(
+                f"slipway.toml has slipway://recorded as [data] {self.name}, and the operator has to allow "
+                f"that: recorded = true in the section [{self.sources.folders.own.name}] of models.toml"
+            )
 
     @property
     def default_path(self) -> str:
@@ -165,6 +191,8 @@ class DatasetResolver:
 
     def resolve_dataset(self) -> DataSet:
         named = self.named
+        if self.is_recorded:
+            return self.from_recorded()
         if named is not None:
             return self.from_address(named) if SCHEME_PATTERN.match(named) else self.from_repository(named)
         if os.path.lexists(self.source / self.default_path):
@@ -174,7 +202,9 @@ class DatasetResolver:
         return self.from_origin(origin, f"{self.own_path} on the appliance", "csv")
 
     def find_origin(self) -> Origin | None:
-        """Return the origin of this data set outside the repository; None where it is in there."""
+        """Return the origin of this data set outside; None where it is in the repository, or recorded."""
+        if self.is_recorded:
+            return None
         if self.named is not None:
             return self.sources.open_origin(self.named) if SCHEME_PATTERN.match(self.named) else None
         if os.path.lexists(self.source / self.default_path):
@@ -197,12 +227,17 @@ class DatasetResolver:
 
     def check_named(self, named: str) -> Path:
         """Return the file of the repository, when it exists and is no pointer of Git LFS."""
-        path = self.source / named
+        path, export = self.source / named, find_export(self.source)
+        is_outside = not is_inside(path, export)
+        if is_outside and named.startswith("..") and not path.is_symlink():
+            raise RejectedError(
+                f"slipway.toml names {named} as [data] {self.name}, which is not in the repository"
+            )
         if not path.exists():
             raise RejectedError(
                 f"slipway.toml names {named} as [data] {self.name}, and the repository has no such file"
             )
-        if not is_inside(path, self.source):
+        if is_outside:
             raise RejectedError(f"{named} is a link out of the repository")
         if (read_start(path.resolve(), len(LFS_PREFIX)) or b"") == LFS_PREFIX:
             raise to_pointer_error(named)
@@ -224,7 +259,7 @@ class DatasetResolver:
                 f'{location} is a folder, and only format = "path" in [data] hands over folders'
             )
         in_repository = path.is_relative_to(self.source)
-        folders = (self.source,) if in_repository else self.sources.folders.readable
+        folders = (find_export(self.source),) if in_repository else self.sources.folders.readable
         sha256, size = compute_fingerprint(path, location, folders)
         if self.pin and self.pin != sha256:
             raise to_digest_error(location, sha256, self.pin)
@@ -243,3 +278,16 @@ class DatasetResolver:
             shutil.copyfile(stored.path, target)
             target.chmod(0o444)
         return DataSet(self.output / name, file_format, stored.sha256, stored.size, location)
+
+    def from_recorded(self) -> DataSet:
+        """Write the recorded rows where only this release may read them: they are in no cache."""
+        self.check_granted()
+        if self.sources.recorded is None:
+            raise RejectedError("recorded requests are on the appliance, and `slipway check` has none")
+        folder = self.output.with_name(f"{self.output.name}.new") / RECORDED_FOLDER
+        limits = self.sources.cache.limits
+        file, period = self.sources.recorded.write(self.name, folder, limits.size, self.log_line)
+        sha256, size = compute_fingerprint(file, file.name, (folder,))
+        self.log_line(f"{period.rows} rows from {period.begin} to {period.end}, sha256 {sha256}")
+        path = self.output / RECORDED_FOLDER / file.name
+        return DataSet(path, self.section.format, sha256, size, self.named or "", period)

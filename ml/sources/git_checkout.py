@@ -18,6 +18,7 @@ from common.git_login import (
 from common.system import disk, filelock
 from common.units import format_bytes
 from ml.settings import ModelConfig
+from ml.sources.git_export import export_model, is_exported, read_files
 from ml.sources.git_server import (
     FETCH_COMMAND,
     MISSING_MESSAGES,
@@ -26,7 +27,6 @@ from ml.sources.git_server import (
     run_git,
     to_unavailable_error,
 )
-from ml.sources.git_tree import check_tree, export_tree
 from ml.stage_log import LogLine, discard
 
 MOST_COMMITS = 100  # in a clone
@@ -45,12 +45,12 @@ def checkout_commit(
     may_appear: bool = False,
     log_line: LogLine = discard,
 ) -> Path:
-    """Return the folder `into` with the tree of `commit`; `clone` is a bare repository, reused by releases.
+    """Return the folder `into` with the files of `commit`; `clone` is a bare repository, reused by releases.
 
     Raises `UnavailableError` when the repository cannot be reached, and `RejectedError` when it has no such
     commit, or `UnavailableError` while that `may_appear`: a mirror may be behind.
     """
-    if into.exists():
+    if is_exported(into, model):
         log_line(f"commit {commit[:8]} is checked out already")
         return into
     if not COMMIT_PATTERN.fullmatch(commit):
@@ -65,8 +65,7 @@ def checkout_commit(
                     fetch_commit(repository, model, commit, log_line)
                 if not has_commit(repository, commit_ref(commit)):
                     raise to_missing_error(model, commit, may_appear)
-            files, size = check_tree(repository, commit)
-            export_tree(repository, commit, into)
+            files, size = export_model(repository, commit, model, into)
     except git.GitCommandError as failure:
         if disk.is_disk_full_message(str(failure.stderr)) or disk.is_full(clone.parent):
             raise UnavailableError(
@@ -110,13 +109,14 @@ def reset_full_clone(repository: git.Repo, clone: Path) -> git.Repo:
     return open_bare_clone(clone)
 
 
-def read_tree(clone: Path, commit: str) -> str | None:
-    """Return git's id of a commit's files, the same for the same files; None where our clone lacks it."""
+def read_tree(model: ModelConfig, commit: str, *, clone: Path) -> tuple[str, str] | None:
+    """Return git's id of a commit's tree, and the id of the model's files; None where our clone lacks it."""
     with filelock.acquire(clone.with_suffix(".lock")):
         repository = open_bare_clone(clone)
         if not has_commit(repository, commit):
             return None
-        return str(repository.git.rev_parse("--verify", f"{commit}^{{tree}}"))
+        tree = str(repository.git.rev_parse("--verify", f"{commit}^{{tree}}"))
+        return tree, read_files(repository, commit, model)
 
 
 def commit_ref(commit: str) -> str:

@@ -1,7 +1,7 @@
 """The history of pushes to a branch, from its git server: commits only, no files."""
 
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import git
 
@@ -89,7 +89,7 @@ class PushHistory:
 
     def is_released_on_push(self, commit: str) -> bool:
         """Return True when the commit's own `slipway.toml` sets that; False where the file is invalid."""
-        blob = f"{commit}:slipway.toml"
+        blob = f"{commit}:{PurePosixPath(self.model.path, 'slipway.toml')}"
         try:
             if int(self.run_on_server("cat-file", "-s", blob)) > manifest.MAX_BYTES:
                 return False

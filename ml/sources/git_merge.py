@@ -3,7 +3,7 @@
 import shutil
 import signal
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import git
 
@@ -13,9 +13,9 @@ from common.system import disk, filelock
 from common.units import format_bytes
 from common.words import format_count
 from ml import manifest
-from ml.sandbox import rmtree
 from ml.settings import ModelConfig
 from ml.sources.git_checkout import COMMIT_PATTERN, has_commit, lacks_room, open_bare_clone
+from ml.sources.git_export import export_model, read_files, remove_export
 from ml.sources.git_server import (
     FETCH_COMMAND,
     MISSING_MESSAGES,
@@ -24,7 +24,7 @@ from ml.sources.git_server import (
     run_git,
     to_unavailable_error,
 )
-from ml.sources.git_tree import check_tree, export_tree, show_path
+from ml.sources.git_tree import show_path
 from ml.stage_log import LogLine
 
 BASE_FOLDER, MANIFEST_NAME = "base", "slipway.toml"
@@ -46,10 +46,15 @@ MERGE_COMMAND = (
 
 @dataclass(frozen=True)
 class MergedTree:
-    """The files of a merge: git's id of them, and the branch's tip that the head was merged onto."""
+    """A merge: git's id of its tree, and the branch's tip that the head was merged onto.
+
+    `files` and `base_files` are ids of the files in both that the model is made of.
+    """
 
     tree: str
     base: str
+    files: str
+    base_files: str
 
 
 class MergeConflictError(RejectedError):
@@ -86,17 +91,20 @@ def checkout_merge(
             found = base or str(repository.git.rev_parse("--verify", f"{BASE_REF}^{{commit}}"))
             if not has_commit(repository, found):
                 raise RejectedError(f"commit {found[:8]} is no longer in {model.branch}: was that rewritten?")
-            merged = MergedTree(merge_trees(repository, found, head), found)
-            files, size = check_tree(repository, merged.tree)
             if base is None:  # files that are there may be of another tip
-                rmtree.remove_tree(into)
-            if not into.exists():
-                export_tree(repository, merged.tree, into)
-            export_manifest(repository, found, into.with_name(BASE_FOLDER))
+                remove_export(into)
+            merged = describe_merge(repository, model, merge_trees(repository, found, head), found)
+            files, size = export_model(repository, merged.tree, model, into)
+            export_manifest(repository, found, model, into.with_name(BASE_FOLDER))
     except git.GitCommandError as failure:
         raise explain_failure(model, failure, clone, head) from failure
     log_merged(log_line, head, merged.base, files, size)
     return merged
+
+
+def describe_merge(repository: git.Repo, model: ModelConfig, tree: str, base: str) -> MergedTree:
+    files, base_files = (read_files(repository, commit, model) for commit in (tree, base))
+    return MergedTree(tree, base, files, base_files)
 
 
 def limit_fetch() -> dict[str, str]:
@@ -155,9 +163,9 @@ def merge_trees(repository: git.Repo, base: str, head: str) -> str:
         ) from failure
 
 
-def export_manifest(repository: git.Repo, base: str, folder: Path) -> None:
+def export_manifest(repository: git.Repo, base: str, model: ModelConfig, folder: Path) -> None:
     """Write the manifest of the branch's tip into `folder`: a pull request may change its rules."""
-    name = f"{base}:{MANIFEST_NAME}"
+    name = f"{base}:{PurePosixPath(model.path, MANIFEST_NAME)}"
     try:
         is_small = int(repository.git.cat_file("-s", name)) <= manifest.MAX_BYTES
         text = repository.git.cat_file("blob", name, stdout_as_string=False) if is_small else b""

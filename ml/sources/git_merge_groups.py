@@ -19,11 +19,13 @@ from common.system import filelock
 from db.merge_groups import ExaminedGroup, MergeGroup, QueueListing
 from ml.settings import ModelConfig
 from ml.sources.git_checkout import COMMIT_PATTERN, has_commit
+from ml.sources.git_export import export_model
 from ml.sources.git_merge import (
     BASE_FOLDER,
     BASE_REF,
     MergeConflictError,
     MergedTree,
+    describe_merge,
     explain_failure,
     export_manifest,
     fetch_ends,
@@ -33,7 +35,6 @@ from ml.sources.git_merge import (
     open_small_clone,
 )
 from ml.sources.git_server import FETCH_COMMAND, list_refs, run_git, to_unavailable_error
-from ml.sources.git_tree import check_tree, export_tree
 from ml.stage_log import LogLine
 
 QUEUE = "gh-readonly-queue"
@@ -204,11 +205,10 @@ def checkout_group(
     try:
         with open_clone(model, clone, token, host) as repository:
             fetch_commits(repository, model, [base, commit])
-            merged = MergedTree(str(repository.git.rev_parse("--verify", f"{commit}^{{tree}}")), base)
-            files, size = check_tree(repository, merged.tree)
-            if not into.exists():
-                export_tree(repository, merged.tree, into)
-            export_manifest(repository, base, into.with_name(BASE_FOLDER))
+            tree = str(repository.git.rev_parse("--verify", f"{commit}^{{tree}}"))
+            merged = describe_merge(repository, model, tree, base)
+            files, size = export_model(repository, tree, model, into)
+            export_manifest(repository, base, model, into.with_name(BASE_FOLDER))
     except git.GitCommandError as failure:
         raise explain_failure(model, failure, clone, commit) from failure
     log_merged(log_line, commit, base, files, size)

@@ -1,8 +1,9 @@
-"""The tree of a commit: checked, and exported to a folder without `.git`."""
+"""The tree of a commit: checked, and exported to a folder without `.git`, whole or in parts."""
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -18,14 +19,40 @@ MAX_SHOWN_CHARS = 200  # of a path in a message
 SUBMODULE_MODE, LINK_MODE, FOLDER_MODE = "160000", "120000", "040000"  # modes in a tree
 
 
-def check_tree(repository: git.Repo, commit: str) -> tuple[int, int]:
-    """Return the number of files in the commit's tree, and their bytes.
+LITERAL_PATHS = {"GIT_LITERAL_PATHSPECS": "1"}  # for git, that no path is a pattern
 
-    Raises `RejectedError` when the tree is too large to be exported, or has parts that would be missing.
+
+@dataclass(frozen=True)
+class TreePart:
+    """A folder or a file in the tree of a commit, with git's id of it."""
+
+    path: str
+    mode: str
+    id: str
+
+    @property
+    def is_folder(self) -> bool:
+        return self.mode == FOLDER_MODE
+
+
+def find_parts(repository: git.Repo, commit: str, paths: Sequence[str]) -> list[TreePart]:
+    """Return those of these paths that are in the commit's tree; none of them lies in another."""
+    with repository.git.custom_environment(**LITERAL_PATHS):
+        listing = repository.git.ls_tree("-z", "--full-tree", commit, "--", *paths)
+    entries = (entry.partition("\t") for entry in listing.split("\0") if entry)
+    return [TreePart(path, *facts.split()[::2]) for facts, _, path in entries]
+
+
+def check_tree(repository: git.Repo, commit: str, paths: Sequence[str] = ()) -> tuple[int, int]:
+    """Return the number of files in the commit's tree, or in its parts at `paths`, and their bytes.
+
+    Raises `RejectedError` when these are too large to be exported, or have parts that would be missing.
 
     It is parsed as a stream, folders too: a tree of a few objects can name more of both than any disk holds.
     """
-    listing = repository.git.ls_tree("-r", "-t", "-z", "--long", "--full-tree", commit, as_process=True)
+    options = ("-r", "-t", "-z", "--long", "--full-tree")
+    with repository.git.custom_environment(**LITERAL_PATHS):
+        listing = repository.git.ls_tree(*options, commit, "--", *paths, as_process=True)
     files, folders, size = 0, 0, 0
     try:
         for entry in split_entries(listing.stdout):
@@ -81,8 +108,10 @@ def check_links(tree: Path) -> None:
                 raise RejectedError(f"{link}, which is not in the repository: commit the file itself")
 
 
-def export_tree(repository: git.Repo, commit: str, folder: Path) -> None:
-    """Export the commit's files to a new folder, renamed into place when it is complete."""
+def export_tree(
+    repository: git.Repo, commit: str, folder: Path, parts: Sequence[TreePart] | None = None
+) -> None:
+    """Export the commit's files, or these parts of it, to a new folder, renamed into place when complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(folder.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
@@ -90,17 +119,28 @@ def export_tree(repository: git.Repo, commit: str, folder: Path) -> None:
     index = folder.with_name("index")
     index.with_name("index.lock").unlink(missing_ok=True)
     with repository.git.custom_environment(GIT_INDEX_FILE=str(index), GIT_WORK_TREE=str(new)):
-        read_into_index(repository, commit)
+        if parts is None:
+            read_into_index(repository, commit)
+        for part in parts or ():
+            add_to_index(repository, part)
         repository.git.checkout_index("--all", "--force")  # unlike `checkout`, it runs no hook
     index.unlink(missing_ok=True)
     check_links(new)
     move_into_place(new, folder)
 
 
-def read_into_index(repository: git.Repo, commit: str) -> None:
+def add_to_index(repository: git.Repo, part: TreePart) -> None:
+    """Add a part of a tree to git's index, at its own path."""
+    if part.is_folder:
+        read_into_index(repository, f"--prefix={part.path}/", part.id)
+    else:
+        repository.git.update_index("--add", "--cacheinfo", f"{part.mode},{part.id},{part.path}")
+
+
+def read_into_index(repository: git.Repo, *tree: str) -> None:
     """Read a tree into git's index; raises `RejectedError` for a path that git would not write, as `.git`."""
     try:
-        repository.git.read_tree(commit)
+        repository.git.read_tree(*tree)
     except git.GitCommandError as failure:
         _, is_refused, path = str(failure.stderr).partition("invalid path ")
         if not is_refused:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from common.figures import relative_change
 from common.problems import ProblemError
-from db import deployment_history, deployments, mlflow_state, releases
+from db import deployment_history, deployments, mlflow_state, releases, rollbacks
 from db.models import Deployment, Release, Score, Stage
 from db.retraining_models import Retraining, RetrainingPlan
 from db.states import DeploymentState, Trigger
@@ -130,8 +130,11 @@ def compare_with_live(release: Release, live: Deployment | None) -> Document | N
 
 
 def serialize_quarantine(session: Session, release: Release) -> Document | None:
-    found = deployments.find_quarantine(session, release.model, release.commit)
-    return {"why": found.why, "since": format_time(found.since)} if found else None
+    found = rollbacks.find_quarantine(session, release)
+    if found is None:
+        return None
+    covered = "commit" if found.covers_commit else "release"
+    return {"of": covered, "why": found.why, "since": format_time(found.since)}
 
 
 def serialize_stage(stage: Stage) -> Document:

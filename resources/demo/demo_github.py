@@ -9,6 +9,7 @@ from resources.demo.github import FakePullRequests
 from resources.demo.github.webhooks import WebhookSender
 from resources.demo.github.written import WrittenStates
 from resources.demo.merge_queue import MergeQueue, QueuedGroup
+from resources.demo.page_model import PageModel
 from resources.demo.pull_requests import PREPARED_COUNT, make_proposal
 from resources.demo.repository import DemoRepository, opened_time
 from resources.demo.tomorrow import DemoData
@@ -32,6 +33,7 @@ class DemoPullRequests:
         self.written = WrittenStates(home / "written.json")
         self.merge_queue = MergeQueue(self.repository, REPOSITORY_NAME, self.written, webhook)
         self.data = DemoData(self.repository, data_folder)
+        self.page_model = PageModel(self.repository, data_folder)
         self.repository.create()
         with self.repository.lock_exclusively():
             self.sync_with_git()
@@ -85,6 +87,14 @@ class DemoPullRequests:
         """Let three months pass; raises ValueError where there is no folder of data."""
         with self.repository.lock_exclusively():
             return self.data.advance(self.find_next_time())
+
+    def advance_model(self, is_recorded: bool = False) -> dict[str, Any]:
+        """Have the model of one page's visits, or train it on what was recorded.
+
+        Raises ValueError where there is no folder of data.
+        """
+        with self.repository.lock_exclusively():
+            return self.page_model.advance(self.find_next_time(), is_recorded=is_recorded)
 
     def advance_queue(self) -> None:
         """Merge what has passed, as GitHub does when a status comes."""

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from resources.demo import generate
 from resources.demo.pull_requests import EXAMPLE_FOLDER, REQUIREMENTS, Proposal, make_proposal
 
 START_TIME = datetime(2025, 4, 7, 9, 0, tzinfo=UTC)  # the prepared history has the same commits everywhere
+NOT_HERE = "this demo has no folder of data: that needs the appliance that `make up` runs"
 MERGE_SUBJECT = re.compile(r"Merge pull request #(\d+) from ")
 
 
@@ -116,6 +117,20 @@ class DemoRepository:
             self.run_git(tree, "merge", "--quiet", "--no-ff", "-m", text, branch, who=change.author, at=at)
             self.run_git(tree, "push", "--quiet", "origin", f"HEAD:refs/heads/{into}")
             return self.run_git(tree, "rev-parse", "HEAD")
+
+    def find_commit(self, subject: str) -> str | None:
+        """Return the newest commit of main with this subject."""
+        log = ("log", "--first-parent", "--format=%H", f"--grep=^{subject}$", "-1", "main")
+        return self.run_git(self.path, *log) or None
+
+    def push_change(self, subject: str, author: str, at: datetime, change: Callable[[Path], None]) -> str:
+        """Push a commit to main that has what `change` does to its files; return it."""
+        with self.open_checkout(self.path) as tree:
+            self.run_git(tree, "checkout", "--quiet", "-B", "main", "origin/main")
+            change(tree)
+            commit = self.commit_all(tree, subject, author, at)
+            self.run_git(tree, "push", "--quiet", "origin", "main")
+            return commit
 
     def commit_all(self, tree: Path, message: str, author: str, at: datetime) -> str:
         self.run_git(tree, "add", "--all")

@@ -26,6 +26,7 @@ class DemoServer(FakeGitHub):
             "queue": desk.queue,
             "list": desk.list_pulls,
             "tomorrow": desk.advance_data,
+            "page-model": desk.advance_model,
         }
         super().__init__((host, port), (desk.pulls,), None, actions, desk.written)
         self.RequestHandlerClass = GitHttpHandler

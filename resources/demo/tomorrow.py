@@ -1,11 +1,12 @@
 """New data for the demo's model: three more months of visits, on the appliance and not in the repository."""
 
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from resources.demo import generate
-from resources.demo.repository import DemoRepository
+from resources.demo import generate, page_model
+from resources.demo.repository import NOT_HERE, DemoRepository
 
 MANIFEST = """# Three months more are in SLIPWAY_DATA each time that `slipway demo tomorrow` is called.
 [retrain]
@@ -14,7 +15,7 @@ cooldown = "1s"
 budget = 100
 """
 SUBJECT = "Read the visits from the appliance, and train again when they change"
-NOT_HERE = "this demo has no folder of data: `slipway demo tomorrow` needs the appliance that `make up` runs"
+REPLACED = "`slipway demo drift` has replaced the model of all visits: run this in a new demo"
 
 
 class DemoData:
@@ -27,31 +28,24 @@ class DemoData:
         """Have the model read its data from the appliance, or let three months pass where it does.
 
         Return the commit that has it do so, which is the newest of the branch then. Raises ValueError where
-        there is no folder.
+        there is no folder, or another model.
         """
         if self.folder is None:
             raise ValueError(NOT_HERE)
+        if self.repository.find_commit(page_model.SUBJECT) is not None:
+            raise ValueError(REPLACED)
         later = self.folder / "later"
-        if (commit := self.find_commit()) is None:
+        if (commit := self.repository.find_commit(SUBJECT)) is None:
             generate.main(self.folder)
             later.write_text("0")
-            return {"commit": self.move_data(at), "later": 0}
+            return {"commit": self.repository.push_change(SUBJECT, "ada", at, move_data), "later": 0}
         now = int(later.read_text()) + 1 if later.exists() else 0
         generate.main(self.folder, now)
         later.write_text(str(now))
         return {"commit": commit, "later": now}
 
-    def find_commit(self) -> str | None:
-        """Return the commit from which on the data is not in the repository; None before."""
-        log = ("log", "--first-parent", "--format=%H", f"--grep=^{SUBJECT}$", "-1", "main")
-        return self.repository.run_git(self.repository.path, *log) or None
 
-    def move_data(self, at: datetime) -> str:
-        """Push the commit that removes the data from the repository."""
-        with self.repository.open_checkout(self.repository.path) as tree:
-            self.repository.run_git(tree, "checkout", "--quiet", "-B", "main", "origin/main")
-            self.repository.run_git(tree, "rm", "--quiet", "-r", "data")
-            (tree / "slipway.toml").write_text(MANIFEST)
-            commit = self.repository.commit_all(tree, SUBJECT, "ada", at)
-            self.repository.run_git(tree, "push", "--quiet", "origin", "main")
-            return commit
+def move_data(tree: Path) -> None:
+    """Remove the data from the repository: it is read from the appliance from then on."""
+    shutil.rmtree(tree / "data")
+    (tree / "slipway.toml").write_text(MANIFEST)

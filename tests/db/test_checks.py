@@ -294,7 +294,7 @@ def test_what_was_checked_is_found_by_its_files(sessions: Sessions) -> None:
     for number, status in ((1, Status.CHECKED), (2, Status.REJECTED), (3, Status.CHECKED)):
         show(sessions, number, f"head {number}")
         look(sessions)
-        settle(sessions, f"head {number}", status, tree="t" if number != 3 else "other")
+        settle(sessions, f"head {number}", status, files="t" if number != 3 else "other")
     with sessions.begin() as session:
         merge = Release(model="m", repository="a/m", commit="m", trigger=Trigger.MERGE)
         found = checks.find_reusable(session, merge, "t")

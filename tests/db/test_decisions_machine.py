@@ -26,20 +26,24 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 from sqlalchemy.orm import Session, load_only, sessionmaker
 
-from db import claims, deployments, release_queue, releases
+from db import claims, deployments, release_queue, releases, retrainings, rollbacks
 from db.claims import Claim, Deployed, Finished, Retry
 from db.deployments import ConflictError, DeploymentSnapshot, RefusedError
 from db.models import Deployment, Quarantine, Release
 from db.pull_requests import Accepted
+from db.retraining_models import Retraining
+from db.retrainings import Occasion
 from db.session import open_snapshot
-from db.states import Cause, DeploymentState, Status
+from db.states import RETRAIN_TRIGGERS, Cause, DeploymentState, RetrainingState, Status, Trigger
 
 Sessions = sessionmaker[Session]
 BEGAN = datetime(2026, 1, 5, 12, tzinfo=UTC)
 MODELS = count(1)
+OCCASIONS = count(1)
 SHORT = load_only(
     *(Release.model, Release.commit, Release.pull_request, Release.status, Release.token, Release.attempts),
     *(Release.position, Release.hold, Release.trigger, Release.pruned_at, Release.ref),
+    *(Release.artifact, Release.created_at),
 )
 ANY = st.integers(0, 99)  # which of those that there are
 
@@ -118,7 +122,7 @@ class Decisions(RuleBasedStateMachine):
     def merge_and_pass(self, meanwhile: str = "nothing", which: int = 0) -> None:
         """Merge, build and pass, beside whatever else is built, with one step between the gate's reads."""
         self.merge(1)
-        self.take(0)
+        self.take(-1)
         with closing(self.begin_look(self.builders[-1])) as look:
             match meanwhile:
                 case "deploy":
@@ -130,6 +134,66 @@ class Decisions(RuleBasedStateMachine):
                 case "switch" if self.starting is not None:
                     self.serve_switches()
             self.let_pass(self.end_look(look))
+
+    # retrainings, and what a person has trained again
+
+    @rule()
+    def retraining_falls_due(self) -> None:
+        with self.begin() as session:
+            deployments.lock_model(session, self.model)
+            if retrainings.explain_block(session, self.model) is None:
+                due = Occasion(Trigger.SCHEDULE, str(next(OCCASIONS)), "it was due")
+                retrainings.request(session, self.model, due)
+
+    @rule(begin=st.booleans())
+    def retraining_starts(self, begin: bool) -> None:
+        with self.begin() as session:
+            wanted = deployments.find_wanted(session, self.model)
+            for number in retrainings.list_waiting(session, [self.model]):
+                made = retrainings.start(session, number, "a/m", warm_start=False)
+                assert made is None or wanted is None, "it began while another release was to go live"
+        if begin:
+            self.take(0)
+
+    @rule(which=ANY)
+    def train_again(self, which: int) -> None:
+        with self.begin() as session:
+            if known := self.made(session):
+                commit = known[which % len(known)].commit
+                release_queue.queue_release(session, self.model, "a/m", commit, Trigger.MANUAL, who="dana")
+
+    @rule(fails=st.booleans(), next_is_due=st.booleans())
+    def retrain_and_roll_back(self, fails: bool, next_is_due: bool) -> None:
+        """The live commit is trained again, is live, and is rolled back, at times past one that fails."""
+        self.serve_catches_up()
+        self.retraining_falls_due()
+        self.retraining_starts(begin=False)
+        with self.begin() as session:
+            waits = [
+                one for one in self.made(session, Status.QUEUED) if ("release", one.id) not in self.states
+            ]
+            claim = claims.claim(session, waits[0].id) if waits else None
+        if claim is None:
+            return
+        with self.begin() as session:
+            claims.record_facts(session, claim, artifact="digest")
+            seen = deployments.take_snapshot(session, self.model)
+        self.builders.append(Builder(claim, seen.baseline, seen))
+        self.let_pass(self.builders[-1])
+        self.serve_catches_up()
+        if next_is_due:
+            self.retraining_falls_due()
+        self.withdraw()
+        if fails:
+            self.serve_reads_what_is_wanted()
+            self.start_fails()
+        self.serve_catches_up()
+
+    def serve_catches_up(self) -> None:
+        self.serve_reads_what_is_live()
+        self.serve_reads_what_is_wanted()
+        if self.starting is not None:
+            self.serve_switches()
 
     @staticmethod
     def seen(builder: Builder) -> DeploymentSnapshot:
@@ -216,7 +280,12 @@ class Decisions(RuleBasedStateMachine):
     @rule(
         which=ANY,
         outcome=st.sampled_from(
-            [Retry("away", timedelta()), Finished(Status.REJECTED, "worse"), Finished(Status.PASSED, "waits")]
+            [
+                Retry("away", timedelta()),
+                Finished(Status.REJECTED, "worse"),
+                Finished(Status.PASSED, "waits"),
+                Finished(Status.UNTOUCHED, "nothing has changed"),
+            ]
         ),
     )
     def builder_ends(self, which: int, outcome: Retry | Finished) -> None:
@@ -270,7 +339,18 @@ class Decisions(RuleBasedStateMachine):
             target = session.get_one(Release, made.release_id)
             assert left is not None
             assert target.pruned_at is None
-            assert target.commit != left.release.commit
+            assert target.id != left.release_id
+            assert rollbacks.find_quarantine(session, target) is None
+            assert self.was_live_after(session, target, left) == set(), "it skipped a newer one that is good"
+
+    def was_live_after(self, session: Session, target: Release, left: Deployment) -> set[int]:
+        """Return the releases that were live after the last time that `target` was, and may be again."""
+        earlier = [one for one in self.decisions(session) if one.live_at is not None and one.id < left.id]
+        last = max(one.id for one in earlier if one.release_id == target.id)
+        between = {one.release_id for one in earlier if one.id > last} - {left.release_id}
+        found = [session.get_one(Release, number) for number in between]
+        good = [one for one in found if one.pruned_at is None and one.artifact is not None]
+        return {one.id for one in good if rollbacks.find_quarantine(session, one) is None}
 
     @rule()
     def withdraw(self) -> None:
@@ -325,6 +405,9 @@ class Decisions(RuleBasedStateMachine):
             made, known = self.decisions(session), self.made(session)
             quarantined = select(Quarantine).where(Quarantine.model == self.model)
             active = list(session.scalars(quarantined.where(Quarantine.ended_at.is_(None))))
+            open_states = (RetrainingState.WAITING, RetrainingState.SUGGESTED)
+            waits = select(Retraining).where(Retraining.model == self.model)
+            waiting = list(session.scalars(waits.where(Retraining.state.in_(open_states))))
         self.statuses = {release.status for release in known}
         self.each_goes_a_way_that_its_states_have(made, known)
         self.only_the_newest_decision_can_be_wanted(made)
@@ -332,6 +415,8 @@ class Decisions(RuleBasedStateMachine):
         self.gates_decide_in_the_order_of_merges(made, known)
         self.nothing_waits_behind_a_newer_merge(known)
         self.a_rollback_is_true_only_when_its_target_was_live(made, known, active)
+        self.a_quarantine_leaves_what_was_good(made, known, active)
+        self.only_the_live_commit_is_trained_again(made, known, waiting)
 
     def each_goes_a_way_that_its_states_have(self, made: list[Deployment], known: list[Release]) -> None:
         now: dict[tuple[str, int], Status | DeploymentState] = {
@@ -352,25 +437,50 @@ class Decisions(RuleBasedStateMachine):
         self.ended = now
 
     def gates_decide_in_the_order_of_merges(self, made: list[Deployment], known: list[Release]) -> None:
-        position = {release.id: release.position or 0 for release in known}
-        by_gate = [position[one.release_id] for one in made if one.cause is Cause.GATE]
+        position = {release.id: release.position for release in known if release.position is not None}
+        merged = [one for one in made if one.release_id in position]
+        by_gate = [position[one.release_id] for one in merged if one.cause is Cause.GATE]
         assert by_gate == sorted(by_gate)
 
     def nothing_waits_behind_a_newer_merge(self, known: list[Release]) -> None:
-        queued = [release for release in known if release.status is Status.QUEUED]
+        queued = [one for one in known if one.status is Status.QUEUED and one.trigger is Trigger.MERGE]
         assert all(release.pull_request == len(self.merges) for release in queued)
 
     def a_rollback_is_true_only_when_its_target_was_live(
         self, made: list[Deployment], known: list[Release], quarantined: list[Quarantine]
     ) -> None:
         release_of = {one.id: one.release_id for one in made}
-        commit_of = {release.id: release.commit for release in known}
         true = [one for one in made if one.leaves is not None and one.state is DeploymentState.LIVE]
         assert {one.release_id for one in quarantined} <= {release_of[one.leaves or 0] for one in true}
-        live = [one for one in made if one.state is DeploymentState.LIVE]
-        assert not live or commit_of[live[-1].release_id] not in {one.commit for one in quarantined}
         reach = max((one.holds_until or 0 for one in true), default=0)
         assert all(release.id <= reach for release in known if release.hold)
+
+    def a_quarantine_leaves_what_was_good(
+        self, made: list[Deployment], known: list[Release], quarantined: list[Quarantine]
+    ) -> None:
+        """The live release, and of its commit what was live before and not rolled back."""
+        commit_of = {release.id: release.commit for release in known}
+        live = [one.release_id for one in made if one.state is DeploymentState.LIVE]
+        assert not live or live[-1] not in {one.release_id for one in quarantined}
+        whole = {one.commit for one in quarantined if one.covers_commit}
+        assert not live or commit_of[live[-1]] not in whole
+        bad = {one.release_id for one in quarantined}
+        left = {one.leaves for one in made if one.leaves is not None and one.state is DeploymentState.LIVE}
+        for one in made:
+            if one.id in left and one.release_id in bad and commit_of[one.release_id] in whole:
+                earlier = {before.release_id for before in made if before.live_at and before.id < one.id}
+                assert {r for r in earlier if commit_of[r] == commit_of[one.release_id]} <= bad
+
+    def only_the_live_commit_is_trained_again(
+        self, made: list[Deployment], known: list[Release], waiting: list[Retraining]
+    ) -> None:
+        commit_of = {release.id: release.commit for release in known}
+        live = [one for one in made if one.state is DeploymentState.LIVE]
+        on_its_way = [one for one in known if one.trigger in RETRAIN_TRIGGERS and not one.status.has_ended]
+        for one in (*waiting, *on_its_way):
+            assert one.commit == commit_of[live[-1].release_id]
+            if live[-1].leaves is not None:
+                assert one.created_at >= live[-1].live_at, "it outlived a rollback"
 
 
 @pytest.mark.parametrize(

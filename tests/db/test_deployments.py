@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import claims, deployment_history, deployments, release_queue, releases
+from db import claims, deployment_history, deployments, release_queue, releases, rollbacks
 from db.claims import Claim, Deployed
 from db.deployments import ConflictError, DeploymentSnapshot, RefusedError
 from db.models import Deployment, Release
@@ -15,9 +15,9 @@ from db.states import Cause, DeploymentState, Status, Trigger
 Sessions = sessionmaker[Session]
 
 
-def a_claim(sessions: Sessions, commit: str) -> Claim:
+def a_claim(sessions: Sessions, commit: str, trigger: Trigger = Trigger.MERGE) -> Claim:
     with sessions.begin() as session:
-        release = Release(model="m", repository="a/m", commit=commit, trigger=Trigger.MERGE, artifact="a")
+        release = Release(model="m", repository="a/m", commit=commit, trigger=trigger, artifact="a")
         session.add(release)
         session.flush()
         claim = claims.claim(session, release.id)
@@ -120,9 +120,9 @@ def test_a_builder_that_lost_its_claim_decides_nothing(sessions: Sessions) -> No
         assert deployments.take_snapshot(session, "m") == DeploymentSnapshot(None, None)
 
 
-def built(sessions: Sessions, commit: str, *, live: bool = True) -> int:
+def built(sessions: Sessions, commit: str, trigger: Trigger = Trigger.MERGE, *, live: bool = True) -> int:
     """A release that passed the gate and, unless said otherwise, went live."""
-    claim = a_claim(sessions, commit)
+    claim = a_claim(sessions, commit, trigger)
     with sessions.begin() as session:
         claims.record_facts(session, claim, artifact="digest")
         claims.settle(session, claim, Deployed(deployments.take_snapshot(session, "m")))
@@ -419,3 +419,65 @@ def test_of_tags_without_end_the_newest_is_queued(sessions: Sessions) -> None:
         assert queued is not None
         assert queued.ref == "v1000"
         assert release_queue.queue_tags(session, "m", "a/m", tags) is None
+
+
+def test_a_bad_retraining_goes_back_to_its_own_commit(sessions: Sessions) -> None:
+    built(sessions, "1")
+    merged = built(sessions, "2")
+    again, bad = (built(sessions, "2", Trigger.SCHEDULE) for _ in range(2))
+
+    assert roll_back(sessions) == again
+    assert quarantined(sessions, merged, again, bad) == {bad: False}
+    assert roll_back(sessions) == merged
+    assert quarantined(sessions, merged, again, bad) == {again: False, bad: False}
+
+
+def quarantined(sessions: Sessions, *numbers: int) -> dict[int, bool]:
+    """Return which of these releases are in quarantine, and whether with their whole commit."""
+    with sessions.begin() as session:
+        releases_ = [session.get_one(Release, number) for number in numbers]
+        found = {release.id: rollbacks.find_quarantine(session, release) for release in releases_}
+    return {number: one.covers_commit for number, one in found.items() if one is not None}
+
+
+def test_a_commit_is_quarantined_when_nothing_of_it_was_good(sessions: Sessions) -> None:
+    first = built(sessions, "1")
+    merged, retrained = built(sessions, "2"), built(sessions, "2", Trigger.DATA)
+
+    assert [roll_back(sessions), roll_back(sessions)] == [merged, first]
+    assert quarantined(sessions, first, merged, retrained) == {merged: True, retrained: True}
+
+
+def test_of_a_commit_that_was_good_only_the_release_is_left(sessions: Sessions) -> None:
+    """Its earlier release cannot start, so that the rollback goes on to another commit."""
+    first, merged = built(sessions, "1"), built(sessions, "2")
+    bad = built(sessions, "2", Trigger.SCHEDULE)
+    begin_rollback(sessions)
+    cannot_start(sessions, merged)
+    say(sessions, live=True)
+
+    assert live(sessions) == first
+    assert quarantined(sessions, first, merged, bad) == {bad: False}
+
+
+def test_a_rolled_back_commit_that_is_mended_is_good_again(sessions: Sessions) -> None:
+    """A person has it trained again: then a rollback may go to that, and not to what was bad."""
+    first, bad = built(sessions, "1"), built(sessions, "2")
+    roll_back(sessions)
+    mended = built(sessions, "2", Trigger.MANUAL)
+
+    assert quarantined(sessions, bad, mended) == {bad: False}
+    built(sessions, "3")
+    assert [roll_back(sessions), roll_back(sessions)] == [mended, first]
+
+
+def test_deploying_one_release_by_hand_leaves_the_bad_one_out(sessions: Sessions) -> None:
+    first, bad = built(sessions, "1"), built(sessions, "2")
+    roll_back(sessions)
+    other = built(sessions, "2", Trigger.MANUAL, live=False)
+    with sessions.begin() as session:
+        deployments.deploy(session, session.get_one(Release, other), who="dana", why=None)
+    say(sessions, live=True)
+
+    assert quarantined(sessions, bad, other) == {bad: False}
+    assert roll_back(sessions) == first

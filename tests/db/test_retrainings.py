@@ -12,7 +12,7 @@ from db.pull_requests import Accepted
 from db.retraining_models import Retraining
 from db.retrainings import Occasion
 from db.states import Cause, RetrainingState, StageOutcome, Status, Trigger
-from tests.ml.retraining.support import make_live
+from tests.ml.retraining.support import make_live, roll_back
 
 Sessions = sessionmaker[Session]
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
@@ -85,6 +85,60 @@ def test_the_same_commit_that_goes_live_does_not(sessions: Sessions) -> None:
     make_live(sessions)
 
     assert read(sessions, claim).status is Status.BUILDING
+
+
+def test_a_rollback_to_the_same_commit_ends_it(sessions: Sessions) -> None:
+    """What is on its way would be as bad as what was rolled back, or was compared with that."""
+    make_live(sessions)
+    bad = make_live(sessions)
+    _, claim = begin(sessions)
+    number = suggest(sessions)
+    roll_back(sessions)
+
+    release = read(sessions, claim)
+    assert (release.status, release.reason) == (Status.SUPERSEDED, f"release {bad} was rolled back")
+    assert state(sessions, number) is RetrainingState.SUPERSEDED
+
+
+def test_nothing_is_trained_while_a_rollback_is_under_way(sessions: Sessions) -> None:
+    first = make_live(sessions)
+    make_live(sessions)
+    with sessions.begin() as session:
+        deployments.lock_model(session, "m")
+        made = retrainings.request(session, "m", Occasion(Trigger.SCHEDULE, "1", "it was due", NOW))
+        assert made is not None
+        wanted = deployments.roll_back(session, "m", cause=Cause.ROLLBACK, who="dana", why=None)
+    with sessions.begin() as session:
+        assert retrainings.start(session, made.id, "a/m", warm_start=False) is None
+        deployments.mark_live(session, wanted)
+
+    assert state(sessions, made.id) is RetrainingState.SUPERSEDED
+    with sessions.begin() as session:
+        live = deployments.find_live(session, "m")
+        assert live is not None
+        assert live.release_id == first
+
+
+def test_a_retraining_whose_process_always_dies_fails(sessions: Sessions) -> None:
+    make_live(sessions)
+    with sessions.begin() as session:
+        deployments.lock_model(session, "m")
+        made = retrainings.request(session, "m", Occasion(Trigger.DATA, "1", "new data"))
+        assert made is not None
+
+    def attempt() -> bool:
+        with sessions.begin() as session:
+            return retrainings.begin_attempt(session, made.id) is not None
+
+    assert [attempt() for _ in range(5)] == [True] * 5
+    with sessions.begin() as session:  # one was stopped on purpose
+        retrainings.give_attempt_back(session, made.id)
+    assert [attempt() for _ in range(3)] == [True, False, False]
+    with sessions.begin() as session:
+        ended = session.get_one(Retraining, made.id)
+        assert (ended.state, ended.ended_at is not None) == (RetrainingState.FAILED, True)
+        assert ended.outcome == "the process that makes its release died 5 times: is there enough memory?"
+        assert retrainings.explain_block(session, "m") is None
 
 
 def test_a_merge_that_is_queued_ends_it(sessions: Sessions) -> None:

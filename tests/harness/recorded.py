@@ -1,14 +1,16 @@
 """Rows of the request log, as `serve` leaves them."""
 
 import json
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import request_log, request_partitions
+from db.ground_truth_models import GroundTruth
 from db.request_log_models import RecordedRequest
 from ml.serving.request_log.ids import IdMaker
 
@@ -61,3 +63,32 @@ def read_rows(sessions: sessionmaker[Session]) -> Sequence[RecordedRequest]:
     with sessions.begin() as session:
         query = select(RecordedRequest).order_by(RecordedRequest.at, RecordedRequest.row)
         return session.scalars(query).all()
+
+
+def label(
+    sessions: sessionmaker[Session], model: str, ids: Sequence[str], values: Sequence[Any], **facts: Any
+) -> None:
+    """Add the ground truth of calls of one row each, as `serve` stores it."""
+    rows = [
+        {
+            "id": uuid.UUID(call),
+            "row": 0,
+            "at": request_log.read_id_time(uuid.UUID(call)),
+            "model": model,
+            "value": value,
+            "source": "system",
+            **facts,
+        }
+        for call, value in zip(ids, values, strict=True)
+    ]
+    with sessions.begin() as session:
+        session.execute(insert(GroundTruth), rows)
+
+
+def record_labelled(
+    sessions: sessionmaker[Session], model: str, *pairs: tuple[Any, Any], **facts: Any
+) -> list[str]:
+    """Record requests with their ground truth, the newest last; return their ids."""
+    ids = record(sessions, model, *(features for features, _ in pairs), **facts)
+    label(sessions, model, ids, [value for _, value in pairs])
+    return ids

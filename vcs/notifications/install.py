@@ -1,13 +1,12 @@
 """The installation of Apprise's virtual environment: `python -m vcs.notifications.install`."""
 
-import sys
 from pathlib import Path
 
 from loguru import logger
 
 from common import log
 from common.settings import load_settings
-from common.system.pinned_venv import CACHE_HINT, InstallError, PinnedVenv, remove_unused
+from common.system.pinned_venv import PinnedVenv, exit_on_failure, remove_unused
 from vcs.notifications.settings import REQUIREMENTS, AppriseInstallSettings
 
 
@@ -28,12 +27,8 @@ def install(folder: Path) -> PinnedVenv:
 def main() -> None:
     settings = load_settings(AppriseInstallSettings)
     log.configure("notify", settings.log)
-    try:
+    with exit_on_failure("Apprise's environment", settings.venv_folder):
         install(settings.venv_folder)
-    except InstallError as error:
-        sys.exit(f"Apprise's environment could not be made: {error}")
-    except OSError as error:
-        sys.exit(f"Apprise's environment cannot be stored in {settings.venv_folder}: {error}; {CACHE_HINT}")
 
 
 if __name__ == "__main__":

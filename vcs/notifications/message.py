@@ -22,6 +22,11 @@ HARMLESS = str.maketrans(
 )
 
 LONE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # within a word it formats nothing
+DOTTED = re.compile(r"[\w-]+(?:\.[\w-]+)+")
+ADDRESS = re.compile(r"\d+(?:\.\d+){3}")
+ONE_DOT_LEADER = "\u2024"  # it looks like a full stop, and stands in no name of a host
+# what these end is a file: none is a top-level domain
+FILE_SUFFIXES = frozenset(("toml", "csv", "json", "jsonl", "txt", "yaml", "yml", "lock", "parquet", "pkl"))
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,17 @@ def clean(text: Any) -> str:
     """Return text that mentions nobody, and is no link and no format, in one bounded line."""
     line = " ".join(make_storable(str(text), MAX_QUOTED_CHARS).translate(HARMLESS).split())
     line = LONE_UNDERSCORE.sub("ˍ", line)
-    return line.replace("://", ": //").replace("www.", "www .")
+    return DOTTED.sub(break_host, line.replace("://", ": //").replace("www.", "www ."))
+
+
+def break_host(found: re.Match[str]) -> str:
+    """Return a name with dots so that no chat makes a link of it, where it may be that of a host."""
+    name = found[0]
+    last = name.rpartition(".")[2].lower()
+    may_end_host = (last.isalpha() and len(last) > 1) or last.startswith("xn--")
+    if (may_end_host and last not in FILE_SUFFIXES) or ADDRESS.fullmatch(name):
+        return name.replace(".", ONE_DOT_LEADER)
+    return name
 
 
 def end_sentence(text: str) -> str:

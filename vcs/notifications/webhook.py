@@ -14,8 +14,8 @@ from http import HTTPStatus
 import httpcore
 
 from common.allowed_addresses import AddressPolicy
+from common.web.deadline import Deadline, DeadlineBackend
 from common.web.guarded_connections import GuardedBackend, RefusedAddressError, basic_auth, open_pool
-from vcs.notifications.deadline import Deadline, DeadlineBackend
 from vcs.notifications.message import Message
 from vcs.notifications.outcome import DELIVERED, SendOutcome
 from vcs.notifications.receivers import WebhookAddress

@@ -45,6 +45,7 @@ def render_sections(facts: Facts) -> list[str]:
         render_metrics(facts.get("metrics") or ()),
         render_changes(facts.get("changes")),
         render_rules(facts.get("changed_rules") or ()),
+        render_recording(facts.get("changed_recording") or ()),
         render_stages(facts.get("stages") or ()),
         render_log(facts.get("log") or ()),
     ]
@@ -101,6 +102,14 @@ def render_rules(rules: Sequence[str]) -> str:
         return ""
     named = ", ".join(format_code(str(rule), 80) for rule in rules[:MAX_RULES])
     return f"This pull request changes rules of the gate itself: {named}."
+
+
+def render_recording(changes: Sequence[str]) -> str:
+    if not changes:
+        return ""
+    named = ", ".join(format_code(str(change), 80) for change in changes[:MAX_RULES])
+    others = f", and {len(changes) - MAX_RULES} more" if len(changes) > MAX_RULES else ""
+    return f"This pull request changes what is recorded of requests: {named}{others}."
 
 
 def render_stages(stages: Sequence[Facts]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ml.builder.judging.metric_names import Direction
+from ml.metric_names import Direction
 
 Past = Sequence[
     tuple[int, Mapping[str, float]]

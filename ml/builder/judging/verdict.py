@@ -7,14 +7,13 @@ from typing import Any
 
 from common.errors import RejectedError
 from common.figures import format_change, format_metric, relative_change
-from ml.builder.judging.metric_names import Direction, find_direction
 from ml.builder.judging.trend import Past, Trend, compute_trend
 from ml.builder.prediction_diff import PredictionDiff
 from ml.manifest import Gate, MetricRule, PredictionRule
+from ml.metric_names import find_direction
+from ml.metric_rules import DEFAULT_MAX_WORSENING, find_rules, is_above, is_worse
 
 PREDICTIONS_PREFIX = "predictions differ for"
-DEFAULT_MAX_WORSENING = "10%"  # the most that a metric may worsen where the repository has no [gate]
-RELATIVE_SLACK = 1e-9  # share of the larger of two numbers: closer than that, they are equal
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,9 @@ def judge_release(
             raise RejectedError(f"{name} is {value}: a metric is a finite number")
     if not metrics:
         raise RejectedError("evaluate() gave no metric: without a number nothing can be judged")
-    rules_by_metric: Mapping[str, MetricRule] = gate.metrics
+    rules_by_metric = find_rules(gate, metrics)
     notes = [note] if note else []
-    if not rules_by_metric:
-        rules_by_metric = {
-            name: MetricRule.model_validate({"may_worsen_by": DEFAULT_MAX_WORSENING})
-            for name in metrics
-            if find_direction(name) is not None
-        }
+    if not gate.metrics:
         default_rule = (
             f"{', '.join(rules_by_metric)} may not worsen by more than {DEFAULT_MAX_WORSENING}"
             if rules_by_metric
@@ -200,16 +194,6 @@ def judge_predictions(differences: PredictionDiff, allowed: PredictionRule) -> R
     return RuleResult(
         f"{PREDICTIONS_PREFIX} {differences.summary}", differences.share, None, None, rule, passed
     )
-
-
-def is_worse(value: float, before: float, better: Direction, by: float) -> bool:
-    """Return True when `value` is worse than `before` by more than the share `by` of it."""
-    loss = value - before if better == "lower" else before - value
-    return loss > abs(before) * by + RELATIVE_SLACK * max(abs(value), abs(before))
-
-
-def is_above(value: float, bound: float) -> bool:
-    return value > bound + RELATIVE_SLACK * max(abs(value), abs(bound))
 
 
 def format_failure(rule: RuleResult, compared_with: int | None) -> str:

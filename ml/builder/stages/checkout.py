@@ -1,19 +1,18 @@
 """The stage `checkout`: the commit's files and its manifest, checked before anything is built."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.errors import RejectedError
 from db.claims import MAX_ATTEMPTS
 from db.states import CHANGE_TRIGGERS, Trigger
 from ml import manifest
-from ml.builder import preflight
+from ml.builder import manifest_changes, preflight
 from ml.builder.context import BuildContext
 from ml.builder.stages.result import StageResult
-from ml.manifest import Gate, Manifest
-from ml.section import Section
+from ml.builder.untouched import explain_untouched
+from ml.manifest import Manifest
 from ml.sources import datasets, source_tree
-from ml.sources.git_merge import BASE_FOLDER
 from ml.sources.source_tree import SourceTree
 from ml.stage_log import LogLine
 
@@ -24,9 +23,11 @@ class CheckoutResult(StageResult):
 
     source: Path
     manifest: Manifest
-    tree: str | None  # git's id of the files
+    files: str | None  # an id of the files
     changed_rules: tuple[str, ...] = ()  # of [gate], that a pull request changes
-    needs_tag: bool  # a tag releases this model, and the release is of a merge or a push
+    changed_recording: tuple[str, ...] = ()  # of [record], likewise
+    needs_tag: bool = False  # a tag releases this model, and the release is of a merge or a push
+    untouched: str | None = None  # why nothing is to be built
 
 
 def run(context: BuildContext, log_line: LogLine) -> CheckoutResult:
@@ -34,6 +35,30 @@ def run(context: BuildContext, log_line: LogLine) -> CheckoutResult:
     if release.attempts > 1:
         log_line(f"try number {release.attempts}: stages that were done before are not done again")
     fetched = fetch_source(context, log_line)
+    unchecked = CheckoutResult(
+        source=fetched.path,
+        manifest=Manifest(),
+        files=fetched.files,
+        untouched=explain_untouched(context, fetched),
+        facts={
+            "path": context.model.path,
+            "paths": list(context.model.paths),
+            **{name: getattr(fetched, name) for name in ("tree", "files", "base")},
+        },
+    )
+    if unchecked.untouched:
+        log_line(unchecked.untouched)
+        return unchecked
+    try:
+        return add_manifest(unchecked, context, fetched, log_line)
+    except RejectedError as fault:  # what was fetched is recorded: the same files are not built again
+        return replace(unchecked, failure=fault)
+
+
+def add_manifest(
+    unchecked: CheckoutResult, context: BuildContext, fetched: SourceTree, log_line: LogLine
+) -> CheckoutResult:
+    """Return the result with the manifest, which has been checked. Raises `RejectedError`."""
     checked = check_source(context, fetched.path, log_line)
     facts = {
         "entry_point": checked.model.entry_point,
@@ -41,13 +66,13 @@ def run(context: BuildContext, log_line: LogLine) -> CheckoutResult:
         "retrain": checked.retrain.to_document() or None,
         "record": checked.record.model_dump(exclude_unset=True),
     }
-    return CheckoutResult(
-        source=fetched.path,
+    return replace(
+        unchecked,
         manifest=checked,
-        tree=fetched.tree,
-        changed_rules=list_changed_rules(fetched),
+        changed_rules=manifest_changes.list_changed_rules(fetched),
+        changed_recording=manifest_changes.list_changed_recording(fetched),
         needs_tag=needs_tag(context, checked),
-        facts={**facts, "tree": fetched.tree, "base": fetched.base},
+        facts={**unchecked.facts, **facts},
     )
 
 
@@ -89,33 +114,6 @@ def read_manifest(context: BuildContext, source: Path) -> Manifest:
     gate = context.model.operator_gate.with_defaults(declared.gate)
     resources = context.model.resources.with_defaults(declared.resources)
     return declared.model_copy(update={"gate": gate, "resources": resources})
-
-
-def list_changed_rules(fetched: SourceTree) -> tuple[str, ...]:
-    """Return the rules of [gate] that a pull request changes, each as it was and as it is."""
-    if fetched.base is None:
-        return ()
-    try:
-        before = manifest.read(fetched.path.with_name(BASE_FOLDER)).gate
-    except RejectedError:
-        before = Gate()
-    now = manifest.read(fetched.path).gate
-    return tuple(
-        f"{name}: {describe_rule(before, name)} → {describe_rule(now, name)}"
-        for name in sorted({*before.metrics, *now.metrics, "predictions"})
-        if get_rule(before, name) != get_rule(now, name)
-    )
-
-
-def get_rule(gate: Gate, name: str) -> Section | None:
-    return gate.predictions if name == "predictions" else gate.metrics.get(name)
-
-
-def describe_rule(gate: Gate, name: str) -> str:
-    """Return a rule as it is written: `may_worsen_by = 0.05`; or `no rule`."""
-    rule = get_rule(gate, name)
-    given = rule.model_dump(exclude_unset=True) if rule else {}
-    return ", ".join(f"{key} = {value}" for key, value in given.items()) or "no rule"
 
 
 def needs_tag(context: BuildContext, declared: Manifest) -> bool:

@@ -56,6 +56,8 @@ def read_reference_data(
     """
     if not (kind == "regression" or (kind == "time-series" and scores.history)):
         return None
+    if data.train.recorded is not None:
+        return "users sent the training data"
     return reference_data.read_reference_data(
         trained.release.runtime,
         trained.release.entry_point,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,10 @@ class GateInputs:
     requests: Sequence[ReplayableRequest] = ()
     not_compared: str | None = None  # why recorded requests are not, though there are some
     past: Past = ()
+    trained_until: datetime | None = None  # the newest recorded row that `live` was trained on
 
 
+KNOWS_TEST = "release {} was trained on rows of this test data: nothing can be concluded from its score"
 ReadGateInputs = Callable[[str], GateInputs]  # of the sha256 of the test data
 
 
@@ -76,7 +79,7 @@ def run(
         log_line(f"release {inputs.live.release_id} is wanted and not live yet: this one is compared with it")
     requests = choose_requests(context, inputs.requests, evaluated.scores.rows)
     with open_live_folder(context, inputs.live) as folder:
-        live_scores = score_baseline(context, inputs.live, data.test, folder)
+        live_scores = score_baseline(context, inputs, data.test, folder)
         if inputs.not_compared and requests.inputs == prediction_diff.RECORDED:
             differences: PredictionDiff | str = inputs.not_compared
         else:
@@ -104,6 +107,7 @@ def run(
                 **verdict.to_document(),
                 "seen": asdict(inputs.snapshot),
                 "changed_rules": checkout.changed_rules,
+                "changed_recording": checkout.changed_recording,
             }
         },
         failure=None if verdict.passed else RejectedError(verdict.reason),
@@ -137,11 +141,15 @@ def judge_scores(
     return verdict
 
 
-def score_baseline(context: BuildContext, live: Deployment | None, test: DataSet, folder: Path) -> Baseline:
+def score_baseline(context: BuildContext, inputs: GateInputs, test: DataSet, folder: Path) -> Baseline:
     """Score the live release, in a folder where it may work.
 
-    It is retried later while that is unavailable; at the last attempt the decision is left to a person.
+    It is retried later while that is unavailable; at the last attempt the decision is left to a person. So it
+    is where the live release was trained on rows of the test data, since these were chosen.
     """
+    live = inputs.live
+    if live and test.recorded and inputs.trained_until and inputs.trained_until >= test.recorded.begins_at:
+        return Baseline(release=live.release_id, note=KNOWS_TEST.format(live.release_id))
     try:
         return baseline.score_baseline(
             live,

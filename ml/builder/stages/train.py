@@ -47,7 +47,7 @@ def run(
 ) -> TrainResult:
     manifest, runtime = checkout.manifest, environment.runtime
     recipe = make_recipe(context, checkout, environment, data)
-    reused = reuse_check(context, checkout.tree, recipe) if checkout.tree else NOTHING
+    reused = reuse_check(context, checkout.files, recipe) if checkout.files else NOTHING
     if reused.note:
         log_line(reused.note)
     train = partial(

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from common.errors import RejectedError, UnavailableError
 from common.problems import ProblemError
 from common.system.threads import run_in_thread
-from db import deployments
+from db import deployments, rollbacks
 from db.models import Deployment, Release
 from ml.serving.deployer.startup import start_pool
 from ml.serving.registry import LiveRelease, ServedModel
@@ -91,7 +91,7 @@ class AutoRollback:
             is_young = deployments.is_live_for_less(session, deployment, ROLLBACK_WINDOW)
             if not (is_young and deployments.is_first(session, deployment)):
                 return None
-            return deployments.find_previous_release(session, deployment)
+            return rollbacks.find_target(session, deployment)
 
     async def _crashes_on(self, release: Release, body: bytes, previous: Release) -> str | None:
         answer = await self._predict_alone(previous, body)

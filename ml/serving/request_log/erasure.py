@@ -1,18 +1,20 @@
 """The erasure of what users sent, on demand: recorded rows, and every copy that was made of them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from common.system import filelock
-from db import monitor_erasure, request_erasure, request_partitions
+from db import monitor_erasure, recorded_rows, request_erasure, request_partitions
 from db.request_erasure import DeletedRows
+from db.request_log import read_id_time
 from ml.paths import HomeLayout
 from ml.prediction_delta import format_value
 from ml.sandbox import rmtree
@@ -45,12 +47,15 @@ class Erased:
     rows: int = 0
     ground_truth: int = 0  # values
     calls: set[str] = field(default_factory=set)
+    labelled: set[UUID] = field(default_factory=set)  # calls whose ground truth was erased
     texts: set[bytes] = field(default_factory=set)  # digests of features, as comparisons show them
     comparisons: list[int] = field(default_factory=list)  # releases
-    building: list[int] = field(default_factory=list)  # releases that are being compared now
+    building: list[int] = field(default_factory=list)  # releases that are being compared or trained now
+    trained_on: list[int] = field(default_factory=list)  # releases whose training had rows of these times
 
     def add(self, deleted: DeletedRows) -> None:
         self.ground_truth += deleted.ground_truth
+        self.labelled |= deleted.labelled
         for row in deleted.requests:
             self.rows += 1
             self.calls.add(str(row.id))
@@ -120,6 +125,22 @@ def erase_copies(
             home.drift_thresholds_path(measured.id).unlink(missing_ok=True)
         monitor_erasure.erase_findings(session, model, [measured.id for measured in forgotten])
     erased.building += sweep_comparisons(home)
+    find_trained(sessions, home, model, erased)
+
+
+def find_trained(sessions: sessionmaker[Session], home: HomeLayout, model: str, erased: Erased) -> None:
+    """Remove training data in files, then name the releases whose training had erased rows, or may have.
+
+    In this order: a builder whose files are gone has stored which rows it read.
+    """
+    with sessions.begin() as session:
+        releases = recorded_rows.list_releases(session, model)
+    training = sweep_training_data(home, releases)
+    times = [read_id_time(call) for call in {*map(UUID, erased.calls), *erased.labelled}]
+    with sessions.begin() as session:
+        trained = recorded_rows.list_trained(session, model, times)
+    erased.building = sorted({*erased.building, *training})
+    erased.trained_on = sorted({*trained, *(training if times else ())})
 
 
 def is_copy(row: Mapping[str, Any], erased: Erased, wanted: FieldValue | None) -> bool:
@@ -154,12 +175,29 @@ def sweep_comparisons(home: HomeLayout) -> list[int]:
     """
     building = []
     for folder in home.list_comparisons():
-        release = int(folder.relative_to(home.root / "releases").parts[0])
+        release = home.find_release(folder)
         if filelock.is_locked(home.release_path(release) / "builder.lock"):
             building.append(release)
         else:
             rmtree.remove_tree(folder)
     return sorted(set(building))
+
+
+def sweep_training_data(home: HomeLayout, releases: Collection[int]) -> list[int]:
+    """Remove recorded rows that a model's releases have in files; return those that are being built now.
+
+    A release that is tried again reads them again.
+    """
+    building = []
+    for folder in home.list_recorded_data():
+        release = home.find_release(folder)
+        if release not in releases:
+            continue
+        if filelock.is_locked(home.release_path(release) / "builder.lock"):
+            building.append(release)
+        else:
+            rmtree.remove_tree(folder)
+    return building
 
 
 def digest_features(text: str) -> bytes:

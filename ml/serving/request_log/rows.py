@@ -11,6 +11,7 @@ from ml.model_host.to_json import MAX_DEPTH, is_deeper
 from ml.record_section import RecordSection
 from ml.serving.request_log.fields import apply_rules, has_named_fields
 from ml.serving.request_log.ids import CallId
+from ml.serving.request_log.stored_numbers import StoredNumbers
 
 MAX_ERROR_CHARS = 200
 MAX_VALUE_BYTES = 64 << 10  # of features, and of an answer; a longer one is not stored
@@ -63,17 +64,18 @@ def to_row(pending: PendingRow, fields_key: bytes) -> Row:
         "answer": kept_answer.text if kept_answer else None,
         "error": None if pending.error is None else make_storable(pending.error, MAX_ERROR_CHARS),
         "milliseconds": pending.milliseconds,
-        "is_whole": features is not None and kept is features,
+        "is_whole": features is not None and kept is features and features.is_preserved,
         "is_reduced": kept is not features or kept_answer is not answer,
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A JSON value and its text."""
+    """A JSON value and its text; preserved when what Postgres returns of it is equal."""
 
     value: Any
     text: str
+    is_preserved: bool = True
 
     def replaced(self, value: Any) -> "Decoded":
         return self if value is self.value else Decoded(value, msgspec.json.encode(value).decode())
@@ -82,7 +84,8 @@ class Decoded:
 def decode(text: bytes | None) -> Decoded | None:
     """Return JSON that can be stored; None when it is too large, too deep or no JSON (a worker is untrusted).
 
-    The depth is checked although it was decoded: what reads it may have more frames on the stack.
+    It is as large as Postgres writes it: `1e-16000` has 16,002 digits there. The depth is checked although it
+    was decoded: what reads it may have more frames on the stack.
     """
     if text is None or len(text) > MAX_VALUE_BYTES or (b"\\u0000" in text and NUL.search(text)):
         return None
@@ -90,7 +93,10 @@ def decode(text: bytes | None) -> Decoded | None:
         value = msgspec.json.decode(text)
         if is_deeper(value, MAX_DEPTH):
             return None
-        return Decoded(value, text.decode())
+        numbers = StoredNumbers(text)
+        if len(text) + numbers.added_chars > MAX_VALUE_BYTES:
+            return None
+        return Decoded(value, text.decode(), numbers.are_equal)
     except DECODE_ERRORS:
         return None
 

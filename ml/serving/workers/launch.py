@@ -48,7 +48,7 @@ def launch_worker(spec: WorkerSpec) -> tuple[local_process.SandboxedProcess, soc
             log=spec.log,
             scratch=spec.runtime.scratch,
             ports=(),
-            reads=[spec.artifact, spec.folder],
+            reads=[spec.runtime.export, spec.artifact, spec.folder],
             environment=spec.runtime.environment,
             pass_fd=theirs.fileno(),
             env=get_thread_limits(),
@@ -61,6 +61,7 @@ def write_input(spec: WorkerSpec) -> None:
     spec.folder.mkdir(parents=True, exist_ok=True)
     question = {
         "source": str(spec.runtime.source.resolve()),
+        "repository": str(spec.runtime.export),
         "entry_point": spec.entry_point,
         "artifact": str(spec.artifact.resolve()),
         "kind": spec.kind,

@@ -9,6 +9,7 @@ import httpx
 
 from common.allowed_addresses import AddressPolicy
 from common.errors import RejectedError
+from common.web.deadline import Deadline, DeadlineBackend
 from common.web.guarded_connections import GuardedBackend, RefusedAddressError, basic_auth, open_pool
 from ml.sources.fetch.http_headers import (
     HttpResponse,
@@ -21,6 +22,7 @@ from ml.sources.fetch.origin import FileContent, FileVersion, OriginChangedError
 
 MAX_REDIRECTS = 10
 TIMEOUT_SECONDS = 30  # seconds for a connection, and between two chunks of an answer
+HEADERS_SECONDS = 60  # from the connection to the end of an answer's headers, however slowly they come
 RETRYABLE_STATUSES = {408, 425, 429}  # the client's fault by number, an external fault by meaning
 
 
@@ -30,8 +32,10 @@ class HttpFile:
     It follows redirects itself, so that each address on the way is checked like the first.
     """
 
-    def __init__(self, address: str, allowed: AddressPolicy) -> None:
-        self.address, self.guard = address, GuardedBackend(allowed)
+    def __init__(
+        self, address: str, allowed: AddressPolicy, *, headers_seconds: float = HEADERS_SECONDS
+    ) -> None:
+        self.address, self.allowed, self.headers_seconds = address, allowed, headers_seconds
 
     def get_version(self) -> FileVersion:
         with self.request("HEAD", {}) as answer:
@@ -79,12 +83,14 @@ class HttpFile:
 
     @contextmanager
     def send_request(self, method: str, url: httpx.URL, headers: dict[str, str]) -> Iterator[HttpResponse]:
-        """Send one request to one address."""
+        """Send one request to one address; how long its content takes is limited by whoever reads it."""
+        deadline = Deadline(self.headers_seconds)
+        backend = DeadlineBackend(deadline)
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         host = url.netloc.decode("ascii")
         try:
             with (
-                open_pool(url, self.guard) as pool,
+                open_pool(url, GuardedBackend(self.allowed, backend), backend) as pool,
                 pool.stream(
                     method,
                     target,
@@ -94,11 +100,13 @@ class HttpFile:
                     },
                 ) as response,
             ):
+                deadline.end()
                 names = {key.decode("latin-1").lower(): value for key, value in response.headers}
                 decoded_headers = {name: value.decode("latin-1") for name, value in names.items()}
                 yield HttpResponse(response.status, decoded_headers, response.iter_stream())
         except httpcore.TimeoutException as error:
-            raise OriginError(f"{host} did not answer within {TIMEOUT_SECONDS} s") from error
+            seconds = self.headers_seconds if deadline.has_passed else TIMEOUT_SECONDS
+            raise OriginError(f"{host} did not answer within {seconds:g} s") from error
         except RefusedAddressError as error:
             raise to_rejected_error(error) from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:

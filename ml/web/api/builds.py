@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common.problems import ProblemError
 from common.text import first_line
-from db import deployments, pull_requests, release_queue, releases
+from db import deployments, pull_requests, release_queue, releases, rollbacks
 from db.deployments import RefusedError
 from db.states import Status, Trigger
 from ml.serving.registry import ModelRegistry
@@ -107,7 +107,10 @@ def find_live_commit(session: Session, model: str) -> str:
 def describe_last_end(session: Session, model: str, commit: str) -> str | None:
     """Return what speaks against building the newest commit again; None when nothing does."""
     last = releases.find_newest_of_commit(session, model, commit)
-    if deployments.find_quarantine(session, model, commit):
+    if last is not None and last.status is Status.UNTOUCHED:  # its files are those of the change before it
+        last = releases.find_last_judged(session, last) or last
+        commit = last.commit
+    if rollbacks.find_quarantine_of_commit(session, model, commit):
         found = f"commit {commit[:8]} was rolled back, and goes live again when it passes the gate"
     elif last is not None and last.status is Status.REJECTED:
         found = f"release {last.id} of this commit was rejected: {first_line(last.reason or '')}"

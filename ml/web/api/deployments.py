@@ -49,7 +49,7 @@ def create_operator_router(registry: ModelRegistry, sessions: sessionmaker[Sessi
         openapi_extra=rolling_back.openapi,
     )
     def rollback(name: str, asked: Annotated[RollbackRequest, Depends(rolling_back)]) -> JSONResponse:
-        """Quarantine the commit that is left; releases that are being built stop at `passed`."""
+        """Quarantine what is left; releases that are being built stop at `passed`."""
         model = registry.find(name).model.name
         with sessions.begin() as session:
             if asked.release is not None:

@@ -9,6 +9,7 @@ from loguru import logger
 from pydantic import Field, model_validator
 from sqlalchemy.orm import Session, sessionmaker
 
+from db import releases
 from ml.paths import HomeLayout
 from ml.serving.preview.previews import Previews
 from ml.serving.registry import ModelRegistry
@@ -53,6 +54,14 @@ class RequestEraser:
     ) -> None:
         self._sessions, self._log, self._previews, self._home = sessions, log, previews, home
 
+    async def has_released(self, model: str) -> bool:
+        """Return whether a model of this name ever had a release: others have no rows."""
+        return is_storable(model) and await run_in_threadpool(self._has_released, model)
+
+    def _has_released(self, model: str) -> bool:
+        with self._sessions.begin() as session:
+            return bool(releases.list_releases(session, model, limit=1))
+
     async def erase(self, model: str, asked: ErasureRequest) -> Erased:
         await self._log.flush()  # what waits to be written is found as well
         if asked.field is not None:
@@ -79,13 +88,15 @@ def create_operator_router(registry: ModelRegistry, eraser: RequestEraser) -> AP
     )
     async def erase(name: str, asked: Annotated[ErasureRequest, Depends(body)]) -> dict[str, Any]:
         """Erase rows, their ground truth, and copies in comparisons, in files of builders and in previews."""
-        erased = await eraser.erase(registry.find(name).model.name, asked)
+        if not await eraser.has_released(name):  # a model that is not followed any more has its rows still
+            name = registry.find(name).model.name
+        erased = await eraser.erase(name, asked)
         return {
             "erased": erased.rows,
             "ground_truth": erased.ground_truth,
             "comparisons": erased.comparisons,
             "building": erased.building,
-            "trained_on": [],  # releases whose training had the rows: none has any yet
+            "trained_on": erased.trained_on,
         }
 
     return router

@@ -15,7 +15,7 @@ from common.auth.access import url_on_port
 from common.plain import escape_lines
 from common.problems import ProblemError
 from common.web.negotiation import wants_page
-from db import check_list, deployment_history, deployments, release_history, releases
+from db import check_list, deployment_history, deployments, release_history, releases, rollbacks
 from db.models import OPTIONAL_STAGES, Release, StageName
 from db.session import DB_ERRORS, read_time
 from db.states import Status, Trigger
@@ -176,7 +176,7 @@ def choose_other(session: Session, release: Release, requested: str) -> Release 
 def find_rollback_target(session: Session, model: str) -> Release | None:
     """Return the release that the button "Roll back" makes live."""
     live = deployments.find_live(session, model)
-    return deployments.find_rollback_target(session, live) if live else None
+    return rollbacks.find_target(session, live) if live else None
 
 
 def read_logs(home: HomeLayout, number: int) -> list[tuple[str, str]]:

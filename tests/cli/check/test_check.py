@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.check.conftest import MAIN, TOML, Slipway, git, is_refused
 from tests.harness.processes import NOBODY, normal_user
+from tests.ml.environments.test_own_projects import NAMED, project
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int, int]]:
@@ -282,3 +283,38 @@ def test_a_broken_manifest_is_a_sentence(text: str, sentence: str, slipway: Slip
 def test_no_folder_is_a_sentence(slipway: Slipway) -> None:
     is_refused(slipway("check", "nowhere"), "nowhere is no folder")
     is_refused(slipway("check"), ". has neither main.py nor slipway.toml")
+
+
+def test_a_folder_of_a_repository_is_checked_with_what_it_uses(
+    slipway: Slipway, sevens: Path, tmp_path: Path
+) -> None:
+    repository = tmp_path / "models"
+    folder = repository / "models/sevens"
+    folder.parent.mkdir(parents=True)
+    sevens.rename(folder)
+    library = project("libs/ours/", NAMED, "")
+    for name, text in library.items():
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(text)
+    (repository / ".gitignore").write_text("ignored.txt\n")
+    (folder / "ignored.txt").write_text("")
+    (folder / "requirements.txt").write_text("-e ../../libs/ours\n")
+    (folder / "main.py").write_text(f"import ours\nassert open('../../libs/ours/backend.py')\n{MAIN}")
+    git(repository, "init", "--quiet")
+
+    done = slipway("check", "models/sevens", "--paths", "libs/ours", cwd=repository)
+    assert done.returncode == 0, done.stdout + done.stderr
+    is_refused(slipway("check", "models/sevens", cwd=repository), "requirements.txt names ../../libs/ours")
+    is_refused(slipway("check", "models/sevens", "--paths", "../x", cwd=repository), "--paths: '../x' is not")
+    done = slipway(
+        "check", "libs/ours", "--paths", "libs", cwd=shutil.copytree(repository, tmp_path / "copy")
+    )
+    is_refused(done, "has neither main.py nor slipway.toml")
+    shutil.rmtree(tmp_path / "copy/.git")
+    done = slipway("check", "models/sevens", "--paths", "libs/ours", cwd=tmp_path / "copy")
+    is_refused(done, "lies in no git repository, of which --paths could name other parts")
+
+    (folder / "main.py").write_text(f"import ours\nimport boom\n{MAIN}")
+    (folder / "boom.py").write_text("raise ValueError('boom')\n")
+    done = slipway("check", "models/sevens", "--paths", "libs/ours", cwd=repository)
+    assert "slipway: models/sevens/boom.py:1: " in done.stderr

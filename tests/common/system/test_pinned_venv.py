@@ -96,3 +96,20 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
     with pytest.raises(SystemExit, match="no home folder: set HOME"):
         pinned_venv.cache_folder()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (pinned_venv.InstallError("no network"), "X's environment could not be made: no network"),
+        (
+            PermissionError(13, "Permission denied"),
+            "X's environment cannot be stored in /x: [Errno 13] Permission denied; "
+            "XDG_CACHE_HOME names another place",
+        ),
+    ],
+)
+def test_a_failed_installation_ends_with_one_sentence(error: Exception, sentence: str) -> None:
+    with pytest.raises(SystemExit) as ended, pinned_venv.exit_on_failure("X's environment", Path("/x")):
+        raise error
+    assert ended.value.code == sentence

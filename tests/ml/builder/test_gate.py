@@ -8,9 +8,9 @@ from common.errors import RejectedError
 from db.claims import Deployed
 from db.deployments import DeploymentSnapshot
 from ml.builder.judging import verdict as gate
-from ml.builder.judging.metric_names import find_direction
 from ml.builder.stages import deploy
 from ml.manifest import Gate, Manifest, ReleaseSection
+from ml.metric_names import find_direction
 
 
 def rules(**metrics: dict[str, Any]) -> Gate:

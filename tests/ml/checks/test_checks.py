@@ -56,7 +56,9 @@ def test_a_check_run_names_the_line_that_failed(live: Appliance) -> None:
 
 
 def test_a_worse_head_is_rejected_and_names_the_rules_it_changes(live: Appliance) -> None:
-    loose = {**working.quick(smape=0.3), "slipway.toml": GATE.replace("5%", "9%") + "rows = { max = 100 }\n"}
+    record = '[record]\nsample = 0.1\n[record.fields]\nzip = "drop"\nage = "keep"\n'
+    toml = GATE.replace("5%", "9%") + "rows = { max = 100 }\n" + record
+    loose = {**working.quick(smape=0.3), "slipway.toml": toml}
     check = propose(live, 7, loose)
     assert check.status is Status.REJECTED
     assert check.verdict is not None
@@ -64,6 +66,30 @@ def test_a_worse_head_is_rejected_and_names_the_rules_it_changes(live: Appliance
         "SMAPE: better = lower, may_worsen_by = 0.05 → better = lower, may_worsen_by = 0.09",
         "rows: no rule → max = 100.0",
     ]
+    assert check.verdict["changed_recording"] == [
+        "sample = 1 → 0.1 (records less)",
+        "fields.zip = keep → drop (records less)",
+    ]
+
+
+def test_a_head_that_records_more_is_named_on_its_pull_request(live: Appliance) -> None:
+    """What is recorded more comes first: a thousand other changes do not hide it."""
+    quick = working.quick(smape=0.1)
+    record = "[record]\nenabled = {}\nsample = 0.5\n[record.fields]\n"
+    strict = f'{record.format("false")}zip = "hash"\naaa = "hash"\n'
+    live.merge({**quick, "slipway.toml": GATE + strict})
+    live.settle()
+    check = propose(live, 7, {**quick, "slipway.toml": GATE + f'{record.format("true")}aaa = "drop"\n'})
+
+    assert check.verdict is not None
+    assert check.verdict["changed_recording"] == [
+        "enabled = false → true (records more)",
+        "fields.zip = hash → keep (records more)",
+        "fields.aaa = hash → drop (records less)",
+    ]
+    with live.sessions.begin() as session:
+        facts = session.scalars(select(OutboxSubject.facts).where(OutboxSubject.kind == "comment")).all()
+    assert any(one.get("changed_recording") == check.verdict["changed_recording"] for one in facts)
 
 
 def test_a_conflict_is_a_verdict_of_its_own(live: Appliance) -> None:

@@ -40,6 +40,14 @@ def make_live(sessions: Sessions, commit: str = "a" * 40, model: str = "m", **fa
         return release.id
 
 
+def roll_back(sessions: Sessions, model: str = "m") -> int:
+    """Roll back what is live, and return the release that is live then."""
+    with sessions.begin() as session:
+        made = deployments.roll_back(session, model, cause=Cause.ROLLBACK, who="dana", why="it is worse")
+        deployments.mark_live(session, made)
+        return made.release_id
+
+
 def look(
     sessions: Sessions, section: RetrainSection, now: datetime | None = None, model: str = "m"
 ) -> Retraining | None:

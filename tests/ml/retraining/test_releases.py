@@ -1,10 +1,13 @@
 """A retraining is a release of the live commit, through every stage; or none, where nothing has changed."""
 
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
 from sqlalchemy import func, select, update
 
+from db.models import Quarantine
 from db.retraining_models import Retraining, RetrainingPlan
 from db.states import RetrainingState, Status, Trigger
 from tests.harness.shelf import PIECE, Shelf
@@ -13,7 +16,7 @@ from tests.ml.builder.test_release import go_live
 from tests.ml.checks.support import stages as outcomes
 from tests.ml.conftest import Appliance
 from tests.ml.retraining.conftest import manifest, model, rows
-from tests.ml.retraining.support import list_all
+from tests.ml.retraining.support import list_all, roll_back
 from tests.models import working
 
 LiveOn = Callable[..., Appliance]
@@ -110,6 +113,30 @@ def test_what_would_be_live_again_makes_no_release(live_on: LiveOn) -> None:
     assert len(appliance.releases()) == 1
 
 
+def test_what_was_rolled_back_is_not_trained_once_more(live_on: LiveOn, shelf: Shelf) -> None:
+    """With the same data it would be what was rolled back; with other data it is tried."""
+    appliance = live_on(EVERY_MINUTE)
+    shelf.put(rows(0.8), "/train.csv")
+    shelf.put(rows(0.8), "/test.csv")
+    fall_due(appliance)
+    ended(appliance)
+    appliance.settle()
+    go_live(appliance)
+    bad = appliance.releases()[0]
+    assert bad.status is Status.DEPLOYED, bad.reason
+    assert roll_back(appliance.sessions, appliance.model) == appliance.releases()[1].id
+    with appliance.sessions.begin() as session:  # the day after
+        session.execute(update(Quarantine).values(since=func.now() - func.make_interval(0, 0, 0, 1)))
+        earlier = {"scheduled_at": None, "created_at": func.now() - func.make_interval(0, 0, 0, 1)}
+        session.execute(update(Retraining).values(earlier))
+
+    again = ended(appliance, 2)
+    assert again.outcome == (
+        f"no release was made: files, packages, data and warm start are those of release {bad.id}, "
+        "which was rolled back"
+    )
+
+
 def test_a_warm_start_begins_with_the_live_model(live_on: LiveOn) -> None:
     appliance = live_on(f"{EVERY_MINUTE}\nwarm_start = true")
     fall_due(appliance)
@@ -156,7 +183,8 @@ def test_a_merge_frees_the_place_of_a_slow_comparison(live_on: LiveOn, shelf: Sh
         lambda: look_again(appliance) and appliance.release(commit).status.has_ended, 30, "it is built"
     )
 
-    assert list_all(appliance.sessions)[0].state is RetrainingState.SUPERSEDED
+    [superseded] = list_all(appliance.sessions)
+    assert (superseded.state, superseded.attempts) == (RetrainingState.SUPERSEDED, 0)
     assert not list(appliance.settings.home.rglob("retraining-1.data*"))
 
 
@@ -176,6 +204,34 @@ def test_a_killed_controller_begins_what_fell_due(live_on: LiveOn) -> None:
     made = [release for release in appliance.releases() if release.trigger is Trigger.SCHEDULE]
     assert [one.release_id for one in list_all(appliance.sessions)] == [made[0].id]
     assert len(made) == 1
+
+
+def test_a_comparison_that_died_too_often_ends(live_on: LiveOn) -> None:
+    appliance = live_on(EVERY_MINUTE)
+    fall_due(appliance)
+    appliance.lookout.plan_retrainings()
+    with appliance.sessions.begin() as session:
+        session.execute(update(Retraining).values(attempts=5))
+
+    made = ended(appliance)
+
+    assert made.state is RetrainingState.FAILED
+    assert "died 5 times" in str(made.outcome)
+    assert len(appliance.releases()) == 1
+
+
+def test_a_look_at_data_that_dies_is_to_be_seen(live_on: LiveOn) -> None:
+    appliance = live_on("on_data = true")
+    daemons = appliance.lookout.daemons
+    wait_until(lambda: daemons.reap_ended() or not daemons.list_names(), 30, "no look is under way")
+    daemons.start(f"data {appliance.model}", "http.server", "0")
+    os.kill(daemons.list_pids()[0], signal.SIGKILL)
+    wait_until(lambda: appliance.lookout.reap_children() or not daemons.list_names(), 30, "it is dead")
+
+    assert plan(appliance).data_problem == (
+        "the process that looks at the data died (exit status -9): is there enough memory?"
+    )
+    wait_until(lambda: look_again(appliance) and not plan(appliance).data_problem, 60, "it is looked at")
 
 
 def test_an_address_that_fails_is_told_once(live_on: LiveOn, shelf: Shelf) -> None:

@@ -8,12 +8,22 @@ import pytest
 from sqlalchemy import insert, update
 
 from db import retrainings
+from db.models import Quarantine
 from db.retraining_models import Retraining
 from db.states import RetrainingState, Trigger
 from db.superseding import end_retrainings
 from ml import cron
 from ml.retrain_section import RetrainSection
-from tests.ml.retraining.support import Sessions, finish, list_all, look, look_each, make_live, plan_of
+from tests.ml.retraining.support import (
+    Sessions,
+    finish,
+    list_all,
+    look,
+    look_each,
+    make_live,
+    plan_of,
+    roll_back,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MONDAY = datetime(2026, 11, 23, 3, tzinfo=UTC)
@@ -63,6 +73,49 @@ def test_what_one_retraining_stood_for_stays_done(sessions: Sessions) -> None:
     look_each(sessions, hourly, MONDAY - 1.5 * HOUR, MONDAY + HOUR / 2, HOUR / 4)
 
     assert scheduled(sessions) == [MONDAY]
+
+
+def rolled_back(sessions: Sessions, at: datetime) -> int:
+    """Have a retraining of the live commit be live, and rolled back at this time; return its release."""
+    bad = make_live(sessions)
+    roll_back(sessions)
+    with sessions.begin() as session:
+        session.execute(update(Quarantine).where(Quarantine.release_id == bad).values(since=at))
+    return bad
+
+
+@pytest.mark.parametrize(("cooldown", "days"), [("1s", 1), ("3d", 3)])
+def test_after_a_rollback_the_cooldown_begins_again(sessions: Sessions, cooldown: str, days: int) -> None:
+    """However short it is and large the budget, a bad retraining is not followed by the next at once."""
+    make_live(sessions)
+    hourly = RetrainSection(schedule="0 * * * *", cooldown=cooldown, budget=1000)
+    look(sessions, hourly, MONDAY - HOUR / 2)
+    bad = rolled_back(sessions, MONDAY + HOUR / 4)
+    look_each(sessions, hourly, MONDAY + HOUR / 2, MONDAY + days * DAY, HOUR)
+    assert scheduled(sessions) == []
+    at = f"2026-11-{23 + days} 03:15 UTC"
+    waits = f"release {bad} of this commit was rolled back: the next is possible at {at}"
+    assert waits in str(plan_of(sessions).waits)
+
+    look_each(sessions, hourly, MONDAY + days * DAY, MONDAY + days * DAY + HOUR / 2, HOUR / 4)
+    assert scheduled(sessions) == [MONDAY + days * DAY]
+
+
+def test_a_rollback_of_a_clock_far_ahead_stops_nothing(sessions: Sessions) -> None:
+    make_live(sessions)
+    look(sessions, WEEKLY, MONDAY - HOUR)
+    rolled_back(sessions, MONDAY + 3650 * DAY)
+
+    assert look(sessions, WEEKLY, MONDAY) is not None
+
+
+def test_a_rollback_to_another_commit_leaves_that_its_schedule(sessions: Sessions) -> None:
+    make_live(sessions)
+    look(sessions, WEEKLY, MONDAY - HOUR)
+    make_live(sessions, "b" * 40)
+    roll_back(sessions)
+
+    assert look(sessions, WEEKLY, MONDAY) is not None
 
 
 def test_a_clock_that_goes_a_day_forward_starts_one(sessions: Sessions) -> None:

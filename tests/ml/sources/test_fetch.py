@@ -18,7 +18,10 @@ from ml.data_folders import DataFolders
 from ml.sources.fetch import cache as fetch_cache
 from ml.sources.fetch.cache import DataCache, StoredFile
 from ml.sources.fetch.download import DownloadLimits
+from ml.sources.fetch.http import HttpFile
+from ml.sources.fetch.origin import OriginError
 from ml.sources.fetch.origins import open_origin
+from tests.harness.drip import DRIPS, dripping
 from tests.harness.shelf import Shelf, serving
 
 CONTENT = b"day,visits\n" + b"2026-01-05,1234\n" * 40_000  # ten pieces
@@ -277,6 +280,21 @@ def test_a_server_that_drips_holds_up_nobody_for_ever(shelf: Shelf, fetching: Fe
         UnavailableError, match=r"has not come within 0\.5 s \(SLIPWAY_DATA_TIMEOUT\).* resumes"
     ):
         fetching.get(shelf.url(), timeout=0.5)
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_headers_without_an_end_hold_up_nobody(drip: tuple[bytes, bytes, float]) -> None:
+    """Neither a fetch nor the look whether data has changed: both ask for the version first."""
+    allowed = AddressPolicy.from_text(LOOPBACK)
+    with dripping(*drip) as server, pytest.raises(OriginError):
+        HttpFile(server.url, allowed, headers_seconds=1).get_version()
+
+
+def test_content_may_take_longer_than_its_headers(shelf: Shelf) -> None:
+    shelf.put(CONTENT).pause = 0.2
+    file = HttpFile(shelf.url(), AddressPolicy.from_text(LOOPBACK), headers_seconds=1)
+    with file.read(0, file.get_version()) as content:
+        assert b"".join(content.chunks) == CONTENT
 
 
 def test_progress_is_told(shelf: Shelf, fetching: Fetching) -> None:

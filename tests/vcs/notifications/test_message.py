@@ -31,6 +31,22 @@ def test_hostile_text_mentions_and_links_nothing(field: str) -> None:
         assert mark not in message.title + message.body
 
 
+@pytest.mark.parametrize(
+    "host", ["evil.example", "a.evil.example:8080", "evil.PY", "xn--e1a.xn--p1ai", "евил.рф", "10.0.0.1"]
+)
+@pytest.mark.parametrize("path", ["", "/login?x=1"])
+def test_a_bare_host_is_no_link(host: str, path: str) -> None:
+    message = make(Event.REJECTED, model=f"{host}{path}", reason=f"see {host}{path}, or ({host}{path})")
+
+    assert host not in message.title + message.body
+    assert host in message.title.replace("\u2024", ".")
+
+
+def test_names_of_files_and_numbers_stay() -> None:
+    reason = "in slipway.toml data/train.csv has 0.3/0.25 of v1.2.3, with numpy 2.4.1"
+    assert make(Event.REJECTED, reason=reason).body.endswith(f"{reason}.")
+
+
 def test_names_of_models_stay_as_they_are() -> None:
     message = make(Event.REJECTED, model="web_traffic-2.v_1", reason="_RMSE_ of train_loss is 0.3, not < 0.2")
 

@@ -1,6 +1,5 @@
 """One try: what each answer means, and where nothing is sent to."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from common.allowed_addresses import AddressPolicy
+from tests.harness.drip import DRIPS, Drip, dripping
 from tests.harness.receivers import SECRET, SECRET_BYTES, WebhookReceiver
 from tests.vcs.notifications.conftest import make_settings
 from vcs.notifications.message import make_test_message
@@ -62,40 +62,10 @@ def test_nothing_is_sent_to_this_machine_or_its_network(address: str) -> None:
     assert "is not on the internet: if it is meant, name it in SLIPWAY_NOTIFY_ALLOW" in (outcome.error or "")
 
 
-class Drip:
-    """A server that answers a byte at a time, for ever, or with more headers than anybody reads."""
-
-    def __init__(self, first: bytes, repeated: bytes, pause: float) -> None:
-        self.first, self.repeated, self.pause = first, repeated, pause
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.ended = threading.Event()
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self) -> None:
-        while not self.ended.is_set():
-            try:
-                client, _ = self.socket.accept()
-            except OSError:
-                return
-            try:
-                client.recv(65536)
-                client.sendall(self.first)
-                while not self.ended.wait(self.pause):
-                    client.sendall(self.repeated)
-            except OSError:
-                client.close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.socket.getsockname()[1]}/"
-
-
-@pytest.fixture(params=[(b"HTTP/1.1 200", b" ", 0.05), (b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 5000, 0.001)])
+@pytest.fixture(params=DRIPS)
 def drip(request: pytest.FixtureRequest) -> Iterator[Drip]:
-    made = Drip(*request.param)
-    yield made
-    made.ended.set()
-    made.socket.close()
+    with dripping(*request.param) as made:
+        yield made
 
 
 def test_an_answer_without_end_takes_bounded_time(drip: Drip) -> None:

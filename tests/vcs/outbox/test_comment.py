@@ -94,6 +94,7 @@ def facts(text: str) -> dict[str, Any]:
             "worst": [{"row": 17, "live": text, "candidate": 2.5}],
         },
         "changed_rules": [text],
+        "changed_recording": [text],
         "stages": [{"name": text, "seconds": 3.25, "outcome": text}],
         "log": [text, text],
         "details_url": "/releases/41",

@@ -22,11 +22,10 @@ SECRET = "erase-me"
 NOTHING = {"erased": 0, "ground_truth": 0, "comparisons": [], "building": [], "trained_on": []}
 
 
-def erase(shop: Shop, **body: Any) -> httpx.Response:
+def erase(shop: Shop, of_model: str | None = None, **body: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {read_stored(shop.settings.home)}"}
-    return shop.client.request(
-        "DELETE", f"{shop.url}/models/{shop.model}/requests", json=body, headers=headers
-    )
+    url = f"{shop.url}/models/{of_model or shop.model}/requests"
+    return shop.client.request("DELETE", url, json=body, headers=headers)
 
 
 def compared(worst: list[dict[str, Any]]) -> dict[str, Any]:
@@ -185,6 +184,20 @@ def test_what_was_recorded_is_erased_with_the_log_off(make_shop: Callable[..., S
         assert erase(shop, ids=[by_id.headers[ID]]).json()["erased"] == 1
         assert erase(shop, field="who", value=SECRET).json()["erased"] == 1
         assert ID not in shop.predict({"x": 2}).headers
+    assert read_rows(shop.sessions) == []
+
+
+def test_rows_of_a_model_that_is_not_followed_are_erased(make_shop: Callable[..., Shop]) -> None:
+    with make_shop().serving() as shop:
+        shop.publish(main_py("return 1"))
+        by_id = shop.predict({"x": 1})
+        rows_of(shop, shop.predict({"who": SECRET}), 1)
+        rows_of(shop, by_id, 1)
+    with make_shop(SLIPWAY_REPOSITORY="acme/another").serving() as other:
+        assert other.get("/models/web-traffic").status_code == 404
+        assert erase(other, "web-traffic", ids=[by_id.headers[ID]]).json()["erased"] == 1
+        assert erase(other, "web-traffic", field="who", value=SECRET).json()["erased"] == 1
+        assert [erase(other, name, ids=[]).status_code for name in ("never", "a%00b")] == [404, 404]
     assert read_rows(shop.sessions) == []
 
 

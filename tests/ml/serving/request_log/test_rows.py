@@ -5,12 +5,15 @@ import uuid
 from typing import Any
 
 import pytest
+from sqlalchemy import text as sql
+from sqlalchemy.orm import Session, sessionmaker
 
 from ml.record_section import RecordSection
 from ml.serving.request_log.fields import HASH_PREFIX, hash_value
 from ml.serving.request_log.ids import IdMaker
 from ml.serving.request_log.rows import MAX_VALUE_BYTES, PendingRow, Row, to_row
 
+Sessions = sessionmaker[Session]
 KEY = b"f" * 32
 
 
@@ -93,6 +96,43 @@ def test_what_cannot_be_stored_leaves_the_row(features: bytes) -> None:
     row = stored(features, features)
     assert (row["features"], row["answer"], row["is_whole"], row["is_reduced"]) == (None, None, False, False)
     assert uuid.UUID(row["id"]).version == 7
+
+
+NUMBERS = [
+    *("1e2", "1E2", "1.5e1", "1.50e1", "-1e-05", "1e22", "1e23", "-1.2e25", "1e308"),
+    *("1.7976931348623157e308", "1.0", "-0.0", "-0", "5e-324", "1e-400", "1e0"),
+    *("0.1234567890123456789012345", "123456789012345678901234567890"),
+    *("18446744073709551616", "-9223372036854775809", "9007199254740993", "9007199254740993.0"),
+]
+EQUAL_FORMS = [
+    '{"a": 1, "a": 2}',
+    '{"b": {"a": 1e2, "a": 3}, "a": [1.0, {}]}',
+    '"1e23"',
+    '["a1e23", 2.50]',
+    '"\\u00e9"',
+    '{"long name": 1, "b": 2}',
+]
+
+
+@pytest.mark.parametrize("text", NUMBERS + EQUAL_FORMS)
+def test_what_is_whole_comes_back_equal(sessions: Sessions, text: str) -> None:
+    row = stored(f'{{"x": {text}}}'.encode())
+    with sessions.begin() as session:
+        found = session.scalar(sql("SELECT CAST(:features AS jsonb)"), {"features": row["features"]})
+        written = session.scalar(sql("SELECT CAST(CAST(:features AS jsonb) AS text)"), row)
+
+    is_equal = found == json.loads(f'{{"x": {text}}}')
+    assert row["is_whole"] is is_equal
+    assert is_equal is (text not in ("1e23", "-1.2e25", "1e308", "1.7976931348623157e308"))
+    assert len(written) <= MAX_VALUE_BYTES
+
+
+@pytest.mark.parametrize("text", ["1e-16000", "1e-99999999999", f"[{', '.join(['1e-300'] * 300)}]"])
+def test_numbers_that_postgres_writes_longer_are_not_stored(text: str) -> None:
+    """64 KiB of them would be 100 MB for whoever reads the row."""
+    text = text if text != "1e-16000" else f"[{', '.join([text] * 5)}]"
+    row = stored(f'{{"x": {text}}}'.encode(), f"[{text}]".encode())
+    assert (row["features"], row["answer"], row["is_whole"]) == (None, None, False)
 
 
 def test_an_escaped_backslash_is_no_nul() -> None:

@@ -1,5 +1,6 @@
 """Connections with one deadline for all that is sent and read, however slowly it comes."""
 
+import math
 import ssl
 import time
 from collections.abc import Iterable
@@ -15,11 +16,19 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
 
-    def limit(self, timeout: float | None) -> float:
-        left = self._until - time.monotonic()
-        if left <= 0:
+    @property
+    def has_passed(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def end(self) -> None:
+        """Limit nothing from now on: what had to be done is done."""
+        self._until = math.inf
+
+    def limit(self, timeout: float | None) -> float | None:
+        if self.has_passed:
             raise httpcore.ReadTimeout
-        return left if timeout is None else min(left, timeout)
+        left = self._until - time.monotonic()
+        return min((limit for limit in (left, timeout) if limit not in (None, math.inf)), default=None)
 
 
 class DeadlineStream(httpcore.NetworkStream):

@@ -1,0 +1,1 @@
+"""Recorded requests with ground truth as training and test data: `slipway://recorded`."""
