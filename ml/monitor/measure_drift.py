@@ -102,7 +102,9 @@ def draw_rows(sessions: sessionmaker[Session], model: str, since: datetime | Non
         most_of_call = int(NEWEST_ROWS * MAX_CALL_SHARE)
         newest = request_samples.list_newest(session, model, NEWEST_ROWS, most_of_call, since)
         begin = now - timedelta(seconds=DAY_SECONDS)
-        period = Period(model, max(begin, since or begin), now)
+        if since is not None:
+            begin = max(begin, since + timedelta(microseconds=1))
+        period = Period(model, begin, now)
         day = request_samples.draw_period(session, period, 2 * DAY_ROWS, seed)
         chosen = {
             WindowName.NEWEST: choose_keys(newest, NEWEST_ROWS, seed, are_newest=True),

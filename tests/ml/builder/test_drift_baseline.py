@@ -18,7 +18,7 @@ from tests.models import files
 SLOW = 'import time; time.sleep(0.1); return features["age"]'
 FAULTS = {
     "it ends its process": 'import os\nif features["age"] < 35: os._exit(3)\nreturn 1.0',
-    "it answers with what JSON has not": "return {1, 2}",
+    "it answers few rows": 'if features["age"] < 60: raise ValueError\nreturn 1.0',
     "it takes rows of another form": "return features[0]",
 }
 

@@ -44,7 +44,7 @@ def typed_model(**bodies: Any) -> dict[str, str]:
     made = files(
         head=FEATURES,
         train="return pickle.dumps(2.0)",
-        evaluate='return {"MAE": 0.1}',
+        evaluate='return {"SMAPE": 0.1}',
         predict=bodies.pop("predict", 'return features["age"] * pickle.loads(model)'),
         info='return {"Type": "regression"}',
         **bodies,
