@@ -49,7 +49,7 @@ def test_every_link_of_every_page_leads_through_the_proxy(proxy: Proxy) -> None:
         links = set(LINK.findall(page.text)) - seen
         seen |= links
         assert all(link.startswith(f"{PREFIX}/") for link in links)
-        forms = re.compile("/(sign-out|deploy|rollback|train|evaluate)$|/static/|/invocations$|[?&]token=")
+        forms = re.compile("/(sign-out|deploy|rollback|train|evaluate|ground-truth)$|/static/|/invocations$|[?&]token=")
         is_page = "text/html" in page.headers["Content-Type"]
         waiting += [html.unescape(link) for link in links if is_page and not forms.search(link)]
     assert {f"{PREFIX}/releases/3", f"{PREFIX}/docs", f"{PREFIX}/predict"} <= seen
