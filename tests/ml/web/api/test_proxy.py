@@ -14,6 +14,7 @@ from tests.ml.serving.support import Shop, main_py
 PREFIX = "/tools/slipway"
 PROXY = {"Host": "localhost", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": PREFIX}
 DATA = "application/json"
+FORMS = "sign-out|deploy|rollback|train|evaluate|pause"  # which a GET does not answer
 LINK = re.compile(r'\s(?:href|action|src|data-address|data-follow)="(/[^"]*)"')
 
 
@@ -44,12 +45,14 @@ def proxy(shop: Shop) -> Proxy:
 def test_every_link_of_every_page_leads_through_the_proxy(proxy: Proxy) -> None:
     seen, waiting = set[str](), [f"{PREFIX}/"]
     while waiting:
-        page = proxy.get(waiting.pop())
-        assert page.status_code == 200
+        page = proxy.get(address := waiting.pop())
+        assert page.status_code == 200, address
         links = set(LINK.findall(page.text)) - seen
         seen |= links
         assert all(link.startswith(f"{PREFIX}/") for link in links)
-        forms = re.compile("/(sign-out|deploy|rollback|train|evaluate|ground-truth)$|/static/|/invocations$|[?&]token=")
+        forms = re.compile(
+            "/(sign-out|deploy|rollback|train|evaluate|pause)$|/static/|/invocations$|[?&]token="
+        )
         is_page = "text/html" in page.headers["Content-Type"]
         waiting += [html.unescape(link) for link in links if is_page and not forms.search(link)]
     assert {f"{PREFIX}/releases/3", f"{PREFIX}/docs", f"{PREFIX}/predict"} <= seen
