@@ -80,44 +80,44 @@ class Importer:
         """Send a batch, without lines that are none; raises `UserError`."""
         for line in batch:
             if line.fault:
-                self._refuse(line, line.fault)
-        self._post([line for line in batch if not line.fault])
+                self._refuse_line(line, line.fault)
+        self._post_lines([line for line in batch if not line.fault])
         self._last_line = batch[-1].number
         if sys.stderr.isatty():
             typer.echo(f"\r{self._last_line:,} lines", err=True, nl=False)
 
-    def _post(self, lines: Sequence[Line]) -> None:
+    def _post_lines(self, lines: Sequence[Line]) -> None:
         """Post lines; where the body as a whole is refused, each half, until the line at fault is found."""
         if not lines:
             return
         answer = self._operator.post_content(
-            self._path, self._batches.join(lines), self._batches.content_type, CALL_SECONDS
+            self._path, self._batches.join_lines(lines), self._batches.content_type, CALL_SECONDS
         )
         if answer.status_code in (httpx.codes.BAD_REQUEST, httpx.codes.REQUEST_ENTITY_TOO_LARGE):
             if len(lines) == 1:
-                self._refuse(lines[0], client.error_detail(answer))
+                self._refuse_line(lines[0], client.error_detail(answer))
                 return
             middle = len(lines) // 2
-            self._post(lines[:middle])
-            self._post(lines[middle:])
+            self._post_lines(lines[:middle])
+            self._post_lines(lines[middle:])
         elif answer.is_error:
             raise UserError(client.error_detail(answer))
         else:
-            self._count(lines, answer.json())
+            self._count_answers(lines, answer.json())
 
-    def _count(self, lines: Sequence[Line], document: Document) -> None:
+    def _count_answers(self, lines: Sequence[Line], document: Document) -> None:
         for name in (*COUNTS, "replaced", "unchanged"):
             self.counts[name] += document[name]
         for problem in document["problems"]:
             if problem["status"] in REFUSED:
                 column = problem["at"].replace(",", ".").partition(".")[2].strip()
-                self._name(lines[problem["item"]], f"{column} {problem['reason']}".strip())
+                self._name_line(lines[problem["item"]], f"{column} {problem['reason']}".strip())
 
-    def _refuse(self, line: Line, reason: str) -> None:
+    def _refuse_line(self, line: Line, reason: str) -> None:
         self.counts["invalid"] += 1
-        self._name(line, reason)
+        self._name_line(line, reason)
 
-    def _name(self, line: Line, reason: str) -> None:
+    def _name_line(self, line: Line, reason: str) -> None:
         self._named += 1
         if self._named <= NAMED_LINES:
             terminal.print_text(f"line {line.number}: {reason}")

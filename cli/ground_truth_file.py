@@ -28,7 +28,7 @@ class BatchFormat(Protocol):
     content_type: str
 
     def read(self, file: BinaryIO) -> Iterator[Line]: ...
-    def join(self, lines: Sequence[Line]) -> bytes: ...
+    def join_lines(self, lines: Sequence[Line]) -> bytes: ...
 
 
 class JsonLines:
@@ -42,7 +42,7 @@ class JsonLines:
             if text.strip():
                 yield Line(number, text.strip(), explain_not_item(text))
 
-    def join(self, lines: Sequence[Line]) -> bytes:
+    def join_lines(self, lines: Sequence[Line]) -> bytes:
         return b"[" + b",".join(line.text for line in lines) + b"]"
 
 
@@ -67,7 +67,7 @@ class CsvTable:
         except (csv.Error, UnicodeDecodeError) as error:
             raise UserError(f"line {reader.line_num + 1} is no CSV: {error}") from error
 
-    def join(self, lines: Sequence[Line]) -> bytes:
+    def join_lines(self, lines: Sequence[Line]) -> bytes:
         return self.header + b"".join(line.text for line in lines)
 
 

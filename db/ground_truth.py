@@ -106,7 +106,7 @@ DELETE_EARLY = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class FoundRow:
-    """What the request log has of a row: `rows` of its call up to two, and what it answered."""
+    """A row in the request log: its answer, and the number of rows of its call, up to two."""
 
     rows: int
     row: int | None  # None: the call has none, or not this one

@@ -23,7 +23,7 @@ MAX_DEPLOYMENTS = 50
 
 
 @dataclass(frozen=True)
-class Period:
+class ShownPeriod:
     """A part of the past, in steps of which one window each is shown."""
 
     start: datetime
@@ -92,7 +92,7 @@ def list_newest_quality(session: Session, model: str) -> list[QualityWindow]:
     return sorted(found, key=lambda row: (QUALITY_WINDOWS.index(row.window), -row.release_id))
 
 
-def list_drift(session: Session, model: str, window: str, period: Period) -> list[DriftPoint]:
+def list_drift(session: Session, model: str, window: str, period: ShownPeriod) -> list[DriftPoint]:
     """Return the newest window of each step of a period, oldest first."""
     begins, in_step = make_steps(period, DriftWindow.made_at)
     found = (
@@ -115,7 +115,7 @@ def list_drift(session: Session, model: str, window: str, period: Period) -> lis
     return [DriftPoint(*row) for row in rows]
 
 
-def list_quality(session: Session, model: str, window: str, period: Period) -> list[QualityWindow]:
+def list_quality(session: Session, model: str, window: str, period: ShownPeriod) -> list[QualityWindow]:
     """Return the newest windows of each step of a period, one for each release, oldest first."""
     begins, in_step = make_steps(period, QualityWindow.made_at)
     found = (
@@ -139,7 +139,7 @@ def list_quality(session: Session, model: str, window: str, period: Period) -> l
     return list(newest.values())
 
 
-def make_steps(period: Period, made_at: Any) -> tuple[Subquery, ColumnElement[bool]]:
+def make_steps(period: ShownPeriod, made_at: Any) -> tuple[Subquery, ColumnElement[bool]]:
     """Return the beginning of each step, and the condition that a window was made in it."""
     series = func.generate_series(period.start, period.end - period.step, period.step)
     begins = select(series.column_valued("begins").cast(DateTime(timezone=True)).label("begins")).subquery()

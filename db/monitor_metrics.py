@@ -57,7 +57,7 @@ class QualitySummary:
 
 @dataclass(frozen=True)
 class MonitorSummary:
-    """What was measured last of some models."""
+    """The last measurements of some models."""
 
     states: Sequence[MonitorState] = ()
     drift: Sequence[DriftSummary] = ()

@@ -1,9 +1,10 @@
-"""The better direction of a metric, as far as its name indicates it."""
+"""The names of metrics: which direction is better, as far as a name indicates it, and who measured it."""
 
 import re
 from typing import Literal
 
 Direction = Literal["lower", "higher"]
+OWN_PREFIX = "evaluate() "  # of a metric that the repository's own evaluate gave on recorded rows
 
 
 def split_words(text: str) -> set[str]:

@@ -7,12 +7,11 @@ from typing import Any
 
 from common.figures import format_metric
 from ml.manifest import Gate, MetricRule
-from ml.metric_names import Direction, find_direction
+from ml.metric_names import OWN_PREFIX, Direction, find_direction
 from ml.metric_rules import find_rules, is_above, is_worse
 from ml.monitor.quality_names import Definition, are_same, find_definitions
 
 MIN_COVERAGE = 0.01  # of the answered rows; fewer with ground truth may be a special choice
-OWN_PREFIX = "evaluate() "  # of what the repository's own evaluate gives
 
 Measured = Mapping[str, Mapping[str, Any]]  # a metric's name → its value, low and high
 

@@ -47,7 +47,7 @@ WINDOWS = (
 
 @dataclass(frozen=True)
 class Measures:
-    """What the quality of a live release is measured with."""
+    """The means to measure the quality of a live release."""
 
     gate: Gate | None  # None: its rules are not known
     find_python: Callable[[], Path]  # of the monitor's environment
@@ -57,7 +57,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class Served:
-    """What a model serves and has served, with what was measured of it before."""
+    """The releases that a model serves and has served, with earlier measurements of the live one."""
 
     now: datetime
     live: int

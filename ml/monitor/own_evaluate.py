@@ -5,7 +5,7 @@ from typing import Any
 
 from common.text import make_storable
 from db.quality_rows import QualityPeriod
-from ml.monitor.decay import OWN_PREFIX
+from ml.metric_names import OWN_PREFIX
 from ml.monitor.program import MeasurementError, run_program
 
 MODULE = "ml.builder.score_recorded"

@@ -6,12 +6,12 @@ from typing import Any
 
 from db.monitor_history import DriftPoint
 from db.monitor_models import DriftWindow, MonitorState, QualityWindow
+from ml.metric_names import OWN_PREFIX
 from ml.web.drift_strength import find_strongest
 from ml.web.serializers import Document, format_time
 
 MAX_COLUMNS = 200  # of a window
 MAX_METRICS = 20
-OWN_PREFIX = "evaluate() "  # of metrics that the repository's own code measured
 MAX_VALUE = 1e300  # of either sign, so that a chart has room around it
 
 

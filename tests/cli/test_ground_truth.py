@@ -131,4 +131,4 @@ def test_lines_of_a_table_are_those_of_the_file(tmp_path: Path) -> None:
     with path.open("rb") as file:
         lines = list(table.read(file))
     assert [line.number for line in lines] == [4, 5]
-    assert table.join(lines) == b'prediction,value\n"a\nb",1\nc,"2,3"\n'
+    assert table.join_lines(lines) == b'prediction,value\n"a\nb",1\nc,"2,3"\n'

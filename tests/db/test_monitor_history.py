@@ -12,12 +12,12 @@ from benchmarks import monitor_page, query_plans
 from cli.up.postgres import Postgres
 from db import monitor_history
 from db.models import Deployment, Release
-from db.monitor_history import MAX_ANSWERS, MAX_RELEASES, LivePeriod, Period
+from db.monitor_history import MAX_ANSWERS, MAX_RELEASES, LivePeriod, ShownPeriod
 from db.states import Cause, DeploymentState
 from tests.harness.monitored import add_drift, add_quality, record_answers
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-DAY = Period(NOW - timedelta(days=1), NOW, steps=24)
+DAY = ShownPeriod(NOW - timedelta(days=1), NOW, steps=24)
 MODEL = "m"
 
 

@@ -19,7 +19,7 @@ EDGE_DIGITS, SHARE_DIGITS = 12, 5
 STEPS, WHOLE_STEPS = (1.0, 2.0, 2.5, 5.0), (1.0, 2.0, 5.0)
 
 
-class Measured(StrEnum):
+class Quantity(StrEnum):
     """The part of a column's values that is counted."""
 
     NUMBERS = "numbers"
@@ -35,7 +35,7 @@ class Distribution:
     what only a window has is counted in `unseen`, so that no finding holds what one request contained.
     """
 
-    of: Measured
+    of: Quantity
     edges: tuple[float, ...]  # one more than there are bins; none of labels
     labels: tuple[str, ...]
     before: tuple[float, ...]
@@ -49,7 +49,7 @@ def compare_distributions(baseline: Column, window: Column) -> Distribution | No
     """Return how both are distributed; None where the baseline has no values."""
     before, now = list_numbers(baseline), list_numbers(window)
     if before:
-        of = Measured.NUMBERS if baseline.kind is Kind.NUMBER else Measured.LENGTHS
+        of = Quantity.NUMBERS if baseline.kind is Kind.NUMBER else Quantity.LENGTHS
         edges = choose_edges(before, now or before)
         shares = share_bins(before, edges), share_bins(now, edges)
         return Distribution(of, edges, (), *shares, (0.0, 0.0), 0.0, (len(before), len(now)))
@@ -76,7 +76,7 @@ def compare_labels(before: Counter[str], now: Counter[str]) -> Distribution | No
     listed = sorted(largest[:MAX_LABELS], key=lambda label: (-before[label], label))
     rest = largest[MAX_LABELS:]
     return Distribution(
-        Measured.LABELS,
+        Quantity.LABELS,
         (),
         tuple(listed),
         tuple(share(before[label], 0) for label in listed),

@@ -22,7 +22,7 @@ class MetricKind(StrEnum):
 
 @dataclass(frozen=True)
 class AnsweredRow:
-    """What a model answered, and what it should have answered, as anything that JSON can hold."""
+    """An answer of a model with its ground truth: anything that JSON can hold."""
 
     call: str
     answer: Any

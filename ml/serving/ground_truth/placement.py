@@ -21,7 +21,7 @@ WRITE_TIME = timedelta(minutes=1)  # in which the rows of a call that is being r
 
 
 class ItemStatus(StrEnum):
-    """What became of one value of a call."""
+    """The outcome of one value of a call."""
 
     STORED = "stored"
     EARLY = "early"
@@ -48,7 +48,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class LogRules:
-    """What is recorded of a model now, and the kind of its live release."""
+    """The rules by which a model is recorded now, and the kind of its live release."""
 
     share: float  # of the calls; 0 where the log is off
     kind: str | None

@@ -17,7 +17,7 @@ PROBLEM_ORDER = (ItemStatus.INVALID, ItemStatus.AMBIGUOUS, ItemStatus.UNKNOWN, I
 
 @dataclass
 class Report:
-    """What became of the values of a call."""
+    """The outcomes of all values of a call."""
 
     counts: Counter[ItemStatus] = field(default_factory=Counter)
     replaced: int = 0

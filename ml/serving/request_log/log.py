@@ -68,7 +68,7 @@ class RequestLog:
 
     @property
     def is_on(self) -> bool:
-        """Whether calls get ids and are recorded."""
+        """Return whether calls get ids and are recorded."""
         return self._is_on
 
     @property

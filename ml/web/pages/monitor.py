@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from common.web.negotiation import wants_page
 from db import monitor_history, retrainings
-from db.monitor_history import QUALITY_WINDOWS, Period
+from db.monitor_history import QUALITY_WINDOWS, ShownPeriod
 from db.session import read_time
 from ml.serving.registry import ModelRegistry, ServedModel
 from ml.serving.telemetry.traffic import TrafficRecorder
@@ -32,7 +32,7 @@ DEFAULT_HOURS, DEFAULT_WINDOW = "24", "week"
 
 @dataclass(frozen=True)
 class View:
-    """What a request wants to see: how far back, and the quality of which window."""
+    """The part of the page that is asked for: the hours back, and the window of quality."""
 
     hours: str
     window: str
@@ -91,7 +91,7 @@ def read_monitor(session: Session, served: ServedModel, view: View, recorder: Tr
     model = served.model.name
     requests = traffic.read_window(session, model, traffic.WINDOWS[view.hours], recorder)
     now = parse_time(requests["to"])
-    period = Period(parse_time(requests["from"]), now)
+    period = ShownPeriod(parse_time(requests["from"]), now)
     newest = monitor_history.list_newest_drift(session, model)
     chosen = choose_drift_window(newest)
     return {

@@ -13,7 +13,7 @@ MIN_MARK_GAP = 26  # between two numbers of releases
 
 @dataclass(frozen=True)
 class TimeFrame:
-    """What charts over time share: the period, and when which release went live."""
+    """The period that charts over time share, and when which release went live in it."""
 
     start: datetime
     end: datetime
