@@ -54,7 +54,7 @@ def import_file(
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
     except UserError as error:
-        raise UserError(f"{error}. {importer.explain_rest()}") from error
+        raise UserError(f"{str(error).removesuffix('.')}. {importer.explain_rest()}") from error
     terminal.print_text(importer.format_totals())
     if any(importer.counts[name] for name in REFUSED):
         raise typer.Exit(1)
@@ -63,7 +63,7 @@ def import_file(
 def guess_format(file: Path) -> str:
     if file.suffix.lower() in (".csv", ".jsonl", ".ndjson"):
         return "csv" if file.suffix.lower() == ".csv" else "jsonl"
-    raise UserError(f"{file} may be of any form: name it by --format csv or jsonl")
+    raise UserError(f"{file} is named neither .csv nor .jsonl: name its format by --format csv or jsonl")
 
 
 class Importer:
@@ -124,7 +124,9 @@ class Importer:
 
     def explain_rest(self) -> str:
         """Return what a person has to know of an import that ended early."""
-        return f"It ended after line {self._last_line}: run it again, that is safe to repeat"
+        return (
+            f"It ended after line {self._last_line}: run it again once that is mended, it is safe to repeat"
+        )
 
     def format_totals(self) -> str:
         """Return the counts of all lines; an id that was refused is in no other of them."""

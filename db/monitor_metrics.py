@@ -26,9 +26,15 @@ NEWEST_QUALITY = text("""
     FROM unnest(CAST(:models AS text[])) AS named (model)
     CROSS JOIN unnest(CAST(:windows AS text[])) AS kind (name)
     CROSS JOIN LATERAL (
+        SELECT release_id FROM deployments
+        WHERE deployments.model = named.model AND state = 'live' ORDER BY id DESC LIMIT 1
+    ) AS live
+    CROSS JOIN LATERAL (
         SELECT recorded, rows, metrics
-        FROM quality_windows WHERE quality_windows.model = named.model AND "window" = kind.name
-        ORDER BY made_at DESC, release_id DESC LIMIT 1
+        FROM quality_windows
+        WHERE quality_windows.model = named.model AND "window" = kind.name
+            AND quality_windows.release_id = live.release_id
+        ORDER BY made_at DESC LIMIT 1
     ) AS newest
 """)
 
@@ -46,7 +52,7 @@ class DriftSummary:
 
 @dataclass(frozen=True)
 class QualitySummary:
-    """The newest window of a kind, of the newest release that it was measured of."""
+    """The newest window of a kind, of the live release."""
 
     model: str
     window: str

@@ -26,6 +26,7 @@ from ml.paths import HomeLayout
 from ml.settings import MlSettings, ModelConfig
 
 DAY = timedelta(days=1)
+NOT_LIVE = "it is not live any more: nothing is judged"
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,9 @@ def measure_window(
     measured = run_quality(measures.find_python(), kinds, found.rows, seed)
     add_own(measured.get(served.live), window, measures, seed)
     made = [
-        judge_release(window, found, served.releases[number], measures.gate, answer)
+        judge_release(
+            window, found, served.releases[number], measures.gate, answer, is_live=number == served.live
+        )
         for number, answer in measured.items()
     ]
     with sessions.begin() as session:
@@ -172,12 +175,16 @@ def judge_release(
     release: ServedRelease,
     gate: Gate | None,
     answer: ReleaseAnswer,
+    *,
+    is_live: bool,
 ) -> QualityWindow:
-    """Return what a window shows of one release."""
+    """Return what a window shows of one release; only the live one is judged."""
     rules = GateRules(release.id, gate, release.metrics)
     labelled, answered = found.labelled[rules.release], found.answered.get(rules.release, 0)
     recorded = max(labelled, answered)  # both may be estimates
-    if answer["metrics"]:
+    if answer["metrics"] and not is_live:
+        status, reason = QualityStatus.SAME, NOT_LIVE
+    elif answer["metrics"]:
         status, reason = judge_window(rules, answer["metrics"], labelled, recorded)
     else:
         status, reason = QualityStatus.TOO_FEW, answer["reason"]

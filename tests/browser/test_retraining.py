@@ -40,6 +40,9 @@ def test_retrainings_of_every_state(shop: Shop, browser: Browser) -> None:
     is_fine_in_every_shape(browser, [PAGE])  # nothing is set
     browser.open(PAGE)
     browser.says("Nothing is set")
+    shop.publish(main_py("return 3"), retrain={"drift": "suggest", "decay": "suggest"})
+    browser.open(PAGE)
+    browser.says("Nothing begins on its own: drift and decay suggest a retraining")
     live = shop.publish(main_py("return 2"), retrain=BOTH)
     with shop.sessions.begin() as session:
         session.add(

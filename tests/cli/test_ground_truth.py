@@ -98,6 +98,7 @@ def test_a_file_that_is_none_is_explained(
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert ".." not in done.stderr.replace(str(tmp_path), "")
 
 
 def test_an_import_that_ends_early_names_the_line(slipway: Slipway, tmp_path: Path) -> None:  # noqa: F811

@@ -90,7 +90,9 @@ def explain(kind: str, worst: Comparison) -> str:
         case Statistic.KOLMOGOROV_SMIRNOV:
             return f"{of(kind)} are distributed differently by {value:.2f} (threshold {worst.threshold:.2f})"
     what = "categories" if kind == "category" else "types"
-    return f"the shares of its {what} changed by {value:.2f} (threshold {worst.threshold:.2f})"
+    is_chi_squared = worst.statistic is Statistic.CHI_SQUARED
+    measure = "chi-squared for each row" if is_chi_squared else "Jensen-Shannon distance"
+    return f"the shares of its {what} changed: {measure} {value:.2f} (threshold {worst.threshold:.2f})"
 
 
 def of(kind: str) -> str:

@@ -3,23 +3,21 @@
 import csv
 import io
 from collections.abc import Iterator
-from typing import get_args
 
 from common.problems import ProblemError
 from ml.serving.ground_truth.items import (
     MAX_ID_CHARS,
     MAX_ROW,
+    SOURCES,
     Item,
     ItemError,
     ParsedItems,
-    Source,
     check_item_count,
     parse_time,
 )
 
 REQUIRED_COLUMNS = ("prediction", "value")
 COLUMNS = (*REQUIRED_COLUMNS, "row", "at", "source")
-SOURCES: tuple[Source, ...] = get_args(Source)
 
 
 def parse_csv(body: bytes) -> ParsedItems:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -14,6 +14,7 @@ MAX_ITEMS = 10_000  # of a call
 MAX_ROW = 2**31 - 1
 MAX_ID_CHARS = 100
 Source = Literal["person", "system", "model"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 DECODER_PLACE = re.compile(r" - at `\$\.?(.*)`$")
 
 
@@ -105,7 +106,8 @@ def parse_json_item(number: int, raw: msgspec.Raw) -> Item:
 def to_item_error(error: Exception) -> ItemError:
     """Return the decoder's error with the place apart from the message."""
     found = DECODER_PLACE.search(str(error))
-    return ItemError(found[1], str(error)[: found.start()]) if found else ItemError("", str(error))
+    place, message = (found[1], str(error)[: found.start()]) if found else ("", str(error))
+    return ItemError(place, f"has to be one of {', '.join(SOURCES)}" if place == "source" else message)
 
 
 def decode_value(text: bytes) -> Decoded:

@@ -19,6 +19,7 @@ from starlette import staticfiles
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from common import units
 from common.figures import format_change, format_number, format_short, relative_change
 from common.plain import escape_unprintable
 from common.web.negotiation import accepts_gzip, wants_page
@@ -175,6 +176,7 @@ templates.filters.update(
     ago=format_age,
     bound=format_bound,
     change=format_change,
+    duration=units.format_duration,
     count_of=format_count,
     moment=format_utc,
     number=format_number,

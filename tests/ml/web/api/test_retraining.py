@@ -94,6 +94,17 @@ def test_what_is_suggested_is_started_by_an_operator(shop: Shop, operator: Opera
     assert shop.get(PAGE).json()["budget_left"] == 2
 
 
+def test_a_suggestion_of_an_earlier_release_says_stale(shop: Shop) -> None:
+    first = shop.publish(main_py("return 1"))
+    shop.publish(main_py("return 2"))
+    number = suggest(shop)
+    assert ">suggested</span>" in shop.get(PAGE, "text/html").text
+    with shop.sessions.begin() as session:
+        session.get_one(Retraining, number).live_release = first
+
+    assert ">stale</span>" in shop.get(PAGE, "text/html").text
+
+
 def test_a_suggestion_for_another_release_is_stale(shop: Shop, operator: Operator) -> None:
     first = shop.publish(main_py("return 1"))
     number = suggest(shop)

@@ -42,6 +42,7 @@ def test_what_is_missing_says_what_to_do(make_shop: Callable[..., Shop]) -> None
     assert "100 of them from 20 calls" in page
     assert "No other release was live before" in page
     assert "not measured yet" in page
+    assert "at most every 15m" in page
     assert "None so far." in page
 
 
