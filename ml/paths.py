@@ -113,7 +113,7 @@ class HomeLayout:
         return [path for paths in found for path in paths]
 
     def list_scored(self) -> list[int]:
-        """Return the releases whose own evaluate has recorded rows in files, or left some when it was killed."""
+        """Return the releases whose own evaluate has recorded rows in files, or has left some."""
         return [self.find_release(path) for path in (self.root / "releases").glob(f"*/{QUALITY_FOLDER}")]
 
     def find_release(self, path: Path) -> int:
