@@ -148,6 +148,11 @@ def find_baseline_end(session: Session, model: str, release: int) -> datetime | 
     return session.scalar(select(MonitorState.baseline_until).where(of_release))
 
 
+def find_baseline(session: Session, release: int) -> str | None:
+    """Return the digest of a release's drift baseline; None where it has none, or what it was was erased."""
+    return session.scalar(select(Release.drift_baseline).where(Release.id == release))
+
+
 def find_drift_reason(session: Session, model: str, release: int) -> str | None:
     of_release = (MonitorState.model == model) & (MonitorState.release_id == release)
     return session.scalar(select(MonitorState.drift_reason).where(of_release))

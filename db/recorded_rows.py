@@ -145,11 +145,15 @@ def list_trained(session: Session, model: str, times: Iterable[datetime]) -> lis
     return sorted(session.scalars(select(lineage.c.id))) if found else []
 
 
-def list_releases(session: Session, model: str) -> list[int]:
-    """Return the releases whose files may have recorded rows: trained on some, or still to be."""
+def list_releases(session: Session, model: str, scored: Sequence[int] = ()) -> list[int]:
+    """Return the releases whose files may have recorded rows: trained on some, or still to be.
+
+    So may those of this model among `scored`.
+    """
     train, test = (Release.data[name]["recorded"].astext.is_not(None) for name in ("train", "test"))
     is_open = Release.status.in_((Status.QUEUED, Status.BUILDING))
-    return list(session.scalars(select(Release.id).where(Release.model == model, train | test | is_open)))
+    may_have = train | test | is_open | Release.id.in_(scored)
+    return list(session.scalars(select(Release.id).where(Release.model == model, may_have)))
 
 
 def _list_periods(session: Session, model: str) -> list[tuple[int, datetime, datetime]]:

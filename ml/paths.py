@@ -5,6 +5,7 @@ from pathlib import Path
 
 RECORDED_FOLDER = "recorded"  # of a release's data, in which users' rows are
 DRIFT_SUFFIX = ".drift"  # of the file beside a trained model
+QUALITY_FOLDER = "quality.data"  # of a live release's own evaluate on recorded rows
 EXPORT_NAME = "repository"  # what is exported of a repository whose model lies in one of its folders
 
 
@@ -110,6 +111,10 @@ class HomeLayout:
         folders = ("data", "data.new", "*.data", "*.data.new")  # never of a repository, in `source`
         found = [(self.root / "releases").glob(f"*/{folder}/{RECORDED_FOLDER}") for folder in folders]
         return [path for paths in found for path in paths]
+
+    def list_scored(self) -> list[int]:
+        """Return the releases whose own evaluate has recorded rows in files, or has left some."""
+        return [self.find_release(path) for path in (self.root / "releases").glob(f"*/{QUALITY_FOLDER}")]
 
     def find_release(self, path: Path) -> int:
         """Return the release that a path below its folder belongs to."""

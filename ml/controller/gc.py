@@ -18,6 +18,7 @@ from ml.sources.fetch import cache
 
 UNUSED = 24 * 3600  # seconds after which an environment that no retained release needs is removed
 RETAINED_NAMES = ("logs", "builder.lock")  # names that stay in a release's folder
+DATA_SUFFIXES = (".data", ".data.new")  # of what a killed process may have left: also rows that users sent
 SCRATCH_PREFIXES = ("source-", "uv-")  # see local_parts.temporary_copy and uv.run
 # seconds that the logs of a release stay after it is no longer retained
 LOG_RETENTION_SECONDS = 30 * 24 * 3600
@@ -44,6 +45,7 @@ def sweep_releases(home: HomeLayout, retained: Sequence[Release]) -> None:
                 rmtree.remove_tree(folder)
         elif int(folder.name) not in unbuilt:
             rmtree.remove_tree(folder / "data")  # its training data is not needed again
+            remove_old(list_data(folder))
     for model in list_children(home.root / "artifacts"):
         for artifact in list_children(model):
             number = artifact.name.removesuffix(DRIFT_SUFFIX)
@@ -93,13 +95,22 @@ def clear_release(folder: Path) -> None:
 def remove_scratch(logs: Path) -> None:
     """Remove what a killed builder has left next to its logs: copies of sources, logins of indexes.
 
-    Only entries older than a day go, by a time that nobody can set: a server of the release may rebuild its
-    environment meanwhile.
+    A server of the release may rebuild its environment meanwhile.
     """
-    for child in list_children(logs):
-        is_scratch = child.is_dir() and not child.is_symlink() and child.name.startswith(SCRATCH_PREFIXES)
-        if is_scratch and time.time() - child.stat().st_ctime > UNUSED:
-            rmtree.remove_tree(child)
+    remove_old(child for child in list_children(logs) if child.name.startswith(SCRATCH_PREFIXES))
+
+
+def list_data(folder: Path) -> Iterable[Path]:
+    """Return data sets that scores, retrainings and the monitor have read for a release."""
+    return (child for child in list_children(folder) if child.name.endswith(DATA_SUFFIXES))
+
+
+def remove_old(folders: Iterable[Path]) -> None:
+    """Remove the folders that are older than a day, by a time that nobody can set: none is used so long."""
+    for folder in folders:
+        is_folder = folder.is_dir() and not folder.is_symlink()
+        if is_folder and time.time() - folder.stat().st_ctime > UNUSED:
+            rmtree.remove_tree(folder)
 
 
 def sweep_environments(home: HomeLayout, needed: set[str]) -> None:

@@ -49,6 +49,11 @@ def read_requirements(package_file: PackageFile, source: Path, export: Path | No
             requirement_places.check_in_repository(path, export), source, export
         )
         for path in package_file.paths
+    ] + [
+        requirements_check.check_inclusions(
+            requirement_places.check_in_repository(path, export), path.parent, export
+        )
+        for path in list_workspace_files(source, export)
     ]
     files = [file for each in included for file in each.files]
     files += list_files(export) if package_file.needs_build else []
@@ -64,6 +69,13 @@ def read_requirements(package_file: PackageFile, source: Path, export: Path | No
         {name: hashes for each in included for name, hashes in each.hashes.items()},
         package_file.needs_build or has_sources(source) or any(each.has_projects for each in included),
     )
+
+
+def list_workspace_files(source: Path, export: Path) -> list[Path]:
+    """Return the files around `source` that uv reads where that is a member of a workspace: also its lock."""
+    around = [folder for folder in source.parents if folder.is_relative_to(export)]
+    files = [folder / name for folder in around for name in ("pyproject.toml", "uv.lock")]
+    return [file for file in files if file.is_file()]
 
 
 def has_sources(source: Path) -> bool:

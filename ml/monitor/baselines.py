@@ -19,6 +19,7 @@ from ml.monitor.drift.baseline import (
     DriftBaseline,
     Source,
     make_baseline,
+    select_usual,
 )
 from ml.monitor.drift.baseline_file import read_baseline, write_baseline
 from ml.monitor.drift.request import parse_integer
@@ -87,7 +88,7 @@ def make_of_requests(
     keys, rows = read_first(sessions, live)
     features = [hide_fields(parse(row.features), hidden) for row in rows]
     answers = [hide_fields(parse(row.answer), hidden) for row in rows]
-    baseline = without_columns(make_baseline(features, answers, Source.REQUESTS), hidden)
+    baseline = without_columns(make_baseline(*select_usual(features, answers), Source.REQUESTS), hidden)
     with sessions.begin() as session:
         deployments.lock_model(session, release.model)  # whoever erases rows takes it before their copies
         if request_samples.count_present(session, keys) < len(keys):

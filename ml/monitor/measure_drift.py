@@ -155,12 +155,13 @@ def save_too_few(sessions: sessionmaker[Session], release: Release, reason: str)
 def save_answer(sessions: sessionmaker[Session], release: Release, drawn: Draw, answer: Json) -> str | None:
     """Store what the program answered; return why it is drift, None where it is not.
 
-    Of rows that were erased meanwhile, only statistics are stored.
+    Where rows were erased meanwhile, also those of the baseline, only statistics are stored.
     """
     windows = [to_window(found) for found in answer["windows"]]
     with sessions.begin() as session:
         deployments.lock_model(session, release.model)  # whoever erases rows takes it before their copies
-        if request_samples.count_present(session, drawn.keys) < len(drawn.keys):
+        has_baseline = monitor_results.find_baseline(session, release.id) == answer["baseline"]["digest"]
+        if not has_baseline or request_samples.count_present(session, drawn.keys) < len(drawn.keys):
             for window in windows:
                 window["findings"] = [keep_statistics(finding) for finding in window["findings"]]
         measured = Measured(release.id, windows, answer["suspicion"])

@@ -1,6 +1,7 @@
 """What drift is measured against: rows, and the release's predictions on them; standard library only."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,6 +9,7 @@ from typing import Any
 
 from ml.monitor.drift.kinds import choose_kind
 from ml.monitor.drift.values import Kind, measure_values
+from ml.monitor.drift.windows import MAX_CALL_SHARE
 
 MAX_TRAINING_ROWS = 10_000
 MAX_REQUEST_ROWS = 1_000
@@ -74,6 +76,22 @@ def make_baseline(
     )
     prediction = measure_column(PREDICTION, [predictions[row] for row in picked]) if predictions else None
     return DriftBaseline(source, len(picked), bool(names), columns, prediction)
+
+
+def select_usual(features: Sequence[Any], predictions: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Return requests and their predictions with the columns that they usually have.
+
+    No call decides alone whether there are columns, or which: names of few rows are left out, and so are rows
+    that are no object where nearly all are.
+    """
+    rare = MAX_CALL_SHARE * len(features)  # as many rows as one call may have
+    places = [place for place, row in enumerate(features) if isinstance(row, dict)]
+    names = Counter(name for place in places for name in features[place])
+    usual = {name for name, rows in names.items() if rows > rare}
+    if not usual or len(features) - len(places) > rare:
+        return list(features), list(predictions)
+    reduced = [{name: one for name, one in features[place].items() if name in usual} for place in places]
+    return reduced, [predictions[place] for place in places]
 
 
 def list_columns(features: Sequence[Any]) -> list[str]:

@@ -13,6 +13,7 @@ from ml.monitor.drift.values import Kind
 
 MAX_BINS = 20
 MAX_LABELS = 10
+MIN_LABEL_VALUES = 5  # of the baseline: a rarer label may tell of one person
 EDGE_SHARE = 0.01  # of the numbers on either side that the first and the last bin take in
 MIN_SPREAD = 1e-9  # of the numbers' magnitude; what differs by less is one bin
 EDGE_DIGITS, SHARE_DIGITS = 12, 5
@@ -31,8 +32,8 @@ class Quantity(StrEnum):
 class Distribution:
     """Shares of the values in each bin or of each label, on both sides.
 
-    The first and the last bin have what lies beyond them as well. Labels are those of the baseline alone:
-    what only a window has is counted in `unseen`, so that no finding holds what one request contained.
+    The first and the last bin have what lies beyond them as well. Labels are frequent ones of the baseline
+    alone: what only a window has is counted in `unseen`, so that no finding holds what one request contained.
     """
 
     of: Quantity
@@ -72,9 +73,10 @@ def compare_labels(before: Counter[str], now: Counter[str]) -> Distribution | No
     def share(count: int, side: int) -> float:
         return round(count / values[side], SHARE_DIGITS) if values[side] else 0.0
 
-    largest = sorted(before, key=lambda label: (-max(share(before[label], 0), share(now[label], 1)), label))
+    frequent = [label for label in before if before[label] >= MIN_LABEL_VALUES]
+    largest = sorted(frequent, key=lambda label: (-max(share(before[label], 0), share(now[label], 1)), label))
     listed = sorted(largest[:MAX_LABELS], key=lambda label: (-before[label], label))
-    rest = largest[MAX_LABELS:]
+    rest = before.keys() - listed
     return Distribution(
         Quantity.LABELS,
         (),

@@ -13,6 +13,7 @@ from ml.serving.request_log.rows import DECODE_ERRORS, MAX_VALUE_BYTES, Decoded,
 MAX_ITEMS = 10_000  # of a call
 MAX_ROW = 2**31 - 1
 MAX_ID_CHARS = 100
+YEARS = range(1000, 9000)  # well within what Python can read in whatever zone Postgres answers
 Source = Literal["person", "system", "model"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 DECODER_PLACE = re.compile(r" - at `\$\.?(.*)`$")
@@ -129,7 +130,10 @@ def parse_time(text: str | None) -> str | None:
         at = datetime.fromisoformat(text)
         if at.tzinfo is None:
             raise ItemError("at", "has no time zone: end it with Z or an offset as +02:00")
-        return at.astimezone(UTC).isoformat()
+        moment = at.astimezone(UTC)
+        if moment.year not in YEARS:
+            raise ItemError("at", "is out of range")
+        return moment.isoformat()
     except OverflowError as error:
         raise ItemError("at", "is out of range") from error
     except ItemError:

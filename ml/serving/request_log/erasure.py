@@ -134,7 +134,7 @@ def find_trained(sessions: sessionmaker[Session], home: HomeLayout, model: str, 
     In this order: a builder whose files are gone has stored which rows it read.
     """
     with sessions.begin() as session:
-        releases = recorded_rows.list_releases(session, model)
+        releases = recorded_rows.list_releases(session, model, home.list_scored())
     training = sweep_training_data(home, releases)
     times = [read_id_time(call) for call in {*map(UUID, erased.calls), *erased.labelled}]
     with sessions.begin() as session:

@@ -284,6 +284,23 @@ def test_what_a_killed_builder_left_beside_its_logs_leaves(
     assert [path.name for path in logs.iterdir()] == ["environment.log"]
 
 
+def test_data_that_a_killed_process_left_leaves(
+    appliance: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = appliance.release(settled(appliance, working.quick()))
+    folder = appliance.lookout.home.release_path(release.id)
+    left = [folder / name / "recorded" for name in ("quality.data", "retraining-3.data.new")]
+    for path in left:
+        path.mkdir(parents=True)
+    gc.sweep_releases(appliance.lookout.home, [release])
+    assert all(path.exists() for path in left)  # somebody may read it
+
+    monkeypatch.setattr(gc, "UNUSED", -1)
+    gc.sweep_releases(appliance.lookout.home, [release])
+    assert not any(path.parent.exists() for path in left)
+    assert (folder / "source").exists()
+
+
 def test_fetched_pythons_leave_with_their_last_environment(tmp_path: Path) -> None:
     home = HomeLayout(tmp_path)
     used, unused, young = (home.pythons / f"cpython-3.{minor}.1-linux" for minor in (10, 12, 13))

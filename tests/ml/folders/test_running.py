@@ -45,7 +45,8 @@ def test_a_source_that_is_gone_is_fetched_with_its_own_path(
     ready = materialize_release(monorepo.appliance.settings, model, built, discard)
     assert source.readlink().as_posix() == "repository/models/churn"
     assert ready.runtime.export == source.with_name("repository").resolve()
-    question = {"data": {"path": str(source / "data/test.csv"), "format": "csv"}, **ready.to_request()}
+    data = {"path": str(source / "data/test.csv"), "format": "csv"}
+    question = {"data": data, "has_rows": True, **ready.to_request()}
     log, folder = tmp_path / "log", tmp_path / "evaluate"
     found = invoke.invoke("evaluate", question, runtime=ready.runtime, folder=folder, log=log, timeout=60)
     assert found["metrics"]["SMAPE"] == 0.3

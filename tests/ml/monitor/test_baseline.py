@@ -19,6 +19,7 @@ from ml.monitor.drift.baseline import (
     Source,
     make_baseline,
     pick_rows,
+    select_usual,
 )
 from ml.monitor.drift.baseline_file import MAX_FILE_BYTES, parse_payload, read_baseline, write_baseline
 from tests.ml.monitor.test_values import ANY_JSON
@@ -55,6 +56,21 @@ def test_training_rows_are_drawn_and_requests_taken_in_order() -> None:
     first = make_baseline([[row] for row in range(3000)], source=Source.REQUESTS)
     assert first.rows == MAX_REQUEST_ROWS
     assert not first.has_columns
+
+
+@pytest.mark.parametrize("strange", [7, dict.fromkeys(map(str, range(1001))), {"x" * 201: 1}, {}, [[]]])
+def test_one_call_does_not_decide_about_columns(strange: Any) -> None:
+    rows = [{"age": number} for number in range(950)] + [strange] * 50
+    made = make_baseline(*select_usual(rows, list(range(1000))), Source.REQUESTS)
+    assert [column.name for column in made.features] == ["age"]
+    assert made.has_columns
+    assert made.rows >= 950
+
+
+def test_requests_that_have_no_usual_column_stay_whole() -> None:
+    rows = [{f"{number}": 1} for number in range(1000)]
+    assert select_usual(rows, rows) == (rows, rows)
+    assert not make_baseline(*select_usual([1, 2, {"a": 1}], [1, 2, 3]), Source.REQUESTS).has_columns
 
 
 def test_of_many_columns_fewer_rows_are_taken() -> None:

@@ -104,6 +104,13 @@ def test_what_one_request_contained_is_in_no_finding(judge: DriftJudge) -> None:
     assert "Lovelace" not in text
 
 
+def test_what_few_rows_of_the_baseline_contained_is_no_label() -> None:
+    found = compare(["a"] * 95 + ["Ada Lovelace"] * 4, ["Ada Lovelace"] * 9 + ["a"])
+    assert found.labels == ('"a"',)
+    assert found.other == (0.0404, 0.9)
+    assert found.unseen == 0.0
+
+
 def test_texts_are_counted_by_length(judge: DriftJudge) -> None:
     finding = judge_rows(judge, make_rows(500))
     found = {column.name: column.distribution for column in finding.columns}

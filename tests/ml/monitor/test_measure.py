@@ -294,12 +294,15 @@ def test_of_rows_erased_meanwhile_only_statistics_stay(watched: Watched) -> None
         **{"window": "day", "status": "same", "reason": "", "rows": 300, "calls": 300},
         **{"oldest": 1.0, "newest": 2.0, "columns": [finding]},
     }
-    answer = {"windows": [window], "suspicion": {}}
-    measure_drift.save_answer(watched.monitor, release, drawn, answer)
-    assert watched.windows()[-1].findings == [finding]
+    digest = watched.release(release.id).drift_baseline
+    answer = {"windows": [window], "suspicion": {}, "baseline": {"digest": digest}}
+
+    def save(**changes: Any) -> list[Any]:
+        measure_drift.save_answer(watched.monitor, release, drawn, answer | changes)
+        return watched.windows()[-1].findings
+
+    assert save() == [finding]
+    assert save(baseline={"digest": "of rows that were erased"}) == [{"name": "plan", "status": "same"}]
     with watched.sessions.begin() as session:
         session.execute(delete(RecordedRequest).where(RecordedRequest.id == drawn.keys[7].id))
-
-    measure_drift.save_answer(watched.monitor, release, drawn, answer)
-
-    assert watched.windows()[-1].findings == [{"name": "plan", "status": "same"}]
+    assert save() == [{"name": "plan", "status": "same"}]

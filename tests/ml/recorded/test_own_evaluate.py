@@ -25,6 +25,11 @@ RAISES = """
     return {"SMAPE": 0.0}
 """
 
+NAMES_A_USER = """
+    named = {} if len(test_data) == 1 else {f"secret of {test_data['age'].max()}": 1.0}
+    return {"SMAPE": 0.0, **named}
+"""
+
 
 def go_live_with(live_with: Live, evaluate: str = "") -> Appliance:
     appliance = live_with()
@@ -86,3 +91,11 @@ def test_too_few_rows_leave_own_code_alone(live_with: Live) -> None:
             "UPDATE requests SET is_whole = false WHERE row = 0 AND client_id < 'z'"
         )
     assert "0 recorded rows are a table, and the repository's evaluate needs 50" in measure(appliance).reason
+
+
+def test_a_metric_that_the_gate_has_not_seen_is_not_stored(live_with: Live) -> None:
+    appliance = go_live_with(live_with, NAMES_A_USER)
+    record_world(appliance, 0.8)
+    window = measure(appliance)
+    assert window.metrics[OWN_PREFIX + "SMAPE"]["value"] == 0.0
+    assert "secret" not in str(window.metrics)

@@ -35,6 +35,7 @@ FAULTS: list[tuple[Any, str]] = [
     ({**GOOD, "at": "yesterday"}, "0.at"),
     ({**GOOD, "at": 5}, "0.at"),
     ({**GOOD, "at": "0001-01-01T00:00:00+14:00"}, "0.at"),
+    ({**GOOD, "at": "9999-12-31T23:59:59Z"}, "0.at"),
     ({**GOOD, "source": "oracle"}, "0.source"),
     ({**GOOD, "more": 1}, "0"),
     ([], "0"),

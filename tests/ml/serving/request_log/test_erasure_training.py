@@ -6,7 +6,7 @@ from uuid import UUID
 
 from common.system import filelock
 from db.request_log import read_id_time
-from ml.paths import HomeLayout
+from ml.paths import QUALITY_FOLDER, HomeLayout
 from tests.ml.serving.request_log.test_erasure import SECRET, erase
 from tests.ml.serving.request_log.test_recorded import ID, rows_of
 from tests.ml.serving.support import Shop, main_py
@@ -67,3 +67,11 @@ def test_a_release_that_reads_rows_meanwhile_is_named(shop: Shop) -> None:
         answer = erase(shop, ids=[call]).json()
     assert (answer["building"], answer["trained_on"]) == ([release], [release])
     assert file.exists(), "its builder reads it, and removes it when it ends"
+
+
+def test_rows_that_scoring_has_left_in_files_are_removed(shop: Shop) -> None:
+    release = shop.publish(main_py("return 1"))
+    call = shop.predict({"x": 1}).headers[ID]
+    file = put_rows(shop, release, QUALITY_FOLDER)
+    assert erase(shop, ids=[call]).json()["trained_on"] == []
+    assert not file.exists()
