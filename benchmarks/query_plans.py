@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session, sessionmaker
 
 ROUNDS, BAR, FLOOR = 15, 3.0, 0.001  # seconds: below that a ratio means nothing
@@ -23,6 +23,8 @@ LARGE = (
     "tracked",
 )
 PARTITIONS = ("requests_", "ground_truth_")  # of the request log
+
+HAS_BYTES = text("SELECT pg_relation_size(to_regclass(:name)) > 0")
 
 Query = Callable[[Session], Any]
 
@@ -54,10 +56,12 @@ def timed(query: Query, factory: sessionmaker[Session]) -> float:
 
 
 def scans(query: Query, factory: sessionmaker[Session]) -> list[str]:
-    """Return the large tables that the query reads from end to end."""
+    """Return the large tables that the query reads from end to end; days without a row are none."""
     nodes = plan_nodes(query, factory)
     whole = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
-    return sorted(name for name in whole if name in LARGE or name.startswith(PARTITIONS))
+    large = [name for name in whole if name in LARGE or name.startswith(PARTITIONS)]
+    with factory() as session:
+        return sorted(name for name in large if session.scalar(HAS_BYTES, {"name": name}))
 
 
 def find_indexes(query: Query, factory: sessionmaker[Session]) -> set[str]:

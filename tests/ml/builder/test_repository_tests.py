@@ -94,6 +94,15 @@ def test_a_command_that_fails_is_the_commits_fault(command: str, says: str, appl
     assert says in release.reason
 
 
+def test_packages_of_tests_come_from_the_repository(appliance: Appliance) -> None:
+    (appliance.settings.home / "other.txt").write_text("six\n")
+    outside = '[test]\ncommand = "true"\nrequirements = "../../../other.txt"\n'
+    release = build(appliance, {**working.quick(), "slipway.toml": outside})
+
+    assert release.status is Status.REJECTED
+    assert "other.txt" in (release.reason or "")
+
+
 def test_nothing_that_the_tests_write_reaches_the_model(appliance: Appliance) -> None:
     changes = "echo 'raise SystemExit(9)' > main.py; echo 'no' > $HOME/left; mkdir -p a/b; touch a/b/c"
     release = build(appliance, {**working.quick(), "slipway.toml": f"[test]\ncommand = '''{changes}'''\n"})
@@ -148,7 +157,7 @@ def test_the_check_of_a_fork_does_not_see_the_live_model(appliance: Appliance) -
         ("command = ' '", "command"),
         ("command = 'a\\u0000b'", "command"),
         (f"command = '{'x' * 1001}'", "command"),
-        ("requirements = '../other.txt'", "requirements"),
+        ("requirements = 'a/../../other.txt'", "requirements"),
         ("requirements = '-rsecret'", "requirements"),
         ("requirements = 'https://example.org/r.txt'", "requirements"),
     ],
