@@ -16,7 +16,7 @@ from ml.monitor.drift.distribution import (
     MAX_BINS,
     MAX_LABELS,
     Distribution,
-    Measured,
+    Quantity,
     compare_distributions,
 )
 from ml.monitor.drift.judge import MAX_DISTRIBUTIONS, DriftJudge
@@ -83,7 +83,7 @@ def test_of_any_values_each_is_counted_once(before: list[Any], now: list[Any]) -
 def test_the_most_frequent_labels_are_listed_and_the_rest_is_one() -> None:
     before = [letter for place, letter in enumerate("abcdefghijklmnop") for _ in range(40 - place)]
     found = compare(before, ["p"] * 50 + ["a"] * 30 + ["z"] * 20)
-    assert found.of is Measured.LABELS
+    assert found.of is Quantity.LABELS
     assert found.labels[0] == '"a"'
     assert found.labels[-1] == '"p"'  # rare before, frequent now
     assert len(found.labels) == MAX_LABELS
@@ -115,7 +115,7 @@ def test_texts_are_counted_by_length(judge: DriftJudge) -> None:
     finding = judge_rows(judge, make_rows(500))
     found = {column.name: column.distribution for column in finding.columns}
     assert found["note"] is not None
-    assert found["note"].of is Measured.LENGTHS
+    assert found["note"].of is Quantity.LENGTHS
     assert found["items"] is not None
     assert found["items"].edges == tuple(range(1, 10))
 
