@@ -20,7 +20,8 @@ for room in sys.argv[1:]:
     found = importlib.import_module(room)
     for module in pkgutil.walk_packages(found.__path__, room + "."):
         others = "vcs.tap", "vcs.git_tap", "vcs.target", "mlflow_server.launch", "mlflow_server.guards"
-        if module.name not in others and not module.name.startswith("ml.monitor.drift"):
+        programs = "ml.monitor.drift.", "ml.monitor.quality."  # of the monitor's own environment
+        if module.name not in others and not module.name.startswith(programs):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
 """
