@@ -113,6 +113,18 @@ def test_each_release_is_measured_in_each_window(
     assert day.metrics["mae"]["low"] < day.metrics["mae"]["value"] < day.metrics["mae"]["high"]
 
 
+def test_only_the_live_release_is_judged(recorded: Sessions) -> None:
+    old = make_live(recorded, kind="regression", metrics={"MAE": 1.0})
+    live = make_live(recorded, "b" * 40, kind="regression", metrics={"MAE": 1.0})
+    for release in (old, live):
+        record(recorded, release, errors_of(3.0))
+
+    assert measure(recorded) is not None
+    found = read_windows(recorded)
+    assert (found[live, "day"].status, found[old, "day"].status) == ("decay", "same")
+    assert found[old, "day"].metrics["mae"]["value"] > 1
+
+
 def test_what_is_no_truth_of_an_answer_is_left_out(recorded: Sessions) -> None:
     live = make_live(recorded, kind="regression", metrics={"MAE": 1.0})
     record(recorded, live, errors_of(1.0, 60))
