@@ -97,6 +97,8 @@ def works(shop: Shop) -> None:
             if "example" in content:
                 schema = {**content["schema"], "components": document["components"]}
                 jsonschema_rs.validator_for(schema).validate(content["example"])
+                if path.endswith("/ground-truth"):  # for operators, and about calls that were made
+                    continue
                 answer = shop.predict(content["example"], path)
                 assert answer.status_code == 200, (path, answer.text)
                 called += 1
