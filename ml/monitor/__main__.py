@@ -16,7 +16,7 @@ from db import deployments, monitor_due, monitor_results, retraining_plans
 from db.monitor_due import DueModel
 from db.session import DB_ERRORS, create_sessionmaker, describe_error
 from ml.monitor.alarms import record_decay, record_drift
-from ml.monitor.drift.__main__ import NICENESS
+from ml.monitor.limited_process import NICENESS
 from ml.monitor.measure_drift import measure_drift
 from ml.monitor.measure_quality import measure_quality
 from ml.monitor.program import MeasurementError

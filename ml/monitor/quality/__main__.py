@@ -11,34 +11,19 @@ for the monitor's own environment, which has scikit-learn. A line of JSON each:
 stderr: it cannot be answered.
 """
 
-# ruff: noqa: PLC0415 (where to import from is known first)
-import json
 import sys
 from pathlib import Path
 
 
 def main() -> None:
     sys.path.append(str(Path(__file__).parents[3]))
-    from ml.monitor.drift.__main__ import MAX_CPU_SECONDS, OutOfTimeError, limit_process
-    from ml.monitor.drift.request import RequestError
-    from ml.monitor.quality.process import answer_request
+    from ml.monitor.limited_process import limit_process, print_answer  # noqa: PLC0415 (the path comes first)
 
     limit_process()
-    try:
-        if len(sys.argv) > 1:
-            with Path(sys.argv[1]).open("rb") as file:
-                answer = answer_request(file)
-        else:
-            answer = answer_request(sys.stdin.buffer)
-    except RequestError as error:
-        sys.exit(f"no quality was measured: {error}")
-    except OSError as error:
-        sys.exit(f"no quality was measured: {error.strerror}: {error.filename}")
-    except MemoryError:
-        sys.exit("no quality was measured: it needs more memory than it may use; send fewer rows")
-    except OutOfTimeError:
-        sys.exit(f"no quality was measured: it needs more than {MAX_CPU_SECONDS} s; send fewer rows")
-    json.dump(answer, sys.stdout, allow_nan=False)
+    from ml.monitor.drift.request import RequestError  # noqa: PLC0415 (limits come first)
+    from ml.monitor.quality.process import answer_request  # noqa: PLC0415
+
+    print_answer("quality", answer_request, (RequestError,))
 
 
 if __name__ == "__main__":

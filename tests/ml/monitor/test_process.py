@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.monitor.drift.__main__ import NICENESS
 from ml.monitor.drift.baseline import BaselineError, make_baseline
 from ml.monitor.drift.baseline_file import write_baseline
 from ml.monitor.drift.process import answer_request
 from ml.monitor.drift.request import RequestError
 from ml.monitor.install import DRIFT_PROGRAM, drift_command, install
+from ml.monitor.limited_process import NICENESS
 from tests.ml.monitor.worlds import Change, World, predict
 
 ROOT = Path(__file__).parents[3]
